@@ -1,0 +1,68 @@
+//! What crosses a privilege boundary, and nothing else: requests and jobs go to the helper, replies and events come back.
+//!
+//! One message is one SOCK_SEQPACKET packet of at most [`MAX_MESSAGE`] bytes, encoded with postcard; descriptors travel
+//! beside it (SCM_RIGHTS) in the order that the message's documentation names. This crate does no I/O. A message that does
+//! not decode to its last byte is refused, so there is one reading of every packet.
+#![forbid(unsafe_code)]
+
+mod digest;
+mod job;
+mod message;
+mod name;
+
+pub use digest::{Digest, DigestError};
+pub use job::{
+    Device, Ids, IoLimit, Job, Landlock, Limits, Memory, Mount, PathAccess, PathRule, Proc, Process,
+    Resources, Rlimit, Root,
+};
+pub use message::{
+    Answer, CgroupFacts, Container, Event, Exit, Facts, Failure, FailureKind, IdSpace, LayerLimits,
+    LayerReport, Packet, Reply, Request, State, Stats, UnpackLayer,
+};
+pub use name::{Name, NameError};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// The largest packet, in bytes. It stays below the default socket buffer, so a packet either goes whole or not at all.
+pub const MAX_MESSAGE: usize = 128 * 1024;
+/// The most descriptors beside one packet.
+pub const MAX_DESCRIPTORS: usize = 8;
+/// Both sides must speak the same number; it changes with every change to a type in this crate.
+pub const PROTOCOL: u16 = 1;
+
+/// Why a message could not be encoded or decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CodecError {
+    /// Longer than [`MAX_MESSAGE`].
+    TooLong,
+    /// Not a value of the expected type, or bytes are left over.
+    Malformed,
+}
+
+impl std::fmt::Display for CodecError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::TooLong => write!(f, "message is longer than {MAX_MESSAGE} bytes"),
+            Self::Malformed => f.write_str("message is malformed"),
+        }
+    }
+}
+
+impl std::error::Error for CodecError {}
+
+/// Encodes one message.
+pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
+    let bytes = postcard::to_allocvec(message).map_err(|_| CodecError::Malformed)?;
+    if bytes.len() > MAX_MESSAGE { Err(CodecError::TooLong) } else { Ok(bytes) }
+}
+
+/// Decodes one message; every byte must be used.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    if bytes.len() > MAX_MESSAGE {
+        return Err(CodecError::TooLong);
+    }
+    match postcard::take_from_bytes(bytes) {
+        Ok((message, [])) => Ok(message),
+        _ => Err(CodecError::Malformed),
+    }
+}
