@@ -1,1 +1,4 @@
+//! The manager: text to spec, spec to plan, plan to running containers.
 #![forbid(unsafe_code)]
+
+pub mod spec;
