@@ -9,6 +9,7 @@ mod digest;
 mod job;
 mod message;
 mod name;
+mod unpack;
 
 pub use digest::{Digest, DigestError};
 pub use job::{
@@ -20,6 +21,9 @@ pub use message::{
     LayerReport, Packet, Reply, Request, State, Stats, UnpackLayer,
 };
 pub use name::{Name, NameError};
+pub use unpack::{
+    IndexOutcome, MAX_INDEX, Member, UnpackOrder, UnpackOutcome, decode_index, encode_index,
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 

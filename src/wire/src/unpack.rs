@@ -1,0 +1,97 @@
+//! Between the one that starts `casemate-unpack` and the program itself: the order in its argument, the outcome on its pipe.
+
+use crate::{CodecError, Digest, Failure, IdSpace, LayerLimits, LayerReport, decode, encode};
+use serde::{Deserialize, Serialize};
+
+/// The longest encoded [`IndexOutcome`], in bytes. It comes through a pipe, not in a packet.
+pub const MAX_INDEX: usize = 16 * 1024 * 1024;
+
+/// One layer to prove and write below `/`: the only argument of `casemate-unpack layer`, as [`UnpackOrder::argument`] spells it.
+/// Descriptor 0 is the blob at its start, 1 the pipe for the [`UnpackOutcome`], 2 the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnpackOrder {
+    /// The blob's digest.
+    pub blob: Digest,
+    /// The blob's size in bytes, exact.
+    pub size: u64,
+    /// The digest of the uncompressed tar.
+    pub diff_id: Digest,
+    /// Where to stop.
+    pub limits: LayerLimits,
+    /// `Single`: every file belongs to 0. `Range`: each to its entry's ids, which are refused above the range.
+    pub ids: IdSpace,
+}
+
+/// The last and only thing on descriptor 1 of `casemate-unpack layer`, encoded by [`encode`]; the exit status is 0 or 1 with it.
+pub type UnpackOutcome = Result<LayerReport, Failure>;
+
+/// A regular member of an image archive. A hard or symbolic link to one stands here under its own name with the same content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Relative, no `.`, no `..`, no empty component. Each path stands once: the last of its name in the archive.
+    pub path: String,
+    /// Where its bytes begin in the archive.
+    pub offset: u64,
+    /// How many they are; they lie within the archive.
+    pub size: u64,
+}
+
+/// The last and only thing on descriptor 1 of `casemate-unpack index`, by [`encode_index`]; sorted by path.
+pub type IndexOutcome = Result<Vec<Member>, Failure>;
+
+/// Encodes an index.
+pub fn encode_index(outcome: &IndexOutcome) -> Result<Vec<u8>, CodecError> {
+    let bytes = postcard::to_allocvec(outcome).map_err(|_| CodecError::Malformed)?;
+    if bytes.len() > MAX_INDEX { Err(CodecError::TooLong) } else { Ok(bytes) }
+}
+
+/// Decodes an index; every byte must be used.
+pub fn decode_index(bytes: &[u8]) -> Result<IndexOutcome, CodecError> {
+    if bytes.len() > MAX_INDEX {
+        return Err(CodecError::TooLong);
+    }
+    match postcard::take_from_bytes(bytes) {
+        Ok((outcome, [])) => Ok(outcome),
+        _ => Err(CodecError::Malformed),
+    }
+}
+
+impl UnpackOrder {
+    /// The order as an argument: lower-case hexadecimal digits of its encoding.
+    pub fn argument(&self) -> Result<String, CodecError> {
+        Ok(encode(self)?.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Reads what [`Self::argument`] wrote.
+    pub fn from_argument(text: &str) -> Result<Self, CodecError> {
+        let digit = |c: u8| match c {
+            b'0'..=b'9' => Ok(c - b'0'),
+            b'a'..=b'f' => Ok(c - b'a' + 10),
+            _ => Err(CodecError::Malformed),
+        };
+        let mut bytes = Vec::with_capacity(text.len() / 2);
+        for pair in text.as_bytes().chunks(2) {
+            let [high, low] = pair else { return Err(CodecError::Malformed) };
+            bytes.push(digit(*high)? << 4 | digit(*low)?);
+        }
+        decode(&bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_has_one_spelling() {
+        let limits = LayerLimits { bytes: 1 << 33, entries: 1 << 20, path: 4096, depth: 128, ratio: 200 };
+        let digest = Digest::from_bytes([7; 32]);
+        let ids = IdSpace::Range { count: 65535 };
+        let order = UnpackOrder { blob: digest, size: 42, diff_id: digest, limits, ids };
+        let text = order.argument().unwrap();
+        assert_eq!(UnpackOrder::from_argument(&text), Ok(order));
+        for bad in [text[1..].to_owned(), format!("{text}00"), text.to_uppercase(), String::new()] {
+            assert_eq!(UnpackOrder::from_argument(&bad), Err(CodecError::Malformed), "{bad}");
+        }
+    }
+}
