@@ -21,9 +21,7 @@ pub use message::{
     LayerReport, Packet, Reply, Request, State, Stats, UnpackLayer,
 };
 pub use name::{Name, NameError};
-pub use unpack::{
-    IndexOutcome, MAX_INDEX, Member, UnpackOrder, UnpackOutcome, decode_index, encode_index,
-};
+pub use unpack::{IndexOutcome, MAX_INDEX, Member, UnpackOrder, UnpackOutcome, decode_index, encode_index};
 
 use serde::{Serialize, de::DeserializeOwned};
 
