@@ -1,0 +1,51 @@
+//! execve and execveat with argument vectors that are checked for NUL.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// A NULL-terminated vector of C strings, built before the point of no return.
+#[derive(Debug)]
+pub struct Strings {
+    pointers: Vec<*const libc::c_char>,
+    // The pointers point into these heap blocks, which do not move when the struct does.
+    _owned: Vec<CString>,
+}
+
+impl Strings {
+    /// Copies the strings.
+    ///
+    /// # Errors
+    /// EINVAL where one has a NUL inside.
+    pub fn new<S: AsRef<[u8]>>(strings: &[S]) -> io::Result<Self> {
+        let owned: Vec<CString> = strings
+            .iter()
+            .map(|s| CString::new(s.as_ref()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL)))
+            .collect::<io::Result<_>>()?;
+        let pointers = owned.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
+        Ok(Self { pointers, _owned: owned })
+    }
+}
+
+/// Replaces this process by the program at `path`. Returns only with the error.
+pub fn execve(path: &CStr, argv: &Strings, env: &Strings) -> io::Error {
+    // SAFETY: `path` is a C string; both vectors are NULL-terminated arrays of C strings that live until the call returns.
+    unsafe { libc::execve(path.as_ptr(), argv.pointers.as_ptr(), env.pointers.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+/// Replaces this process by the program that the descriptor is open on. Returns only with the error.
+pub fn execve_descriptor(program: BorrowedFd<'_>, argv: &Strings, env: &Strings) -> io::Error {
+    // SAFETY: as for execve; the path is the empty C string, with AT_EMPTY_PATH it stands for the descriptor.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            program.as_raw_fd(),
+            c"".as_ptr(),
+            argv.pointers.as_ptr(),
+            env.pointers.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    io::Error::last_os_error()
+}

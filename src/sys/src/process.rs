@@ -1,0 +1,88 @@
+//! Making processes: clone3 in the manner of fork, with namespaces, a pidfd and a cgroup from the first instant.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// Proof that the process had one thread. Holding it is a promise of the holder's program never to start another:
+/// a forked child that copied one thread of many could find any lock taken for ever.
+#[derive(Debug)]
+pub struct SingleThreaded(());
+
+impl SingleThreaded {
+    /// Counts the threads.
+    ///
+    /// # Errors
+    /// When procfs cannot be read, or there is more than one thread.
+    pub fn prove() -> io::Result<Self> {
+        match fs::read_dir("/proc/self/task")?.count() {
+            1 => Ok(Self(())),
+            _ => Err(io::Error::other("the process has more than one thread")),
+        }
+    }
+}
+
+/// Namespaces of a new process (clone(2)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Namespaces(u64);
+
+impl Namespaces {
+    /// User, pid, mount, net, ipc and uts.
+    pub const WITH_USER: Self = Self(Self::ROOM.0 | libc::CLONE_NEWUSER as u64);
+    /// Pid, mount, net, ipc and uts.
+    pub const ROOM: Self = Self(
+        (libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS) as u64,
+    );
+    /// None of its own.
+    pub const NONE: Self = Self(0);
+}
+
+/// linux/sched.h; libc's constant is too narrow.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Which side of the fork this is.
+#[derive(Debug)]
+pub enum Fork {
+    /// In the new process.
+    Child,
+    /// In the caller.
+    Parent {
+        /// The child's pid in the caller's pid namespace.
+        pid: i32,
+        /// The child.
+        pidfd: OwnedFd,
+    },
+}
+
+/// Forks with clone3(2): a copy of this process in new namespaces and, where one is given, in that cgroup v2 directory.
+///
+/// # Errors
+/// As clone3(2): EPERM and ENOSPC for namespaces, EACCES and EBUSY for the cgroup.
+pub fn fork(_proof: &SingleThreaded, namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Fork> {
+    let mut pidfd: libc::c_int = -1;
+    // SAFETY: clone_args is plain integers, for which all bits zero is a value.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = namespaces.0 | libc::CLONE_PIDFD as u64;
+    args.pidfd = (&raw mut pidfd) as u64;
+    args.exit_signal = libc::SIGCHLD as u64;
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: without CLONE_VM and without a stack this is fork: the child goes on with its own copy of this stack. The
+    // process has one thread (the proof), so no lock of the copied memory is held by a thread that is not copied. The
+    // kernel writes one int to `pidfd`, which outlives the call.
+    let pid = crate::check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;
+    if pid == 0 {
+        return Ok(Fork::Child);
+    }
+    // SAFETY: clone3 succeeded with CLONE_PIDFD, so `pidfd` is a descriptor that nothing else owns.
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    Ok(Fork::Parent { pid: pid as i32, pidfd })
+}
+
+/// Ends this process at once, without running what the parent's copy of memory would run at exit.
+pub fn exit_now(status: u8) -> ! {
+    // SAFETY: _exit has no preconditions and does not return.
+    unsafe { libc::_exit(i32::from(status)) }
+}

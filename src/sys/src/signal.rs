@@ -1,0 +1,72 @@
+//! Signals as descriptors, and the clean state that a new program starts with.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// SIGTERM.
+pub const TERM: u8 = libc::SIGTERM as u8;
+/// SIGINT.
+pub const INT: u8 = libc::SIGINT as u8;
+/// SIGHUP.
+pub const HUP: u8 = libc::SIGHUP as u8;
+/// SIGCHLD.
+pub const CHLD: u8 = libc::SIGCHLD as u8;
+
+fn empty_set() -> libc::sigset_t {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigemptyset initialises the whole set.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    // SAFETY: initialised by the call above.
+    unsafe { set.assume_init() }
+}
+
+/// Blocks the signals and gives a descriptor (close-on-exec, non-blocking) from which [`read`] takes them.
+///
+/// # Errors
+/// EMFILE, ENOMEM.
+pub fn descriptor(signals: &[u8]) -> io::Result<OwnedFd> {
+    let mut set = empty_set();
+    for &signal in signals {
+        // SAFETY: the set is initialised; an invalid number only gives an error.
+        unsafe { libc::sigaddset(&raw mut set, i32::from(signal)) };
+    }
+    // SAFETY: the set is initialised; the old mask is not asked for.
+    unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
+    // SAFETY: the set is initialised.
+    let fd = crate::check(unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) }.into())?;
+    // SAFETY: signalfd returned a new descriptor that nothing else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Takes one signal, where one is pending.
+///
+/// # Errors
+/// Other than EAGAIN, which is `None`.
+pub fn read(descriptor: BorrowedFd<'_>) -> io::Result<Option<u8>> {
+    let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
+    let size = size_of::<libc::signalfd_siginfo>();
+    // SAFETY: the buffer is as large as the size says.
+    let got = unsafe { libc::read(descriptor.as_raw_fd(), info.as_mut_ptr().cast(), size) };
+    match crate::check(got as libc::c_long) {
+        Ok(got) if got as usize == size => {
+            // SAFETY: the kernel wrote the whole structure.
+            let info = unsafe { info.assume_init() };
+            Ok(u8::try_from(info.ssi_signo).ok())
+        }
+        Ok(_) => Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Default action for every signal and an empty mask: what execve(2) keeps, a new program must not inherit from us.
+pub fn reset_all() {
+    for signal in 1..=64 {
+        // SAFETY: SIG_DFL installs no code of ours; numbers that cannot be changed only give an error.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    let set = empty_set();
+    // SAFETY: the set is initialised; the old mask is not asked for.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut()) };
+}
