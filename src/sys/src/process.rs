@@ -31,7 +31,11 @@ impl Namespaces {
     pub const WITH_USER: Self = Self(Self::ROOM.0 | libc::CLONE_NEWUSER as u64);
     /// Pid, mount, net, ipc and uts.
     pub const ROOM: Self = Self(
-        (libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS) as u64,
+        (libc::CLONE_NEWPID
+            | libc::CLONE_NEWNS
+            | libc::CLONE_NEWNET
+            | libc::CLONE_NEWIPC
+            | libc::CLONE_NEWUTS) as u64,
     );
     /// None of its own.
     pub const NONE: Self = Self(0);
@@ -58,7 +62,11 @@ pub enum Fork {
 ///
 /// # Errors
 /// As clone3(2): EPERM and ENOSPC for namespaces, EACCES and EBUSY for the cgroup.
-pub fn fork(_proof: &SingleThreaded, namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Fork> {
+pub fn fork(
+    _proof: &SingleThreaded,
+    namespaces: Namespaces,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> io::Result<Fork> {
     let mut pidfd: libc::c_int = -1;
     // SAFETY: clone_args is plain integers, for which all bits zero is a value.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
@@ -72,7 +80,9 @@ pub fn fork(_proof: &SingleThreaded, namespaces: Namespaces, cgroup: Option<Borr
     // SAFETY: without CLONE_VM and without a stack this is fork: the child goes on with its own copy of this stack. The
     // process has one thread (the proof), so no lock of the copied memory is held by a thread that is not copied. The
     // kernel writes one int to `pidfd`, which outlives the call.
-    let pid = crate::check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;
+    let pid = crate::check(unsafe {
+        libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>())
+    })?;
     if pid == 0 {
         return Ok(Fork::Child);
     }

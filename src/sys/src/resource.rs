@@ -10,7 +10,13 @@ pub fn set_limit(resource: u8, soft: u64, hard: u64) -> io::Result<()> {
     let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
     // SAFETY: the structure is initialised and outlives the call; no old value is asked for.
     crate::check(unsafe {
-        libc::syscall(libc::SYS_prlimit64, 0, libc::c_long::from(resource), &raw const limit, std::ptr::null_mut::<libc::rlimit64>())
+        libc::syscall(
+            libc::SYS_prlimit64,
+            0,
+            libc::c_long::from(resource),
+            &raw const limit,
+            std::ptr::null_mut::<libc::rlimit64>(),
+        )
     })?;
     Ok(())
 }
