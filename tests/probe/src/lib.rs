@@ -1,0 +1,64 @@
+//! The prisoner: a static payload that reports what it can see and do, and misbehaves on request.
+//!
+//! It is no part of the product. It needs no file to run, asks the kernel instead of believing its surroundings, and
+//! survives whatever it is refused: a question without an answer is an answer. The tests read its report through the
+//! types of this library.
+
+pub mod answer;
+pub mod report;
+pub mod table;
+pub mod trial;
+
+mod misbehave;
+mod process;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: casemate-probe COMMAND
+  report                  what this prison is, as JSON
+  table                   the same for a person, 80 columns
+  try CALL                the answer of one system call of the report
+  true                    ends with 0
+  misbehave forkbomb      fork without end
+            memory        use memory without end
+            ignore-term   ignore SIGTERM, SIGINT and SIGHUP
+            flood [BYTES] write to stdout without end, or so many bytes
+            zombies N     leave N orphans behind, then say how many zombies there are, each second
+            exit N        end with N
+            sleep [SECONDS]
+            fill-disk DIR, fill-inodes DIR, fds
+            lines N [MICROSECONDS]   numbered lines, by turns on stdout and stderr, with a pause after each
+            swap A B      exchange two names without end
+            connect NAME... try to connect to abstract sockets";
+
+/// The whole program.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<String> = arguments.skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["true"] => ExitCode::SUCCESS,
+        ["report"] => print(&serde_json::to_string_pretty(&report::gather()).unwrap_or_default()),
+        ["table"] => print(&table::render(&report::gather())),
+        ["try", call] => match trial::one(call) {
+            Some(answer) => print(&answer),
+            None => usage(),
+        },
+        ["misbehave", how @ ..] => misbehave::run(how).unwrap_or_else(usage),
+        _ => usage(),
+    }
+}
+
+fn print(text: &str) -> ExitCode {
+    match writeln!(std::io::stdout(), "{text}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn usage() -> ExitCode {
+    // Nothing can be done about a stderr that is gone; the exit code still tells.
+    let _ = writeln!(std::io::stderr(), "{USAGE}");
+    ExitCode::from(2)
+}

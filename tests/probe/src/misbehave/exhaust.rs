@@ -1,0 +1,70 @@
+//! Memory, descriptors, blocks and inodes without measure.
+
+use super::say;
+use crate::answer::Answer;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+
+const MEBIBYTE: usize = 1 << 20;
+
+/// Touches memory without end.
+pub fn memory() {
+    let mut held: Vec<Vec<u8>> = Vec::new();
+    loop {
+        let mut block: Vec<u8> = Vec::new();
+        if block.try_reserve_exact(8 * MEBIBYTE).is_err() {
+            say("allocation refused");
+            return;
+        }
+        // Not zero, so that the pages are really written.
+        block.resize(8 * MEBIBYTE, 0x55);
+        held.push(block);
+        say(&format!("holding {} MiB", held.len() * 8));
+    }
+}
+
+/// Opens descriptors until it is refused.
+pub fn descriptors() {
+    let mut held = Vec::new();
+    let error = loop {
+        match File::open("/dev/null") {
+            Ok(file) => held.push(file),
+            Err(error) => break error,
+        }
+    };
+    let count = held.len();
+    // One has to go, or the line could not be counted on to come out.
+    held.pop();
+    say(&format!("descriptors: {count}, then {}", Answer::of::<()>(&Err(error))));
+}
+
+/// Writes one file until it is refused.
+pub fn disk(directory: &str) {
+    let block = vec![0x55; MEBIBYTE];
+    let mut written = 0u64;
+    let result =
+        OpenOptions::new().write(true).create(true).truncate(true).open(Path::new(directory).join("fill"));
+    let error = match result {
+        Err(error) => error,
+        Ok(mut file) => loop {
+            match file.write(&block) {
+                Ok(count) => written += count as u64,
+                Err(error) => break error,
+            }
+        },
+    };
+    say(&format!("disk: {written} bytes, then {}", Answer::of::<()>(&Err(error))));
+}
+
+/// Makes empty files until it is refused.
+pub fn inodes(directory: &str) {
+    let mut count = 0u64;
+    let error = loop {
+        if let Err(error) = fs::write(Path::new(directory).join(format!("inode-{count}")), "") {
+            break error;
+        }
+        count += 1;
+    };
+    say(&format!("inodes: {count}, then {}", Answer::of::<()>(&Err(error))));
+}
