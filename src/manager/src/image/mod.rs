@@ -3,6 +3,21 @@
 //! What enters is a digest or a file that nobody vouches for; what leaves is an [`Image`] whose every byte was proven
 //! against the digest. The manager reads JSON documents here, never an archive: `casemate-unpack` does that, confined.
 
+mod blobs;
+mod config;
+mod error;
+mod flaw;
+mod json;
+mod manifest;
+mod media;
 mod model;
+mod platform;
+mod prove;
+mod record;
+mod store;
 
+pub use error::Error;
+pub use flaw::Flaw;
 pub use model::{Image, ImageConfig, Layer, Limits};
+pub use record::Record;
+pub use store::{Store, Writer};

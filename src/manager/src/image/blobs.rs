@@ -1,0 +1,182 @@
+//! `<state>/blobs/sha256/<hex>`: content by digest. A name appears only after every byte was proven and is on the disk.
+
+use super::error::Error;
+use super::flaw::Flaw;
+use super::json::MAX_DOCUMENT;
+use super::manifest::Descriptor;
+use casemate_wire::Digest;
+use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+use sha2::{Digest as _, Sha256};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+/// Work in progress has this name: the writer's lock leaves room for one, and a sweep knows it.
+const PARTIAL: &str = ".partial";
+const CHUNK: usize = 1 << 20;
+
+/// The directory of blobs.
+#[derive(Debug)]
+pub(super) struct Blobs {
+    dir: OwnedFd,
+    path: PathBuf,
+}
+
+/// What the bytes of a blob have to be.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Promise {
+    /// These, exactly.
+    Exact {
+        /// Their digest.
+        digest: Digest,
+        /// How many.
+        size: u64,
+    },
+    /// This many; the digest is what comes out.
+    Size(u64),
+}
+
+impl Blobs {
+    pub(super) const fn new(dir: OwnedFd, path: PathBuf) -> Self {
+        Self { dir, path }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// The blob, open for reading at its start.
+    pub(super) fn open(&self, digest: &Digest) -> Result<File, Error> {
+        let name = digest.hex();
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let blob = rustix::fs::openat(&self.dir, &name, flags, Mode::empty());
+        Ok(File::from(blob.map_err(Error::errno("open the blob", self.path(&name)))?))
+    }
+
+    /// A document, proven: as many bytes as promised, and the digest is theirs.
+    pub(super) fn read_document(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
+        let digest = &descriptor.digest;
+        let size = document_size(descriptor)?;
+        let mut bytes = Vec::with_capacity(size);
+        let path = self.path(&digest.hex());
+        // One byte more than promised is enough to see that it is too long.
+        let mut blob = self.open(digest)?.take(size as u64 + 1);
+        blob.read_to_end(&mut bytes).map_err(Error::io("read the blob", &path))?;
+        let found = Digest::from_bytes(Sha256::digest(&bytes).into());
+        check(
+            &digest.to_string(),
+            Promise::Exact { digest: *digest, size: size as u64 },
+            found,
+            bytes.len() as u64,
+        )?;
+        Ok(bytes)
+    }
+
+    /// Writes a blob; it appears whole or not at all. [`Self::sync`] makes it outlive a power cut.
+    pub(super) fn write(
+        &self,
+        object: &str,
+        source: &mut dyn Read,
+        promise: Promise,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Digest, Error> {
+        let partial = self.path(PARTIAL);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.dir, PARTIAL, flags, Mode::from_raw_mode(0o600));
+        let mut file = File::from(file.map_err(Error::errno("create", &partial))?);
+        let (Promise::Exact { size, .. } | Promise::Size(size)) = promise;
+        // One byte more than promised is enough to see that it is too long: a bomb does not fill the disk.
+        let mut source = source.take(size.saturating_add(1));
+        let (found, length) = copy(object, &mut source, &mut file, &partial, progress)?;
+        check(object, promise, found, length)?;
+        file.sync_all().map_err(Error::io("fsync", &partial))?;
+        let name = found.hex();
+        rustix::fs::renameat(&self.dir, PARTIAL, &self.dir, &name)
+            .map_err(Error::errno("rename the blob to", self.path(&name)))?;
+        Ok(found)
+    }
+
+    /// Makes every name in the directory outlive a power cut.
+    pub(super) fn sync(&self) -> Result<(), Error> {
+        rustix::fs::fsync(&self.dir).map_err(Error::errno("fsync", &self.path))
+    }
+
+    /// Removes all but these. Returns how many bytes that freed.
+    pub(super) fn keep_only(&self, keep: impl Fn(&Digest) -> bool) -> Result<u64, Error> {
+        let mut freed = 0;
+        for name in names(&self.dir).map_err(Error::io("list", &self.path))? {
+            let digest = name.to_str().and_then(|name| Digest::from_hex(name).ok());
+            if digest.is_some_and(|digest| keep(&digest)) {
+                continue;
+            }
+            let path = self.path.join(&name);
+            let stat = rustix::fs::statat(&self.dir, &name, AtFlags::SYMLINK_NOFOLLOW);
+            freed += stat.map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0));
+            rustix::fs::unlinkat(&self.dir, &name, AtFlags::empty())
+                .map_err(Error::errno("remove", &path))?;
+        }
+        Ok(freed)
+    }
+}
+
+/// The names in a directory, without `.` and `..`.
+pub(super) fn names(dir: impl AsFd) -> io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(dir)? {
+        let name = entry?.file_name().to_bytes().to_vec();
+        if name != b"." && name != b".." {
+            names.push(OsString::from_vec(name));
+        }
+    }
+    Ok(names)
+}
+
+/// A document's size, refused where no document may be so large.
+pub(super) fn document_size(descriptor: &Descriptor) -> Result<usize, Error> {
+    match usize::try_from(descriptor.size) {
+        Ok(size) if size <= MAX_DOCUMENT => Ok(size),
+        _ => Err(Error::document(descriptor.digest)(Flaw::TooLong(MAX_DOCUMENT))),
+    }
+}
+
+fn copy(
+    object: &str,
+    source: &mut dyn Read,
+    file: &mut File,
+    path: &PathBuf,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(Digest, u64), Error> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; CHUNK];
+    let mut length = 0;
+    loop {
+        let count = match source.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Error::io("read", object)(error)),
+        };
+        let chunk = buffer.get(..count).unwrap_or_default();
+        hash.update(chunk);
+        file.write_all(chunk).map_err(Error::io("write", path))?;
+        length += count as u64;
+        progress(length);
+    }
+    Ok((Digest::from_bytes(hash.finalize().into()), length))
+}
+
+fn check(object: &str, promise: Promise, found: Digest, length: u64) -> Result<(), Error> {
+    let mismatch =
+        |expected: String, found: String| Err(Error::Mismatch { object: object.to_owned(), expected, found });
+    match promise {
+        Promise::Exact { size, .. } | Promise::Size(size) if length != size => {
+            let found = if length > size { "more".to_owned() } else { format!("{length}") };
+            mismatch(format!("{size} bytes"), found)
+        }
+        Promise::Exact { digest, .. } if digest != found => mismatch(digest.to_string(), found.to_string()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,171 @@
+//! What can go wrong with an image, each with its object and, where it is known, what to do.
+
+use super::flaw::Flaw;
+use casemate_wire::Digest;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a step on images failed. The store is as it was before.
+#[derive(Debug)]
+pub enum Error {
+    /// A system call failed.
+    Io {
+        /// What was being done.
+        step: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// errno.
+        source: io::Error,
+    },
+    /// A document broke a rule of its format or of this store.
+    Document {
+        /// Which: a digest, a path in an archive.
+        document: String,
+        /// The rule.
+        flaw: Flaw,
+    },
+    /// Bytes are not those that a digest or a size promised.
+    Mismatch {
+        /// Which bytes.
+        object: String,
+        /// What was promised.
+        expected: String,
+        /// What was found.
+        found: String,
+    },
+    /// The store has no image of this pin.
+    NotImported(Digest),
+    /// The input lacks a file that its own index names.
+    Incomplete {
+        /// The input.
+        input: PathBuf,
+        /// The file.
+        missing: String,
+    },
+    /// The input is none of the formats that are read.
+    UnknownFormat(PathBuf),
+    /// Larger than a limit allows.
+    TooLarge {
+        /// What.
+        object: String,
+        /// Bytes or entries.
+        limit: u64,
+        /// The flag that raises it.
+        flag: &'static str,
+    },
+    /// `casemate-unpack index` did not give an index.
+    Index {
+        /// The archive.
+        archive: PathBuf,
+        /// In its own words.
+        reason: String,
+    },
+    /// A name or digest that the caller gave fits nothing, several things, or no grammar.
+    Name {
+        /// What was given.
+        given: String,
+        /// Why it does not do.
+        reason: String,
+    },
+    /// Something still needs the image.
+    InUse {
+        /// The image.
+        image: Digest,
+        /// What needs it.
+        by: String,
+    },
+    /// A tree that cannot become an image.
+    Pack {
+        /// The entry.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The helper refused or failed.
+    Helper {
+        /// What it was asked for.
+        step: String,
+        /// Its failure.
+        reason: String,
+        /// The exit code that the failure's kind leads to.
+        exit: u8,
+    },
+}
+
+impl Error {
+    pub(super) fn io(step: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.as_ref().to_owned();
+        move |source| Self::Io { step, path, source }
+    }
+
+    pub(super) fn errno(
+        step: &'static str,
+        path: impl AsRef<Path>,
+    ) -> impl FnOnce(rustix::io::Errno) -> Self {
+        let path = path.as_ref().to_owned();
+        move |errno| Self::Io { step, path, source: errno.into() }
+    }
+
+    pub(super) fn document(document: impl fmt::Display) -> impl FnOnce(Flaw) -> Self {
+        let document = document.to_string();
+        move |flaw| Self::Document { document, flaw }
+    }
+
+    /// The exit code: 4 where bytes are not what was promised or break a limit, 2 where the call was wrong, else 1.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Document { .. }
+            | Self::Mismatch { .. }
+            | Self::NotImported(_)
+            | Self::Incomplete { .. }
+            | Self::UnknownFormat(_)
+            | Self::TooLarge { .. }
+            | Self::Index { .. } => 4,
+            Self::Name { .. } | Self::Pack { .. } => 2,
+            Self::Helper { exit, .. } => *exit,
+            Self::Io { .. } | Self::InUse { .. } => 1,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { step, path, source } => write!(f, "{step} {}: {source}", path.display()),
+            Self::Document { document, flaw } => write!(f, "{document}: {flaw}"),
+            Self::Mismatch { object, expected, found } => {
+                write!(f, "{object}: promised {expected}, found {found}; nothing of it is kept")
+            }
+            Self::NotImported(pin) => {
+                write!(f, "{pin} is not in the store; bring it in with `casemate image import`")
+            }
+            Self::Incomplete { input, missing } => {
+                write!(f, "{}: {missing} is named in it and not there", input.display())
+            }
+            Self::UnknownFormat(path) => write!(
+                f,
+                "{}: neither an OCI layout nor a `docker save` archive: no index.json and no manifest.json in it",
+                path.display()
+            ),
+            Self::TooLarge { object, limit, flag } => {
+                write!(f, "{object}: more than {limit} bytes; where that is meant, raise {flag}")
+            }
+            Self::Index { archive, reason } => write!(f, "{}: {reason}", archive.display()),
+            Self::Name { given, reason } => write!(f, "`{}`: {reason}", given.escape_debug()),
+            Self::InUse { image, by } => write!(f, "{image} is in use by {by}"),
+            Self::Pack { path, reason } => write!(f, "{}: {reason}", path.display()),
+            Self::Helper { step, reason, .. } => write!(f, "{step}: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            Self::Document { flaw, .. } => Some(flaw),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The rules that an index, a manifest or a config can break. One variant a rule.
+
+use std::fmt;
+
+/// A broken rule. Text that came from the document is escaped when it is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Flaw {
+    /// More bytes than a document may have.
+    TooLong(usize),
+    /// Not JSON, or not of the format's shape.
+    Shape(String),
+    /// Two keys of one object are the same.
+    DuplicateKey(String),
+    /// A key that only differs in case from one that has a meaning: other readers would take it for that one.
+    LookalikeKey(String),
+    /// More values than a document may have.
+    TooManyValues(usize),
+    /// `schemaVersion` is not 2.
+    SchemaVersion(u64),
+    /// Keys of an index and of a manifest in one document (CVE-2021-41190).
+    Ambiguous(&'static str),
+    /// The document's own media type is not the descriptor's.
+    MediaType {
+        /// What led here.
+        descriptor: String,
+        /// What it calls itself.
+        document: String,
+    },
+    /// A media type that has no place here.
+    NotSupported {
+        /// Where it stands.
+        place: &'static str,
+        /// The media type.
+        found: String,
+    },
+    /// The config is not an image's: an artifact, an attestation, a chart.
+    NotAnImage(String),
+    /// A layer that lies elsewhere.
+    ForeignLayer(String),
+    /// A layer that would need a key.
+    EncryptedLayer(String),
+    /// Not a sha256 digest.
+    Digest(String),
+    /// No layer at all.
+    NoLayers,
+    /// More of something than is allowed.
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// Longer than is allowed.
+    TooLongText {
+        /// What.
+        what: &'static str,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// A text that cannot be used.
+    Text {
+        /// Which.
+        what: &'static str,
+        /// Why.
+        reason: &'static str,
+        /// The text.
+        found: String,
+    },
+    /// `rootfs.type` is not `layers`.
+    RootfsType(String),
+    /// The config does not list one diff_id a layer.
+    LayerCount {
+        /// Layers of the manifest.
+        layers: usize,
+        /// diff_ids of the config.
+        diff_ids: usize,
+    },
+    /// The index has nothing for this host.
+    NoPlatform {
+        /// What was looked for.
+        wanted: String,
+        /// What there is.
+        offered: String,
+    },
+    /// The image is for another machine.
+    Platform {
+        /// What this host is.
+        host: String,
+        /// What the image is for.
+        image: String,
+    },
+    /// An index inside an index.
+    NestedIndex,
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let show = |text: &str| text.escape_debug().to_string();
+        match self {
+            Self::TooLong(limit) => write!(f, "longer than {limit} bytes"),
+            Self::Shape(reason) => f.write_str(&show(reason)),
+            Self::DuplicateKey(key) => write!(f, "the key `{}` stands twice in one object", show(key)),
+            Self::LookalikeKey(key) => {
+                write!(f, "the key `{}` differs only in case from one that has a meaning", show(key))
+            }
+            Self::TooManyValues(limit) => write!(f, "more than {limit} values"),
+            Self::SchemaVersion(found) => write!(f, "schemaVersion is {found}, only 2 is read"),
+            Self::Ambiguous(key) => {
+                write!(f, "`{key}` has no place here: the document is an index and a manifest at once")
+            }
+            Self::MediaType { descriptor, document } => write!(
+                f,
+                "its descriptor calls it `{}`, it calls itself `{}`",
+                show(descriptor),
+                show(document)
+            ),
+            Self::NotSupported { place, found } => {
+                write!(f, "media type `{}` of the {place} is not supported", show(found))
+            }
+            Self::NotAnImage(found) => write!(f, "not an image but `{}`", show(found)),
+            Self::ForeignLayer(found) => {
+                write!(f, "layer type `{}` is not distributed with the image", show(found))
+            }
+            Self::EncryptedLayer(found) => write!(f, "layer type `{}` is encrypted", show(found)),
+            Self::Digest(found) => {
+                write!(f, "`{}`: a digest is `sha256:` and 64 lower-case hexadecimal digits", show(found))
+            }
+            Self::NoLayers => f.write_str("it has no layer, so there is nothing to run"),
+            Self::TooMany { what, limit } => write!(f, "more than {limit} {what}"),
+            Self::TooLongText { what, limit } => write!(f, "{what} is longer than {limit} bytes"),
+            Self::Text { what, reason, found } => write!(f, "{what} `{}` {reason}", show(found)),
+            Self::RootfsType(found) => write!(f, "rootfs.type is `{}`, not `layers`", show(found)),
+            Self::LayerCount { layers, diff_ids } => {
+                write!(f, "the manifest has {layers} layers, the config {diff_ids} diff_ids")
+            }
+            Self::NoPlatform { wanted, offered } => {
+                write!(f, "nothing for {wanted} in it, only {}", show(offered))
+            }
+            Self::Platform { host, image } => {
+                write!(f, "the image is for {}, this host is {host}", show(image))
+            }
+            Self::NestedIndex => f.write_str("an index inside an index is not followed"),
+        }
+    }
+}
+
+impl std::error::Error for Flaw {}

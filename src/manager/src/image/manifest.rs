@@ -1,0 +1,201 @@
+//! Index and manifest: bytes in, descriptors out. Everything that the chain follows is checked here; the rest is dropped.
+
+use super::flaw::Flaw;
+use super::json;
+use super::media::{self, Kind};
+use casemate_wire::Digest;
+use serde::Deserialize;
+use serde_json::Value;
+
+/// The most layers: overlayfs takes 500 lower directories.
+pub(super) const MAX_LAYERS: usize = 500;
+/// The most manifests of an index.
+const MAX_MANIFESTS: usize = 1000;
+/// Keys that decide what a document means.
+const MEANINGFUL: [&str; 8] =
+    ["schemaVersion", "mediaType", "manifests", "config", "layers", "fsLayers", "history", "artifactType"];
+/// Keys that decide what a descriptor means.
+const DESCRIPTOR_KEYS: [&str; 5] = ["mediaType", "digest", "size", "platform", "annotations"];
+
+/// What leads from one document to the next: OCI image-spec, descriptor.md.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Descriptor {
+    /// What the target is.
+    pub(super) media_type: String,
+    /// Its digest.
+    pub(super) digest: Digest,
+    /// Its bytes, exact.
+    pub(super) size: u64,
+}
+
+/// One manifest of an index or of a layout.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// Where it is.
+    pub(super) descriptor: Descriptor,
+    /// For which machine.
+    pub(super) platform: Option<Platform>,
+    /// The names that the writer gave it: `io.containerd.image.name`, `org.opencontainers.image.ref.name`.
+    pub(super) full_name: Option<String>,
+    /// See `full_name`.
+    pub(super) ref_name: Option<String>,
+}
+
+/// For which machine an image is, in Go's words.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct Platform {
+    /// `amd64`, `arm64`, `arm`, `riscv64`, …
+    #[serde(default)]
+    pub(super) architecture: String,
+    /// `linux`.
+    #[serde(default)]
+    pub(super) os: String,
+    /// `v7`, `v8`.
+    #[serde(default)]
+    pub(super) variant: Option<String>,
+}
+
+/// An image manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Manifest {
+    /// The image config.
+    pub(super) config: Descriptor,
+    /// Bottom first; 1 to [`MAX_LAYERS`].
+    pub(super) layers: Vec<Descriptor>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawIndex {
+    schema_version: u64,
+    manifests: Vec<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawManifest {
+    schema_version: u64,
+    config: Value,
+    layers: Vec<Value>,
+    #[serde(default)]
+    artifact_type: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawDescriptor {
+    media_type: String,
+    digest: String,
+    size: u64,
+    #[serde(default)]
+    platform: Option<Platform>,
+    #[serde(default)]
+    annotations: Option<Annotations>,
+}
+
+#[derive(Deserialize, Default)]
+struct Annotations {
+    #[serde(default, rename = "io.containerd.image.name")]
+    full_name: Option<String>,
+    #[serde(default, rename = "org.opencontainers.image.ref.name")]
+    ref_name: Option<String>,
+}
+
+/// Reads an index that a descriptor of this media type led to.
+pub(super) fn parse_index(bytes: &[u8], media_type: &str) -> Result<Vec<Entry>, Flaw> {
+    let document = read_document(bytes)?;
+    media::check_document(media_type, own_media_type(&document)?)?;
+    index_entries(document)
+}
+
+/// Reads the `index.json` of a layout: no descriptor leads to it, and it may leave its media type out.
+pub(super) fn parse_layout_index(bytes: &[u8]) -> Result<Vec<Entry>, Flaw> {
+    let document = read_document(bytes)?;
+    let own = own_media_type(&document)?.unwrap_or(media::OCI_INDEX);
+    media::check_document(media::OCI_INDEX, Some(own))?;
+    index_entries(document)
+}
+
+/// Reads a manifest that a descriptor of this media type led to.
+pub(super) fn parse_manifest(bytes: &[u8], media_type: &str) -> Result<Manifest, Flaw> {
+    let document = read_document(bytes)?;
+    media::check_document(media_type, own_media_type(&document)?)?;
+    refuse_keys(&document, &["manifests", "fsLayers"])?;
+    let raw: RawManifest = json::typed(document)?;
+    require_version_2(raw.schema_version)?;
+    let config = descriptor(raw.config)?.descriptor;
+    media::check_config(&config.media_type)?;
+    match raw.artifact_type {
+        Some(artifact) if artifact != config.media_type => return Err(Flaw::NotAnImage(artifact)),
+        _ => {}
+    }
+    if raw.layers.is_empty() {
+        return Err(Flaw::NoLayers);
+    }
+    if raw.layers.len() > MAX_LAYERS {
+        return Err(Flaw::TooMany { what: "layers", limit: MAX_LAYERS });
+    }
+    let layers = raw.layers.into_iter().map(|layer| Ok(descriptor(layer)?.descriptor));
+    let layers = layers.collect::<Result<Vec<_>, Flaw>>()?;
+    layers.iter().try_for_each(|layer| media::check_layer(&layer.media_type))?;
+    Ok(Manifest { config, layers })
+}
+
+/// What a document calls itself, to find out what a digest alone names.
+pub(super) fn sniff(bytes: &[u8]) -> Result<(String, Kind), Flaw> {
+    let document = read_document(bytes)?;
+    let own = own_media_type(&document)?;
+    let media_type = match own {
+        Some(own) => own,
+        None if document.get("manifests").is_some() => media::OCI_INDEX,
+        None => media::OCI_MANIFEST,
+    };
+    match media::kind(media_type) {
+        Some(kind) => Ok((media_type.to_owned(), kind)),
+        None => Err(Flaw::NotAnImage(media_type.to_owned())),
+    }
+}
+
+fn read_document(bytes: &[u8]) -> Result<Value, Flaw> {
+    let document = json::parse(bytes)?;
+    json::refuse_lookalikes(&document, &MEANINGFUL)?;
+    Ok(document)
+}
+
+fn own_media_type(document: &Value) -> Result<Option<&str>, Flaw> {
+    match document.get("mediaType") {
+        None => Ok(None),
+        Some(Value::String(own)) => Ok(Some(own)),
+        Some(_) => Err(Flaw::Shape("mediaType is not a string".to_owned())),
+    }
+}
+
+fn refuse_keys(document: &Value, keys: &[&'static str]) -> Result<(), Flaw> {
+    match keys.iter().find(|key| document.get(**key).is_some()) {
+        Some(key) => Err(Flaw::Ambiguous(key)),
+        None => Ok(()),
+    }
+}
+
+const fn require_version_2(version: u64) -> Result<(), Flaw> {
+    if version == 2 { Ok(()) } else { Err(Flaw::SchemaVersion(version)) }
+}
+
+fn index_entries(document: Value) -> Result<Vec<Entry>, Flaw> {
+    refuse_keys(&document, &["layers", "config", "fsLayers"])?;
+    let raw: RawIndex = json::typed(document)?;
+    require_version_2(raw.schema_version)?;
+    if raw.manifests.len() > MAX_MANIFESTS {
+        return Err(Flaw::TooMany { what: "manifests", limit: MAX_MANIFESTS });
+    }
+    raw.manifests.into_iter().map(descriptor).collect()
+}
+
+fn descriptor(value: Value) -> Result<Entry, Flaw> {
+    json::refuse_lookalikes(&value, &DESCRIPTOR_KEYS)?;
+    let raw: RawDescriptor = json::typed(value)?;
+    let digest = raw.digest.parse().map_err(|_| Flaw::Digest(raw.digest.clone()))?;
+    let Annotations { full_name, ref_name } = raw.annotations.unwrap_or_default();
+    let descriptor = Descriptor { media_type: raw.media_type, digest, size: raw.size };
+    Ok(Entry { descriptor, platform: raw.platform, full_name, ref_name })
+}

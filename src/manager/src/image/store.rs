@@ -1,0 +1,200 @@
+//! The store of images: blobs by digest and one record an image. Readers need no lock; writers hold one lock at a time.
+//!
+//! A crash at any moment leaves the records as they were and at most blobs that none of them names: the next writer sweeps.
+
+use super::blobs::{self, Blobs, Promise};
+use super::error::Error;
+use super::model::Image;
+use super::platform::Host;
+use super::prove::prove;
+use super::record::{self, Record};
+use casemate_wire::Digest;
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const PARTIAL: &str = ".partial";
+
+/// The store below one state directory.
+#[derive(Debug)]
+pub struct Store {
+    blobs: Blobs,
+    images: OwnedFd,
+    path: PathBuf,
+    host: Host,
+}
+
+/// The right to change the store; one exists at a time, over all processes.
+#[derive(Debug)]
+#[must_use]
+pub struct Writer<'a> {
+    store: &'a Store,
+    /// Held, never read: closing it ends the lock.
+    _lock: OwnedFd,
+}
+
+impl Store {
+    /// Opens the store of a state directory, which exists; makes what is missing below it, for its owner alone.
+    pub fn open(state: &Path) -> Result<Self, Error> {
+        let root = rustix::fs::open(state, DIRECTORY, Mode::empty());
+        let root = root.map_err(Error::errno("open the state directory", state))?;
+        let blobs = subdirectory(&root, "blobs", state)?;
+        let sha256 = subdirectory(&blobs, "sha256", &state.join("blobs"))?;
+        let images = subdirectory(&root, "images", state)?;
+        Ok(Self {
+            blobs: Blobs::new(sha256, state.join("blobs/sha256")),
+            images,
+            path: state.join("images"),
+            host: Host::this(),
+        })
+    }
+
+    /// Proves the image of this pin again, from the store's bytes. Layers are proven when they are unpacked.
+    pub fn resolve(&self, pin: &Digest) -> Result<Image, Error> {
+        let record = self.record(pin)?.ok_or(Error::NotImported(*pin))?;
+        let proof =
+            prove(&record.descriptor(), self.host, &mut |document| self.blobs.read_document(document))?;
+        Ok(Image { names: record.names, ..proof.image })
+    }
+
+    /// Every image of the store, by pin.
+    pub fn records(&self) -> Result<Vec<Record>, Error> {
+        let names = blobs::names(&self.images).map_err(Error::io("list", &self.path))?;
+        let pins = names.iter().filter_map(|name| {
+            let hex = name.to_str()?.strip_suffix(".json")?;
+            Digest::from_hex(hex).ok()
+        });
+        let mut records = Vec::new();
+        for pin in pins.collect::<BTreeSet<_>>() {
+            // One that was removed since the listing is none.
+            records.extend(self.record(&pin)?);
+        }
+        Ok(records)
+    }
+
+    /// The record of this pin.
+    pub fn record(&self, pin: &Digest) -> Result<Option<Record>, Error> {
+        let name = record_name(pin);
+        let path = self.path.join(&name);
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = match rustix::fs::openat(&self.images, &name, flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(Error::errno("open", &path)(errno)),
+        };
+        let mut bytes = Vec::new();
+        let limit = super::json::MAX_DOCUMENT as u64 + 1;
+        file.take(limit).read_to_end(&mut bytes).map_err(Error::io("read", &path))?;
+        record::decode(pin, &bytes).map(Some).map_err(Error::document(path.display()))
+    }
+
+    /// A blob, open for reading at its start; not proven.
+    pub fn open_blob(&self, digest: &Digest) -> Result<File, Error> {
+        self.blobs.open(digest)
+    }
+
+    /// This host, for the choice in an index.
+    pub(super) const fn host(&self) -> Host {
+        self.host
+    }
+
+    /// Waits for the right to change the store. `waiting` is called when somebody else has it.
+    pub fn lock(&self, waiting: impl FnOnce()) -> Result<Writer<'_>, Error> {
+        let failed = |errno| Error::errno("lock", &self.path)(errno);
+        // A lock belongs to an open file: this one ends with the writer, however it ends.
+        let lock = rustix::fs::openat(&self.images, ".", DIRECTORY, Mode::empty()).map_err(failed)?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                waiting();
+                rustix::io::retry_on_intr(|| rustix::fs::flock(&lock, FlockOperation::LockExclusive))
+                    .map_err(failed)?;
+            }
+            Err(errno) => return Err(failed(errno)),
+        }
+        Ok(Writer { store: self, _lock: lock })
+    }
+}
+
+impl<'a> Writer<'a> {
+    /// The store, for reading.
+    pub const fn store(&self) -> &'a Store {
+        self.store
+    }
+
+    /// Writes a blob that a record of this writer will name.
+    pub(super) fn write_blob(
+        &self,
+        object: &str,
+        source: &mut dyn Read,
+        promise: Promise,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<Digest, Error> {
+        self.store.blobs.write(object, source, promise, progress)
+    }
+
+    /// Reads a document back, proven.
+    pub(super) fn read_document(&self, document: &super::manifest::Descriptor) -> Result<Vec<u8>, Error> {
+        self.store.blobs.read_document(document)
+    }
+
+    /// Makes an image appear, with its blobs on the disk. An image of this pin that is there already keeps its names.
+    pub(super) fn commit(&self, mut record: Record) -> Result<(), Error> {
+        if let Some(earlier) = self.store.record(&record.pin)? {
+            record.names.extend(earlier.names);
+        }
+        record.names.sort();
+        record.names.dedup();
+        self.store.blobs.sync()?;
+        let Store { images, path, .. } = self.store;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let partial = path.join(PARTIAL);
+        let file = rustix::fs::openat(images, PARTIAL, flags, Mode::from_raw_mode(0o600));
+        let mut file = File::from(file.map_err(Error::errno("create", &partial))?);
+        file.write_all(&record::encode(&record)?).map_err(Error::io("write", &partial))?;
+        file.sync_all().map_err(Error::io("fsync", &partial))?;
+        let name = record_name(&record.pin);
+        rustix::fs::renameat(images, PARTIAL, images, &name)
+            .map_err(Error::errno("rename the record to", path.join(&name)))?;
+        rustix::fs::fsync(images).map_err(Error::errno("fsync", path))
+    }
+
+    /// Removes an image's record. Its blobs go with the next [`Self::sweep`].
+    pub(super) fn remove(&self, pin: &Digest) -> Result<(), Error> {
+        let name = record_name(pin);
+        let path = &self.store.path;
+        rustix::fs::unlinkat(&self.store.images, &name, AtFlags::empty())
+            .map_err(Error::errno("remove", path.join(&name)))?;
+        rustix::fs::fsync(&self.store.images).map_err(Error::errno("fsync", path))
+    }
+
+    /// Removes what no record names: left by a crash, a failed import or a removed image. Returns the bytes freed.
+    pub(super) fn sweep(&self) -> Result<u64, Error> {
+        match rustix::fs::unlinkat(&self.store.images, PARTIAL, AtFlags::empty()) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+            Err(errno) => return Err(Error::errno("remove", self.store.path.join(PARTIAL))(errno)),
+        }
+        let records = self.store.records()?;
+        let named: BTreeSet<_> =
+            records.iter().flat_map(|record| record.blobs.iter().map(|(digest, _)| *digest)).collect();
+        self.store.blobs.keep_only(|digest| named.contains(digest))
+    }
+}
+
+fn record_name(pin: &Digest) -> String {
+    format!("{}.json", pin.hex())
+}
+
+fn subdirectory(parent: &OwnedFd, name: &str, path: &Path) -> Result<OwnedFd, Error> {
+    let path = path.join(name);
+    match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o700)) {
+        Ok(()) => rustix::fs::fsync(parent).map_err(Error::errno("fsync", &path))?,
+        Err(rustix::io::Errno::EXIST) => {}
+        Err(errno) => return Err(Error::errno("create", &path)(errno)),
+    }
+    rustix::fs::openat(parent, name, DIRECTORY, Mode::empty()).map_err(Error::errno("open", &path))
+}
