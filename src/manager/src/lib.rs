@@ -1,5 +1,18 @@
-//! The manager: text to spec, spec to plan, plan to running containers.
+//! `casemate`: the command line and the manager. It reads the one file, decides what it means on this host, keeps the images,
+//! and supervises what runs, without any privilege of its own.
+//!
+//! The story of `casemate up`, one module a stage: [`spec`] (text → `Spec`) → [`plan`] (→ `Job`, with [`profile`]) →
+//! [`image`] (every byte proven, every layer unpacked) → [`launch`] (directories, identities, the helper) →
+//! [`helper_client`] (the helper's request table) → [`supervise`] (starts, logs, restarts) ↔ [`control`] (what the verbs of
+//! [`cli`] ask a running manager).
 #![forbid(unsafe_code)]
 
+pub mod cli;
+pub mod control;
+pub mod helper_client;
 pub mod image;
+pub mod launch;
+pub mod plan;
+pub mod profile;
 pub mod spec;
+pub mod supervise;

@@ -1,1 +1,4 @@
-fn main() {}
+//! `casemate`: see the library.
+fn main() -> std::process::ExitCode {
+    casemate_manager::cli::main()
+}

@@ -3,12 +3,14 @@
 //! Every function here is safe to call from the crates above; what it relies upon is checked here or carried by a type.
 
 pub mod exec;
+pub mod inherited;
 pub mod mount;
 pub mod namespace;
 pub mod network;
 pub mod process;
 pub mod resource;
 pub mod signal;
+pub mod socket;
 
 use std::io;
 

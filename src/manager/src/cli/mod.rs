@@ -1,0 +1,81 @@
+//! The command line: one verb a file, each a `clap::Args` with a `run`.
+
+mod error;
+mod image;
+
+pub use error::{Code, Error, escaped};
+
+use crate::launch::Directories;
+use clap::Parser;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const ABOUT: &str = "Runs the containers that one TOML file describes, confined, as nobody special.";
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 a container or the work failed; 2 wrong command line; \
+    3 the file is wrong; 4 bytes are not what was pinned; 5 this host cannot apply a control.";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "casemate", version, about = ABOUT, after_help = EXIT_CODES, max_term_width = 100)]
+struct Line {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(Debug, clap::Args)]
+pub struct Global {
+    /// Where images, layers, volumes, revisions and logs are kept
+    /// [default: /var/lib/casemate; as an ordinary user $XDG_DATA_HOME/casemate]
+    #[arg(long, value_name = "DIR", global = true)]
+    state_dir: Option<PathBuf>,
+    /// Where the sockets of this instance are
+    /// [default: /run/casemate; as an ordinary user $XDG_RUNTIME_DIR/casemate]
+    #[arg(long, value_name = "DIR", global = true)]
+    run_dir: Option<PathBuf>,
+}
+
+impl Global {
+    /// The instance's directories: as given, else the defaults.
+    pub fn directories(&self) -> Result<Directories, Error> {
+        let root = rustix::process::geteuid().is_root();
+        let defaults = Directories::defaults(root, |name| std::env::var_os(name).map(PathBuf::from));
+        let pick = |given: &Option<PathBuf>, default: Option<PathBuf>, option: &str| {
+            given.clone().or(default).ok_or_else(|| {
+                Error::new(Code::Usage, option, "find the default", "HOME or XDG_RUNTIME_DIR is not set")
+                    .remedy(format!("give {option} DIR"))
+            })
+        };
+        let state = pick(&self.state_dir, defaults.as_ref().map(|d| d.state.clone()), "--state-dir")?;
+        let run = pick(&self.run_dir, defaults.map(|d| d.run), "--run-dir")?;
+        Directories::absolute(&state, &run)
+            .map_err(|error| Error::new(Code::Usage, "--state-dir", "make absolute", error))
+    }
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    Image(image::Image),
+}
+
+/// The program: its exit code is the process's.
+pub fn main() -> ExitCode {
+    let line = match Line::try_parse() {
+        Ok(line) => line,
+        Err(error) => {
+            // A closed standard output or error is nobody's fault here.
+            let _ = error.print();
+            return if error.use_stderr() { Code::Usage.into() } else { ExitCode::SUCCESS };
+        }
+    };
+    let outcome = match &line.verb {
+        Verb::Image(verb) => verb.run(&line.global).map(|()| ExitCode::SUCCESS),
+    };
+    outcome.unwrap_or_else(|error| {
+        let _ = writeln!(std::io::stderr(), "casemate: {error}");
+        error.code().into()
+    })
+}

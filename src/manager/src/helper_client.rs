@@ -1,0 +1,235 @@
+//! The helper's request table, from the manager's side: one packet out, its answer back, events kept for later.
+//!
+//! What arrives is decoded by `casemate-wire` to its last byte; an answer to a question that was not asked ends the connection.
+
+use casemate_sys::socket;
+use casemate_wire::{Answer, Event, Facts, Failure, MAX_MESSAGE, PROTOCOL, Packet, Reply, Request};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use std::collections::VecDeque;
+use std::fmt;
+use std::path::Path;
+
+/// A connection to the helper.
+#[derive(Debug)]
+pub struct Client {
+    socket: OwnedFd,
+    last: u32,
+    events: VecDeque<Event>,
+    buffer: Vec<u8>,
+}
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub enum ClientError {
+    /// Nobody listens at the socket, or it cannot be opened.
+    Connect(Errno),
+    /// The connection broke.
+    Io(Errno),
+    /// The helper has closed the connection.
+    Closed,
+    /// What came is not what was asked for.
+    Protocol(&'static str),
+    /// The helper speaks another protocol: the two programs are not of one version.
+    Version(u16),
+    /// The helper refused, or a step of it failed; nothing of it is left.
+    Failed(Failure),
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connect(errno) => write!(f, "helper: connect: {errno}"),
+            Self::Io(errno) => write!(f, "helper: exchange a packet: {errno}"),
+            Self::Closed => f.write_str("helper: exchange a packet: it has closed the connection; see helper.log"),
+            Self::Protocol(what) => write!(f, "helper: read its answer: {what}"),
+            Self::Version(theirs) => write!(
+                f,
+                "helper: greet: it speaks protocol {theirs}, this is {PROTOCOL}; stop it and start again"
+            ),
+            Self::Failed(failure) => match failure.errno {
+                Some(errno) => {
+                    let reason = Errno::from_raw_os_error(errno);
+                    write!(f, "{}: {}: {reason}", failure.object.escape_debug(), failure.step.escape_debug())
+                }
+                None => write!(f, "{}: {}", failure.step.escape_debug(), failure.object.escape_debug()),
+            },
+        }
+    }
+}
+
+impl std::error::Error for ClientError {}
+
+impl Client {
+    /// Connects and greets. `supervise`: this client gets the events, in the place of an earlier one.
+    pub fn connect(path: &Path, supervise: bool) -> Result<(Self, Facts), ClientError> {
+        let socket = rustix::net::socket_with(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .map_err(ClientError::Connect)?;
+        let address = SocketAddrUnix::new(path).map_err(ClientError::Connect)?;
+        rustix::io::retry_on_intr(|| rustix::net::connect(&socket, &address))
+            .map_err(ClientError::Connect)?;
+        Self::greet(socket, supervise)
+    }
+
+    /// Greets on a connected socket.
+    pub fn greet(socket: OwnedFd, supervise: bool) -> Result<(Self, Facts), ClientError> {
+        let mut client = Self { socket, last: 0, events: VecDeque::new(), buffer: vec![0; MAX_MESSAGE] };
+        match client.call(Request::Hello { protocol: PROTOCOL, supervise }, &[])? {
+            (Reply::Facts(facts), _) if facts.protocol == PROTOCOL => Ok((client, facts)),
+            (Reply::Facts(facts), _) => Err(ClientError::Version(facts.protocol)),
+            _ => Err(ClientError::Protocol("not the answer to a greeting")),
+        }
+    }
+
+    /// Sends one request and waits for its answer. Events that come before it are kept for [`Self::next_event`].
+    pub fn call(
+        &mut self,
+        request: Request,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(Reply, Vec<OwnedFd>), ClientError> {
+        self.last = self.last.wrapping_add(1);
+        let packet = casemate_wire::encode(&Packet { number: self.last, request })
+            .map_err(|_| ClientError::Protocol("the request is longer than a packet"))?;
+        socket::send(&self.socket, &packet, descriptors).map_err(|errno| match errno {
+            Errno::PIPE | Errno::CONNRESET => ClientError::Closed,
+            errno => ClientError::Io(errno),
+        })?;
+        loop {
+            match self.receive()? {
+                (Answer::Event(event), _) => self.events.push_back(event),
+                (Answer::Reply { number, .. }, _) if number != self.last => {
+                    return Err(ClientError::Protocol("an answer to another question"));
+                }
+                (Answer::Reply { reply: Reply::Failed(failure), .. }, _) => {
+                    return Err(ClientError::Failed(failure));
+                }
+                (Answer::Reply { reply, .. }, received) => return Ok((reply, received)),
+            }
+        }
+    }
+
+    /// As [`Self::call`], for a request whose answer is [`Reply::Done`].
+    pub fn done(&mut self, request: Request) -> Result<(), ClientError> {
+        match self.call(request, &[])? {
+            (Reply::Done, _) => Ok(()),
+            _ => Err(ClientError::Protocol("not the answer to this request")),
+        }
+    }
+
+    /// The next event, without waiting: one kept earlier, else one that lies in the socket.
+    pub fn next_event(&mut self) -> Result<Option<Event>, ClientError> {
+        if let Some(event) = self.events.pop_front() {
+            return Ok(Some(event));
+        }
+        let mut ready = [rustix::event::PollFd::new(&self.socket, rustix::event::PollFlags::IN)];
+        let count = rustix::io::retry_on_intr(|| {
+            rustix::event::poll(&mut ready, Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 }))
+        })
+        .map_err(ClientError::Io)?;
+        if count == 0 {
+            return Ok(None);
+        }
+        match self.receive()? {
+            (Answer::Event(event), _) => Ok(Some(event)),
+            _ => Err(ClientError::Protocol("an answer that nobody asked for")),
+        }
+    }
+
+    /// Whether events were kept, so that waiting on the descriptor would sleep over them.
+    pub fn has_kept_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    fn receive(&mut self) -> Result<(Answer, Vec<OwnedFd>), ClientError> {
+        let (length, descriptors) = match socket::receive(&self.socket, &mut self.buffer) {
+            Ok(Some(received)) => received,
+            Ok(None) | Err(Errno::CONNRESET) => return Err(ClientError::Closed),
+            Err(errno) => return Err(ClientError::Io(errno)),
+        };
+        let bytes = self.buffer.get(..length).unwrap_or_default();
+        let answer = casemate_wire::decode(bytes).map_err(|_| ClientError::Protocol("it is malformed"))?;
+        Ok((answer, descriptors))
+    }
+}
+
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use casemate_wire::{CgroupFacts, Exit, IdSpace, Name};
+    use rustix::net::socketpair;
+
+    /// The other end of a connection, played from a list of answers: each request is answered by the next.
+    fn answered(answers: Vec<Vec<Answer>>) -> OwnedFd {
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        std::thread::spawn(move || {
+            let mut buffer = vec![0; MAX_MESSAGE];
+            for batch in answers {
+                socket::receive(&theirs, &mut buffer).unwrap();
+                for answer in batch {
+                    socket::send(&theirs, &casemate_wire::encode(&answer).unwrap(), &[]).unwrap();
+                }
+            }
+        });
+        ours
+    }
+
+    fn facts(protocol: u16) -> Answer {
+        let facts = Facts {
+            protocol,
+            ids: IdSpace::Single,
+            cgroup: CgroupFacts::default(),
+            landlock: 0,
+            kernel: String::new(),
+        };
+        Answer::Reply { number: 1, reply: Reply::Facts(facts) }
+    }
+
+    fn exited() -> Event {
+        let exit = Exit { code: 0, signal: None, oom_kills: 0, at: 0 };
+        Event::Exited { name: Name::new("a").unwrap(), exit }
+    }
+
+    #[test]
+    fn an_event_before_the_answer_is_kept() {
+        let second = vec![Answer::Event(exited()), Answer::Reply { number: 2, reply: Reply::Done }];
+        let (mut client, _) = Client::greet(answered(vec![vec![facts(PROTOCOL)], second]), true).unwrap();
+        client.done(Request::Quit).unwrap();
+        assert!(client.has_kept_events());
+        assert_eq!(client.next_event().unwrap(), Some(exited()));
+    }
+
+    #[test]
+    fn another_version_or_another_number_ends_it() {
+        let other = Client::greet(answered(vec![vec![facts(PROTOCOL + 1)]]), false);
+        assert!(matches!(other, Err(ClientError::Version(_))));
+        let wrong = vec![Answer::Reply { number: 9, reply: Reply::Done }];
+        let (mut client, _) = Client::greet(answered(vec![vec![facts(PROTOCOL)], wrong]), false).unwrap();
+        assert!(matches!(client.done(Request::Quit), Err(ClientError::Protocol(_))));
+        assert!(matches!(client.done(Request::Quit), Err(ClientError::Closed)));
+    }
+
+    #[test]
+    fn threat_29_what_the_helper_says_is_escaped() {
+        let failure = Failure {
+            step: "open".into(),
+            object: "\u{1b}[2J\nforged".into(),
+            errno: None,
+            kind: casemate_wire::FailureKind::Container,
+        };
+        let text = ClientError::Failed(failure).to_string();
+        assert!(!text.contains('\u{1b}') && !text.contains('\n'), "{text}");
+    }
+}

@@ -1,0 +1,1 @@
+//! Spec, image and host facts to jobs; pure.

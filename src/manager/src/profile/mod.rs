@@ -1,0 +1,1 @@
+//! Seccomp profiles: TOML to classic BPF; pure.

@@ -1,0 +1,1 @@
+//! The event loop: starts, logs, restarts, adoption.

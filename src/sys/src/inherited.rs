@@ -1,0 +1,27 @@
+//! The descriptors that a program was started with and did not ask for (CVE-2024-21626, CVE-2016-9962).
+
+use rustix::io::{Errno, Result};
+
+/// Marks every descriptor from 3 up close-on-exec, so that no program started from here sees them.
+pub fn keep_from_children() -> Result<()> {
+    // SAFETY: with this flag the call closes nothing, it only sets a flag on what is open.
+    let status = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if status == 0 {
+        Ok(())
+    } else {
+        Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
+
+    #[test]
+    fn threat_02_inherited_descriptors_end_at_the_next_exec() {
+        let leaked = std::fs::File::open("/").unwrap();
+        fcntl_setfd(&leaked, FdFlags::empty()).unwrap();
+        super::keep_from_children().unwrap();
+        assert!(fcntl_getfd(&leaked).unwrap().contains(FdFlags::CLOEXEC));
+    }
+}

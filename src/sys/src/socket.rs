@@ -1,0 +1,139 @@
+//! One packet with descriptors over SOCK_SEQPACKET, whole or not at all, and who is at the other end.
+//!
+//! What arrives here may come from a hostile peer: a packet or its descriptors cut short is an error, never a shorter packet,
+//! and no descriptor of it stays open. Every descriptor received is close-on-exec from its first moment.
+
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::io::{Errno, IoSlice, IoSliceMut, Result};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+use std::mem::MaybeUninit;
+
+/// The most descriptors beside one packet.
+pub const MAX_DESCRIPTORS: usize = 8;
+/// `struct cmsghdr` and eight descriptors: 16 + 32 bytes, aligned (cmsg(3), CMSG_SPACE).
+const CONTROL: usize = rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS));
+
+/// Sends one packet. A peer that is gone gives EPIPE, never SIGPIPE; an empty packet, which would read as the end, EINVAL.
+pub fn send(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<()> {
+    if bytes.is_empty() || descriptors.len() > MAX_DESCRIPTORS {
+        return Err(Errno::INVAL);
+    }
+    let mut space = [MaybeUninit::uninit(); CONTROL];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(Errno::INVAL);
+    }
+    let sent = rustix::io::retry_on_intr(|| {
+        sendmsg(socket.as_fd(), &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)
+    })?;
+    if sent == bytes.len() { Ok(()) } else { Err(Errno::MSGSIZE) }
+}
+
+/// Receives one packet: its length in `buffer` and its descriptors. `None` when the peer has closed.
+/// A packet longer than `buffer`, or with more than [`MAX_DESCRIPTORS`], is EMSGSIZE.
+pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<Option<(usize, Vec<OwnedFd>)>> {
+    let mut space = [MaybeUninit::uninit(); CONTROL];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let received = rustix::io::retry_on_intr(|| {
+        recvmsg(socket.as_fd(), &mut [IoSliceMut::new(buffer)], &mut control, RecvFlags::CMSG_CLOEXEC)
+    })?;
+    let mut descriptors = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            descriptors.extend(rights);
+        }
+    }
+    if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+        return Err(Errno::MSGSIZE);
+    }
+    Ok((received.bytes > 0).then_some((received.bytes, descriptors)))
+}
+
+/// Who connected to a unix socket, as the kernel noted it at connect(2) (unix(7), SO_PEERCRED).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// In the caller's pid namespace; 0 when it is not visible there.
+    pub pid: i32,
+    /// Effective user id, in the caller's user namespace.
+    pub uid: u32,
+    /// Effective group id, in the caller's user namespace.
+    pub gid: u32,
+}
+
+/// The credentials of the peer of a connected unix socket. (rustix's own call cannot say pid 0.)
+pub fn peer_credentials(socket: impl AsFd) -> Result<Peer> {
+    let mut credentials = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: both pointers are to live locals of exactly the type that SO_PEERCRED writes, and `length` says how much room
+    // there is, so the kernel stays inside `credentials`; the descriptor is borrowed for the call.
+    let status = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut credentials).cast(),
+            &raw mut length,
+        )
+    };
+    if status != 0 || length as usize != size_of::<libc::ucred>() {
+        return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL));
+    }
+    Ok(Peer { pid: credentials.pid, uid: credentials.uid, gid: credentials.gid })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    fn pair() -> (OwnedFd, OwnedFd) {
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap()
+    }
+
+    #[test]
+    fn a_packet_and_its_descriptors_arrive_whole() {
+        let (left, right) = pair();
+        let null = std::fs::File::open("/dev/null").unwrap();
+        send(&left, b"one", &[null.as_fd(), null.as_fd()]).unwrap();
+        send(&left, b"two", &[]).unwrap();
+        let mut buffer = [0; 16];
+        let (length, descriptors) = receive(&right, &mut buffer).unwrap().unwrap();
+        assert_eq!((&buffer[..length], descriptors.len()), (&b"one"[..], 2));
+        for descriptor in &descriptors {
+            assert!(rustix::io::fcntl_getfd(descriptor).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
+        }
+        assert_eq!(receive(&right, &mut buffer).unwrap().unwrap().0, 3);
+        drop(left);
+        assert!(receive(&right, &mut buffer).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error_and_leaves_no_descriptor() {
+        let (left, right) = pair();
+        let null = std::fs::File::open("/dev/null").unwrap();
+        send(&left, b"longer than four", &[null.as_fd()]).unwrap();
+        let before = std::fs::read_dir("/proc/self/fd").unwrap().count();
+        assert_eq!(receive(&right, &mut [0; 4]).unwrap_err(), Errno::MSGSIZE);
+        assert_eq!(std::fs::read_dir("/proc/self/fd").unwrap().count(), before);
+        assert_eq!(send(&left, b"x", &[null.as_fd(); MAX_DESCRIPTORS + 1]).unwrap_err(), Errno::INVAL);
+        assert_eq!(send(&left, b"", &[]).unwrap_err(), Errno::INVAL);
+    }
+
+    #[test]
+    fn a_peer_that_is_gone_is_an_error_not_a_signal() {
+        let (left, right) = pair();
+        drop(right);
+        assert_eq!(send(&left, b"x", &[]).unwrap_err(), Errno::PIPE);
+    }
+
+    #[test]
+    fn the_peer_is_who_it_is() {
+        let (left, _right) = pair();
+        let peer = peer_credentials(&left).unwrap();
+        assert_eq!(peer.pid, std::process::id().cast_signed());
+        assert_eq!(peer.uid, rustix::process::geteuid().as_raw());
+    }
+}
