@@ -42,7 +42,9 @@ impl fmt::Display for ClientError {
         match self {
             Self::Connect(errno) => write!(f, "helper: connect: {errno}"),
             Self::Io(errno) => write!(f, "helper: exchange a packet: {errno}"),
-            Self::Closed => f.write_str("helper: exchange a packet: it has closed the connection; see helper.log"),
+            Self::Closed => {
+                f.write_str("helper: exchange a packet: it has closed the connection; see helper.log")
+            }
             Self::Protocol(what) => write!(f, "helper: read its answer: {what}"),
             Self::Version(theirs) => write!(
                 f,
@@ -64,13 +66,9 @@ impl std::error::Error for ClientError {}
 impl Client {
     /// Connects and greets. `supervise`: this client gets the events, in the place of an earlier one.
     pub fn connect(path: &Path, supervise: bool) -> Result<(Self, Facts), ClientError> {
-        let socket = rustix::net::socket_with(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .map_err(ClientError::Connect)?;
+        let socket =
+            rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .map_err(ClientError::Connect)?;
         let address = SocketAddrUnix::new(path).map_err(ClientError::Connect)?;
         rustix::io::retry_on_intr(|| rustix::net::connect(&socket, &address))
             .map_err(ClientError::Connect)?;

@@ -87,7 +87,8 @@ impl From<ClientError> for Error {
 /// The text with control characters, the C1 ones and those that reorder text included, shown instead of obeyed: file
 /// names, image names and what a container wrote may end up in it. Line breaks stay out too: one error is one line.
 pub fn escaped(text: &str) -> String {
-    let reorders = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let reorders =
+        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() || reorders(c) {
@@ -107,9 +108,6 @@ mod tests {
     fn threat_29_an_error_is_one_line_without_control_bytes() {
         let name = "a\u{1b}[2J\nb\u{9b}c\u{202e}d";
         let error = Error::new(Code::Usage, name, "open", "no such file").remedy("name\ta file");
-        assert_eq!(
-            error.to_string(),
-            "a\\u{1b}[2J\\nb\\u{9b}c\\u{202e}d: open: no such file; name\\ta file"
-        );
+        assert_eq!(error.to_string(), "a\\u{1b}[2J\\nb\\u{9b}c\\u{202e}d: open: no such file; name\\ta file");
     }
 }
