@@ -4,11 +4,14 @@
 
 pub mod exec;
 pub mod inherited;
+pub mod keyring;
+pub mod landlock;
 pub mod mount;
 pub mod namespace;
 pub mod network;
 pub mod process;
 pub mod resource;
+pub mod seccomp;
 pub mod signal;
 pub mod socket;
 

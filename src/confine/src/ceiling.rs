@@ -1,0 +1,10 @@
+//! What a file may ask for at the most. The manager judges by these lists and the helper judges again; the reasons stand in
+//! policies/ceilings.toml, and a test of the manager compares the two.
+
+/// Capabilities, by name and by the kernel's number.
+pub const CAPABILITIES: &[(&str, u8)] = &[("NET_BIND_SERVICE", 10), ("SYS_CHROOT", 18)];
+
+/// Whether a container may hold this capability.
+pub fn capability(number: u8) -> bool {
+    CAPABILITIES.iter().any(|&(_, known)| known == number)
+}

@@ -1,0 +1,116 @@
+//! Seccomp filters: the baseline below every container, the profile that comes with a job, allow lists for our programs.
+//!
+//! A thread can stack filters; the strictest answer of all decides. seccomp(2).
+
+mod allow;
+mod baseline;
+mod prologue;
+mod table;
+
+pub use allow::{Call, Condition, Operator, Otherwise, allow_list, compile};
+pub use baseline::baseline;
+pub use table::{Lookup, highest, lookup};
+
+use crate::Error;
+use casemate_sys::seccomp::{Instruction, MAX_INSTRUCTIONS};
+use seccompiler::{BpfProgram, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
+
+/// Bytes of one instruction.
+const INSTRUCTION: usize = 8;
+
+/// A filter of 1 to 4096 instructions. Whether the kernel takes it is seen at [`install`].
+#[derive(Clone)]
+pub struct Program(Vec<Instruction>);
+
+impl Program {
+    /// Reads instructions of 8 bytes, in the order and byte order of `struct sock_filter`.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        let (chunks, rest) = bytes.as_chunks::<INSTRUCTION>();
+        if !rest.is_empty() || chunks.is_empty() || chunks.len() > MAX_INSTRUCTIONS {
+            return Err(Error::FilterLength(bytes.len()));
+        }
+        Ok(Self(chunks.iter().map(instruction).collect()))
+    }
+
+    /// What [`Self::from_bytes`] reads.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.0.len() * INSTRUCTION);
+        for instruction in &self.0 {
+            bytes.extend_from_slice(&instruction.code.to_ne_bytes());
+            bytes.extend_from_slice(&[instruction.jt, instruction.jf]);
+            bytes.extend_from_slice(&instruction.k.to_ne_bytes());
+        }
+        bytes
+    }
+
+    /// The instructions.
+    pub fn instructions(&self) -> &[Instruction] {
+        &self.0
+    }
+
+    /// The prologue, then what seccompiler made: its jumps are relative, so it may stand anywhere.
+    fn joined(prologue: Vec<Instruction>, compiled: BpfProgram) -> Result<Self, Error> {
+        let mut program = prologue;
+        program.extend(compiled.into_iter().map(|from| Instruction {
+            code: from.code,
+            jt: from.jt,
+            jf: from.jf,
+            k: from.k,
+        }));
+        if program.len() > MAX_INSTRUCTIONS {
+            return Err(Error::FilterLength(program.len() * INSTRUCTION));
+        }
+        Ok(Self(program))
+    }
+}
+
+/// One instruction, as it lies in memory.
+fn instruction(bytes: &[u8; INSTRUCTION]) -> Instruction {
+    let [code_low, code_high, jt, jf, k0, k1, k2, k3] = *bytes;
+    Instruction {
+        code: u16::from_ne_bytes([code_low, code_high]),
+        jt,
+        jf,
+        k: u32::from_ne_bytes([k0, k1, k2, k3]),
+    }
+}
+
+/// Stacks the filter on the calling thread, for good; needs no_new_privs. Speculation stays restricted
+/// (SECCOMP_FILTER_FLAG_SPEC_ALLOW is not set).
+pub fn install(program: &Program) -> Result<(), Error> {
+    casemate_sys::seccomp::install(&program.0).map_err(Error::Seccomp)
+}
+
+/// A rule that holds when all its conditions do. `bits32` looks at the low 32 bits only, which is what the kernel does with
+/// an `int` or `unsigned int` argument: high bits must not hide the value.
+fn rule(conditions: &[(u8, bool, SeccompCmpOp, u64)]) -> Result<SeccompRule, Error> {
+    let conditions = conditions.iter().map(|(argument, bits32, operator, value)| {
+        let length = if *bits32 { SeccompCmpArgLen::Dword } else { SeccompCmpArgLen::Qword };
+        SeccompCondition::new(*argument, length, operator.clone(), *value)
+    });
+    SeccompRule::new(conditions.collect::<Result<_, _>>().map_err(backend)?).map_err(backend)
+}
+
+/// The filter's answer that fails the call with this error number.
+fn errno(number: i32) -> u32 {
+    libc::SECCOMP_RET_ERRNO | (number.unsigned_abs() & libc::SECCOMP_RET_DATA)
+}
+
+fn backend(error: seccompiler::BackendError) -> Error {
+    Error::Filter(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_that_are_no_filter_are_refused() {
+        for length in [0, 1, 7, 9, 8 * 4096 + 8, 8 * 4096 + 1] {
+            assert_eq!(Program::from_bytes(&vec![0; length]).err(), Some(Error::FilterLength(length)));
+        }
+        let bytes: Vec<u8> = (0..=255).collect();
+        assert_eq!(Program::from_bytes(&bytes).unwrap().to_bytes(), bytes);
+        assert!(Program::from_bytes(&vec![0; 8 * 4096]).is_ok());
+    }
+}
