@@ -1,1 +1,4 @@
-fn main() {}
+//! The helper.
+fn main() -> std::process::ExitCode {
+    casemate_helper::main()
+}

@@ -1,1 +1,4 @@
-fn main() {}
+//! The reaping pid 1.
+fn main() -> std::process::ExitCode {
+    casemate_init::main()
+}

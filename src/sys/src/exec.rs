@@ -49,3 +49,13 @@ pub fn execve_descriptor(program: BorrowedFd<'_>, argv: &Strings, env: &Strings)
     };
     io::Error::last_os_error()
 }
+
+/// Where execvp(3) would look for a program, in order: itself when it has a `/`, else each directory of `path`.
+pub fn candidates(program: &[u8], path: Option<&[u8]>) -> Vec<Vec<u8>> {
+    if program.contains(&b'/') {
+        return vec![program.to_vec()];
+    }
+    let path = path.unwrap_or(b"/usr/local/bin:/usr/bin:/bin");
+    let absolute = path.split(|&c| c == b':').filter(|directory| directory.starts_with(b"/"));
+    absolute.map(|directory| [directory, b"/", program].concat()).collect()
+}

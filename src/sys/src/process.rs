@@ -91,6 +91,16 @@ pub fn fork(
     Ok(Fork::Parent { pid: pid as i32, pidfd })
 }
 
+/// Forks with fork(2), where seccomp hides clone3: no namespaces and no pidfd. `None` in the child, the child's pid in the caller.
+///
+/// # Errors
+/// EAGAIN, ENOMEM.
+pub fn fork_plain(_proof: &SingleThreaded) -> io::Result<Option<i32>> {
+    // SAFETY: the process has one thread (the proof), so the child's copy of memory has no lock that nobody can free.
+    let pid = crate::check(unsafe { libc::fork() }.into())?;
+    Ok((pid != 0).then_some(pid as i32))
+}
+
 /// Ends this process at once, without running what the parent's copy of memory would run at exit.
 pub fn exit_now(status: u8) -> ! {
     // SAFETY: _exit has no preconditions and does not return.

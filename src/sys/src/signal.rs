@@ -10,6 +10,16 @@ pub const TERM: u8 = libc::SIGTERM as u8;
 pub const INT: u8 = libc::SIGINT as u8;
 /// SIGHUP.
 pub const HUP: u8 = libc::SIGHUP as u8;
+/// SIGQUIT.
+pub const QUIT: u8 = libc::SIGQUIT as u8;
+/// SIGUSR1.
+pub const USR1: u8 = libc::SIGUSR1 as u8;
+/// SIGUSR2.
+pub const USR2: u8 = libc::SIGUSR2 as u8;
+/// SIGCONT.
+pub const CONT: u8 = libc::SIGCONT as u8;
+/// SIGWINCH.
+pub const WINCH: u8 = libc::SIGWINCH as u8;
 /// SIGCHLD.
 pub const CHLD: u8 = libc::SIGCHLD as u8;
 

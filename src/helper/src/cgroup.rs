@@ -1,0 +1,244 @@
+//! The delegated cgroups: where they are, which controllers they have.
+//!
+//! Enters: `/proc/self/cgroup` and `/proc/self/mountinfo`. The helper lives in a leaf named `helper`; the directory above it
+//! is the one that was delegated, on each hierarchy for itself. A container gets `c-NAME` beside that leaf.
+
+mod limits;
+
+use crate::fault::{At, Fault};
+use casemate_wire::{CgroupFacts, Limits, Name, Stats};
+use rustix::fs::{Access, Mode, OFlags, access, open};
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+/// Controllers that casemate uses, by the names of cgroup v2.
+const CONTROLLERS: [&str; 5] = ["memory", "pids", "cpu", "cpuset", "io"];
+
+/// The delegated directories.
+#[derive(Debug, Default)]
+pub struct Tree {
+    v2: Option<PathBuf>,
+    v2_controllers: Vec<String>,
+    /// Controller (name of v2) and its directory.
+    v1: Vec<(String, PathBuf)>,
+}
+
+/// One container's cgroups.
+#[derive(Debug, Default)]
+pub struct Cgroup {
+    v2: Option<PathBuf>,
+    v1: Vec<(String, PathBuf)>,
+}
+
+impl Tree {
+    /// Finds what was delegated to this process.
+    pub fn find() -> Result<Self, Fault> {
+        let membership = fs::read_to_string("/proc/self/cgroup").at("/proc/self/cgroup")?;
+        let mounts = fs::read_to_string("/proc/self/mountinfo").at("/proc/self/mountinfo")?;
+        let mut tree = Self::default();
+        for line in membership.lines() {
+            let mut fields = line.splitn(3, ':');
+            let (Some(_), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else { continue };
+            for controller in controllers.split(',') {
+                let Some(own) = directory(&mounts, controller, path) else { continue };
+                let Some(delegated) = delegated(&own) else { continue };
+                if controller.is_empty() {
+                    tree.v2 = Some(delegated);
+                } else if let Some(name) = v2_name(controller) {
+                    tree.v1.push((name.to_owned(), delegated));
+                }
+            }
+        }
+        tree.enable();
+        tree.sweep();
+        Ok(tree)
+    }
+
+    /// Turns on the controllers that the delegated directory of v2 may hand on.
+    fn enable(&mut self) {
+        let Some(v2) = &self.v2 else { return };
+        let own = v1_names(&self.v1);
+        for controller in CONTROLLERS.iter().filter(|name| !own.contains(name)) {
+            // Refused for a controller that was not delegated: what counts is what is on afterwards.
+            let _ = fs::write(v2.join("cgroup.subtree_control"), format!("+{controller}"));
+        }
+        let on = fs::read_to_string(v2.join("cgroup.subtree_control")).unwrap_or_default();
+        self.v2_controllers = on.split_whitespace().map(str::to_owned).collect();
+    }
+
+    /// Takes away what an earlier helper left; its processes ended with its pid namespace.
+    fn sweep(&self) {
+        for directory in self.v2.iter().chain(self.v1.iter().map(|(_, directory)| directory)) {
+            for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+                if entry.file_name().as_encoded_bytes().starts_with(b"c-") {
+                    let _ = fs::remove_dir(entry.path());
+                }
+            }
+        }
+    }
+
+    /// What containers can have.
+    pub fn facts(&self) -> CgroupFacts {
+        CgroupFacts { v2: self.v2_controllers.clone(), v1: v1_names(&self.v1).into_iter().map(str::to_owned).collect() }
+    }
+
+    /// Makes a container's cgroups and writes its limits, each read back.
+    pub fn make(&self, name: &Name, limits: &Limits) -> Result<Cgroup, Fault> {
+        let leaf = format!("c-{name}");
+        let wanted = limits::wanted(limits);
+        let mut cgroup = Cgroup { v2: self.v2.as_ref().map(|v2| v2.join(&leaf)), v1: Vec::new() };
+        for (controller, directory) in &self.v1 {
+            if wanted.contains(&controller.as_str()) {
+                cgroup.v1.push((controller.clone(), directory.join(&leaf)));
+            }
+        }
+        let result = self.fill(&cgroup, limits, &wanted);
+        if result.is_err() {
+            cgroup.remove();
+        }
+        result.map(|()| cgroup)
+    }
+
+    fn fill(&self, cgroup: &Cgroup, limits: &Limits, wanted: &[&str]) -> Result<(), Fault> {
+        for directory in cgroup.directories() {
+            match fs::create_dir(directory) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                other => other.at(directory.display())?,
+            }
+        }
+        let Limits::Enforced(resources) = limits else { return Ok(()) };
+        for &controller in wanted {
+            if let Some((_, directory)) = cgroup.v1.iter().find(|(name, _)| name == controller) {
+                limits::write_v1(directory, controller, resources)?;
+            } else if let (Some(directory), true) = (&cgroup.v2, self.v2_controllers.iter().any(|on| on == controller)) {
+                limits::write_v2(directory, controller, resources)?;
+            } else {
+                return Err(Fault::not_enforceable(format_args!(
+                    "no {controller} controller was delegated; start as root, or delegate a cgroup to this user"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Cgroup {
+    fn directories(&self) -> impl Iterator<Item = &PathBuf> {
+        self.v2.iter().chain(self.v1.iter().map(|(_, directory)| directory))
+    }
+
+    /// The v2 directory, for CLONE_INTO_CGROUP.
+    pub fn open_v2(&self) -> Result<Option<OwnedFd>, Fault> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        self.v2.as_ref().map(|path| open(path, flags, Mode::empty()).at(path.display())).transpose()
+    }
+
+    /// `tasks` of each v1 directory, for the child to join by itself.
+    pub fn open_tasks(&self) -> Result<Vec<OwnedFd>, Fault> {
+        let open_one = |(_, directory): &(String, PathBuf)| {
+            let path = directory.join("tasks");
+            open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).at(path.display())
+        };
+        self.v1.iter().map(open_one).collect()
+    }
+
+    /// How many processes the memory limit has killed.
+    pub fn oom_kills(&self) -> u64 {
+        let (path, key) = match (self.v1_of("memory"), &self.v2) {
+            (Some(v1), _) => (v1.join("memory.oom_control"), "oom_kill "),
+            (None, Some(v2)) => (v2.join("memory.events"), "oom_kill "),
+            (None, None) => return 0,
+        };
+        field(&path, key).unwrap_or(0)
+    }
+
+    /// Resource use, as far as there is a controller that counts it.
+    pub fn stats(&self) -> Stats {
+        let number = |v1: &str, file: &str, v2_file: &str| {
+            let path = match (self.v1_of(v1), &self.v2) {
+                (Some(directory), _) => directory.join(file),
+                (None, Some(directory)) => directory.join(v2_file),
+                (None, None) => return None,
+            };
+            fs::read_to_string(path).ok()?.trim().parse().ok()
+        };
+        Stats {
+            memory: number("memory", "memory.usage_in_bytes", "memory.current"),
+            cpu: self.v2.as_ref().and_then(|v2| field(&v2.join("cpu.stat"), "usage_usec ")),
+            pids: number("pids", "pids.current", "pids.current"),
+        }
+    }
+
+    /// Takes the directories away. They are empty: the container's pid namespace has ended.
+    pub fn remove(&self) {
+        for directory in self.directories() {
+            // A directory that is still busy is swept at the helper's next start.
+            let _ = fs::remove_dir(directory);
+        }
+    }
+
+    fn v1_of(&self, controller: &str) -> Option<&Path> {
+        self.v1.iter().find(|(name, _)| name == controller).map(|(_, directory)| directory.as_path())
+    }
+}
+
+fn field(path: &Path, key: &str) -> Option<u64> {
+    let text = fs::read_to_string(path).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(key))?.trim().parse().ok()
+}
+
+fn v1_names(v1: &[(String, PathBuf)]) -> Vec<&str> {
+    v1.iter().map(|(name, _)| name.as_str()).collect()
+}
+
+fn v2_name(controller: &str) -> Option<&'static str> {
+    let name = if controller == "blkio" { "io" } else { controller };
+    CONTROLLERS.into_iter().find(|known| *known == name)
+}
+
+/// The directory above this process's leaf, where it is ours to use.
+fn delegated(own: &Path) -> Option<PathBuf> {
+    let parent = own.parent()?;
+    let ours = own.file_name()? == "helper" && access(parent, Access::WRITE_OK).is_ok();
+    ours.then(|| parent.to_owned())
+}
+
+/// Where a cgroup path of a hierarchy is mounted: the v2 hierarchy has an empty controller name.
+fn directory(mounts: &str, controller: &str, path: &str) -> Option<PathBuf> {
+    mounts.lines().find_map(|line| {
+        // proc(5): id parent dev root mountpoint options [optional] - fstype source super-options
+        let (left, right) = line.split_once(" - ")?;
+        let mut left = left.split(' ').skip(3);
+        let (root, mountpoint) = (left.next()?, left.next()?);
+        let mut right = right.split(' ');
+        let (fstype, options) = (right.next()?, right.nth(1)?);
+        let matches = match controller {
+            "" => fstype == "cgroup2",
+            name => fstype == "cgroup" && options.split(',').any(|option| option == name),
+        };
+        let below = path.strip_prefix(root.trim_end_matches('/'))?;
+        matches.then(|| Path::new(mountpoint).join(below.trim_start_matches('/')))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::directory;
+    use std::path::PathBuf;
+
+    const MOUNTS: &str = "30 24 0:26 / /sys/fs/cgroup/memory rw,nosuid - cgroup cgroup rw,memory\n\
+        31 24 0:27 / /sys/fs/cgroup/cpu,cpuacct rw shared:9 - cgroup cgroup rw,cpu,cpuacct\n\
+        32 24 0:28 /box /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+
+    #[test]
+    fn a_cgroup_path_is_found_below_its_mount() {
+        let at = |controller, path| directory(MOUNTS, controller, path);
+        assert_eq!(at("memory", "/a/helper"), Some(PathBuf::from("/sys/fs/cgroup/memory/a/helper")));
+        assert_eq!(at("cpu", "/helper"), Some(PathBuf::from("/sys/fs/cgroup/cpu,cpuacct/helper")));
+        assert_eq!(at("", "/box/helper"), Some(PathBuf::from("/sys/fs/cgroup/unified/helper")));
+        assert_eq!(at("", "/elsewhere"), None);
+        assert_eq!(at("pids", "/"), None);
+    }
+}
