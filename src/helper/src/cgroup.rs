@@ -40,7 +40,10 @@ impl Tree {
         let mut tree = Self::default();
         for line in membership.lines() {
             let mut fields = line.splitn(3, ':');
-            let (Some(_), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next()) else { continue };
+            let (Some(_), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next())
+            else {
+                continue;
+            };
             for controller in controllers.split(',') {
                 let Some(own) = directory(&mounts, controller, path) else { continue };
                 let Some(delegated) = delegated(&own) else { continue };
@@ -81,7 +84,10 @@ impl Tree {
 
     /// What containers can have.
     pub fn facts(&self) -> CgroupFacts {
-        CgroupFacts { v2: self.v2_controllers.clone(), v1: v1_names(&self.v1).into_iter().map(str::to_owned).collect() }
+        CgroupFacts {
+            v2: self.v2_controllers.clone(),
+            v1: v1_names(&self.v1).into_iter().map(str::to_owned).collect(),
+        }
     }
 
     /// Makes a container's cgroups and writes its limits, each read back.
@@ -112,7 +118,9 @@ impl Tree {
         for &controller in wanted {
             if let Some((_, directory)) = cgroup.v1.iter().find(|(name, _)| name == controller) {
                 limits::write_v1(directory, controller, resources)?;
-            } else if let (Some(directory), true) = (&cgroup.v2, self.v2_controllers.iter().any(|on| on == controller)) {
+            } else if let (Some(directory), true) =
+                (&cgroup.v2, self.v2_controllers.iter().any(|on| on == controller))
+            {
                 limits::write_v2(directory, controller, resources)?;
             } else {
                 return Err(Fault::not_enforceable(format_args!(

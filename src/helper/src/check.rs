@@ -15,7 +15,9 @@ fn require(holds: bool, rule: impl FnOnce() -> String) -> Checked {
 
 /// Whether the helper may start this job in this A. Pure: what only the file system can tell is found by the steps.
 pub fn check(job: &Job, space: IdSpace) -> Checked {
-    require((1..=500).contains(&job.layers.len()), || format!("{} layers; 1 to 500 are possible", job.layers.len()))?;
+    require((1..=500).contains(&job.layers.len()), || {
+        format!("{} layers; 1 to 500 are possible", job.layers.len())
+    })?;
     ids(&job.ids, space)?;
     if let Root::Ephemeral { size, inodes } = job.root {
         require(size > 0 && inodes > 0, || "a writable root without a size".into())?;
@@ -23,12 +25,16 @@ pub fn check(job: &Job, space: IdSpace) -> Checked {
     targets(&job.mounts)?;
     job.mounts.iter().try_for_each(mount)?;
     job.devices.iter().try_for_each(device)?;
-    require((1..=64).contains(&job.hostname.len()) && !job.hostname.contains('\0'), || "host name length".into())?;
+    require((1..=64).contains(&job.hostname.len()) && !job.hostname.contains('\0'), || {
+        "host name length".into()
+    })?;
     for (path, _) in &job.files {
         require(FILES.contains(&path.as_str()), || format!("{path} is not a file that may be written"))?;
     }
     for (key, value) in &job.sysctls {
-        require(ceiling::sysctl(key) && !value.contains('\0'), || format!("sysctl {key} is not on the list"))?;
+        require(ceiling::sysctl(key) && !value.contains('\0'), || {
+            format!("sysctl {key} is not on the list")
+        })?;
     }
     for path in job.proc.masked.iter().chain(&job.proc.read_only) {
         let known = path.starts_with("/proc/") || path.starts_with("/sys/");
@@ -38,7 +44,9 @@ pub fn check(job: &Job, space: IdSpace) -> Checked {
         require(ceiling::capability(number), || format!("capability {number} is above the ceiling"))?;
     }
     for rule in &job.landlock.paths {
-        require(rule.path == "/" || normal(&rule.path), || format!("{} is not an absolute normal path", rule.path))?;
+        require(rule.path == "/" || normal(&rule.path), || {
+            format!("{} is not an absolute normal path", rule.path)
+        })?;
     }
     process(&job.process)?;
     match &job.limits {
@@ -50,7 +58,9 @@ pub fn check(job: &Job, space: IdSpace) -> Checked {
 fn ids(ids: &Ids, space: IdSpace) -> Checked {
     let highest = match space {
         IdSpace::Single => {
-            require(ids.groups.is_empty(), || "supplementary groups need a range of ids; start as root".into())?;
+            require(ids.groups.is_empty(), || {
+                "supplementary groups need a range of ids; start as root".into()
+            })?;
             HIGHEST_ID
         }
         IdSpace::Range { count } => count.min(HIGHEST_ID),
@@ -65,7 +75,9 @@ fn ids(ids: &Ids, space: IdSpace) -> Checked {
 fn normal(path: &str) -> bool {
     path.len() < 4096
         && !path.contains('\0')
-        && path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(|part| !matches!(part, "" | "." | "..")))
+        && path
+            .strip_prefix('/')
+            .is_some_and(|rest| rest.split('/').all(|part| !matches!(part, "" | "." | "..")))
 }
 
 /// Whether `path` is `above` or lies below it.
@@ -116,16 +128,24 @@ fn process(process: &Process) -> Checked {
         require(entry.contains(&b'=') && !name.is_empty(), || "environment entry without a name".into())?;
     }
     let strings = process.argv.iter().chain(&process.env);
-    require(strings.clone().all(|string| !string.contains(&0)), || "argument or environment with a NUL".into())?;
-    require(process.cwd == "/" || normal(&process.cwd), || format!("{} is not an absolute normal path", process.cwd))?;
+    require(strings.clone().all(|string| !string.contains(&0)), || {
+        "argument or environment with a NUL".into()
+    })?;
+    require(process.cwd == "/" || normal(&process.cwd), || {
+        format!("{} is not an absolute normal path", process.cwd)
+    })?;
     for limit in &process.rlimits {
-        require(limit.resource < 16 && limit.soft <= limit.hard, || format!("resource limit {}", limit.resource))?;
+        require(limit.resource < 16 && limit.soft <= limit.hard, || {
+            format!("resource limit {}", limit.resource)
+        })?;
     }
     Ok(())
 }
 
 fn limits(resources: &Resources) -> Checked {
-    require(resources.memory.max > 0 && resources.pids > 0, || "limits of memory and pids are required".into())?;
+    require(resources.memory.max > 0 && resources.pids > 0, || {
+        "limits of memory and pids are required".into()
+    })?;
     require(resources.cpu_quota != Some(0), || "a cpu quota of 0".into())?;
     let cpuset = resources.cpuset.as_deref().unwrap_or("0");
     let clean = cpuset.bytes().all(|c| c.is_ascii_digit() || c == b',' || c == b'-');

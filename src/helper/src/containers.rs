@@ -3,8 +3,8 @@
 use crate::cgroup::{Cgroup, Tree};
 use crate::check::check;
 use crate::fault::{At, Fault};
-use crate::room::{self, Door, dev};
 use crate::layers;
+use crate::room::{self, Door, dev};
 use casemate_confine::seccomp;
 use casemate_sys::process::{Fork, Namespaces, SingleThreaded, exit_now, fork};
 use casemate_wire::{Digest, Exit, Failure, IdSpace, Job, Name, decode, encode};
@@ -60,9 +60,13 @@ pub type Containers = BTreeMap<Name, Container>;
 pub fn start(host: &Host<'_>, job: &Job) -> Result<Container, Failure> {
     check(job, host.space).map_err(|fault| fault.in_step("check"))?;
     if let Some(missing) = job.layers.iter().find(|layer| !layers::exists(host.state, layer)) {
-        return Err(Fault::container(format_args!("layer {missing} is not in the store; import the image again")).in_step("check"));
+        return Err(Fault::container(format_args!(
+            "layer {missing} is not in the store; import the image again"
+        ))
+        .in_step("check"));
     }
-    let baseline = seccomp::baseline(&job.capabilities).map_err(|error| Fault::refused(error).in_step("seccomp"))?;
+    let baseline =
+        seccomp::baseline(&job.capabilities).map_err(|error| Fault::refused(error).in_step("seccomp"))?;
     let cgroup = host.cgroups.make(&job.name, &job.limits).map_err(|fault| fault.in_step("limits"))?;
     let result = spawn(host, job, &cgroup, &baseline);
     if result.is_err() {
@@ -93,7 +97,8 @@ fn spawn(
     baseline: &seccomp::Program,
 ) -> Result<(OwnedFd, OwnedFd, [OwnedFd; 4]), Fault> {
     let pipe = || pipe_with(PipeFlags::CLOEXEC).at("pipe");
-    let ((out, out_write), (err, err_write), (hold, hold_write), (report, report_write)) = (pipe()?, pipe()?, pipe()?, pipe()?);
+    let ((out, out_write), (err, err_write), (hold, hold_write), (report, report_write)) =
+        (pipe()?, pipe()?, pipe()?, pipe()?);
     let v2 = cgroup.open_v2()?;
     let tasks = cgroup.open_tasks()?;
     let dev = dev::copy(host.dev)?;
@@ -150,7 +155,8 @@ impl Container {
 
     /// Reaps pid 1 when its pidfd says that it has ended.
     pub fn reap(&mut self) -> Option<Exit> {
-        let status = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG).ok()??;
+        let status = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
+            .ok()??;
         let signal = status.terminating_signal().and_then(|signal| u8::try_from(signal).ok());
         let code = match (status.exit_status(), signal) {
             (Some(code), _) => u8::try_from(code).unwrap_or(u8::MAX),

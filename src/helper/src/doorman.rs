@@ -58,7 +58,8 @@ pub fn run(settings: Settings) -> Result<(), String> {
 }
 
 fn listener() -> Result<OwnedFd, String> {
-    let missing = "descriptor 3 is not a listening socket; it is started by `casemate up` or by its .socket unit";
+    let missing =
+        "descriptor 3 is not a listening socket; it is started by `casemate up` or by its .socket unit";
     let target = fs::read_link(LISTENER).map_err(|_| missing)?;
     if !target.as_os_str().as_encoded_bytes().starts_with(b"socket:") {
         return Err(missing.into());
@@ -77,7 +78,8 @@ fn inside(handover: Handover, ready: &OwnedFd) -> Result<(), ()> {
         return Err(());
     }
     realm::run(handover).map_err(|failure| {
-        let errno = failure.errno.map(|errno| format!(": {}", Errno::from_raw_os_error(errno))).unwrap_or_default();
+        let errno =
+            failure.errno.map(|errno| format!(": {}", Errno::from_raw_os_error(errno))).unwrap_or_default();
         let text = format!("casemate-helper: {}: {}{errno}\n", failure.step, failure.object);
         let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
     })
@@ -86,7 +88,10 @@ fn inside(handover: Handover, ready: &OwnedFd) -> Result<(), ()> {
 /// Writes the id maps of A (user_namespaces(7)): the only act that needs CAP_SETUID and CAP_SETGID.
 fn map_ids(pid: i32, range: Option<(u32, u32)>) -> Result<(), String> {
     let write = |file: &str, text: String| {
-        step(&format!("write {file} of A: {}", text.trim().replace('\n', ", ")), fs::write(format!("/proc/{pid}/{file}"), text))
+        step(
+            &format!("write {file} of A: {}", text.trim().replace('\n', ", ")),
+            fs::write(format!("/proc/{pid}/{file}"), text),
+        )
     };
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     match range {
@@ -128,7 +133,9 @@ fn keep(listener: &OwnedFd, door: &OwnedFd, realm: &OwnedFd, manager: u32) -> Re
                 _ => Err("A has ended with an error".into()),
             };
         }
-        if told && step("signals", signal::read(signals.as_fd()))?.is_some_and(|signal| signal == signal::TERM) {
+        if told
+            && step("signals", signal::read(signals.as_fd()))?.is_some_and(|signal| signal == signal::TERM)
+        {
             // Ending is enough: A's first process dies with this one, and every container with that.
             return Ok(());
         }

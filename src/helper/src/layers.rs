@@ -86,7 +86,8 @@ pub fn commit(state: &Path, layer: &Digest, directory: &Path, report: &LayerRepo
 }
 
 fn sync(directory: &Path) -> Result<(), Fault> {
-    let fd = open(directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).at(directory.display())?;
+    let fd = open(directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .at(directory.display())?;
     fsync(&fd).at(directory.display())
 }
 

@@ -33,7 +33,10 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             // Nobody is left to tell when standard error is gone.
-            let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("casemate-helper: {message}\n").as_bytes());
+            let _ = std::io::Write::write_all(
+                &mut std::io::stderr(),
+                format!("casemate-helper: {message}\n").as_bytes(),
+            );
             ExitCode::FAILURE
         }
     }

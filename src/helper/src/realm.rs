@@ -3,18 +3,18 @@
 use crate::args::Settings;
 use crate::cgroup::Tree;
 use crate::fault::{At, Fault};
+use crate::layers;
 use crate::room::dev;
 use crate::serve::{self, Realm};
-use crate::layers;
 use casemate_confine::capabilities::CapabilitySet;
 use casemate_confine::{landlock, process};
 use casemate_sys::process::SingleThreaded;
 use casemate_wire::{Facts, Failure, IdSpace, PROTOCOL};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::{
     CapabilitySets, capability_is_in_bounding_set, remove_capability_from_bounding_set, set_capabilities,
 };
-use rustix::process::{Signal, set_parent_process_death_signal};
 use std::os::fd::OwnedFd;
 
 /// What serving and starting containers takes; the rest is gone from all sets for good.
@@ -53,7 +53,15 @@ pub fn run(handover: Handover) -> Result<(), Failure> {
     };
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
     let facts = Facts { protocol: PROTOCOL, ids, cgroup: cgroups.facts(), landlock: landlock::abi(), kernel };
-    let realm = Realm { proof, state: handover.settings.state_dir, facts, cgroups, dev, unpack: handover.unpack, init: handover.init };
+    let realm = Realm {
+        proof,
+        state: handover.settings.state_dir,
+        facts,
+        cgroups,
+        dev,
+        unpack: handover.unpack,
+        init: handover.init,
+    };
     serve::serve(&realm, &handover.connections).map_err(|fault| fault.in_step("serve"))
 }
 
@@ -86,7 +94,8 @@ fn bound(kept: CapabilitySet) -> Result<(), Fault> {
         let one = CapabilitySet::from_bits_retain(1 << number);
         match capability_is_in_bounding_set(one) {
             Ok(true) if !kept.contains(one) => {
-                remove_capability_from_bounding_set(one).at(format_args!("bounding set, capability {number}"))?;
+                remove_capability_from_bounding_set(one)
+                    .at(format_args!("bounding set, capability {number}"))?;
             }
             Ok(_) => {}
             // Past the last capability of this kernel.

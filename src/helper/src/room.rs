@@ -28,35 +28,103 @@ struct Step {
 
 /// Every start takes these steps in this order. SECURITY.md quotes the list as `casemate-helper --steps` prints it.
 const STEPS: &[Step] = &[
-    Step { name: "cgroup", does: "join the cgroup v1 hierarchies that hold limits (v2: joined by clone3)", run: boundary::join_cgroups },
+    Step {
+        name: "cgroup",
+        does: "join the cgroup v1 hierarchies that hold limits (v2: joined by clone3)",
+        run: boundary::join_cgroups,
+    },
     Step { name: "session", does: "new session, umask 022, default signal actions", run: boundary::session },
-    Step { name: "network", does: "bring up loopback in the empty network namespace", run: boundary::network },
+    Step {
+        name: "network",
+        does: "bring up loopback in the empty network namespace",
+        run: boundary::network,
+    },
     Step { name: "hostname", does: "set the host name in the uts namespace", run: boundary::hostname },
     Step { name: "stage", does: "tmpfs to build on; it goes with the old root", run: root::prepare },
-    Step { name: "procfs", does: "mount a private procfs, prove it is one; all writes to procfs go through it", run: procfs::private },
-    Step { name: "root", does: "overlay of the proven layers, userxattr, nosuid, nodev", run: root::container },
-    Step { name: "targets", does: "resolve every mount target on the bare root, beneath it and through no symbolic link", run: paths::targets },
+    Step {
+        name: "procfs",
+        does: "mount a private procfs, prove it is one; all writes to procfs go through it",
+        run: procfs::private,
+    },
+    Step {
+        name: "root",
+        does: "overlay of the proven layers, userxattr, nosuid, nodev",
+        run: root::container,
+    },
+    Step {
+        name: "targets",
+        does: "resolve every mount target on the bare root, beneath it and through no symbolic link",
+        run: paths::targets,
+    },
     Step { name: "files", does: "write hosts, hostname and resolv.conf", run: paths::files },
-    Step { name: "workdir", does: "make the working directory where the image lacks it", run: paths::workdir },
-    Step { name: "dev", does: "tmpfs on /dev with six proven nodes, own devpts, shm, the job's devices", run: dev::build },
+    Step {
+        name: "workdir",
+        does: "make the working directory where the image lacks it",
+        run: paths::workdir,
+    },
+    Step {
+        name: "dev",
+        does: "tmpfs on /dev with six proven nodes, own devpts, shm, the job's devices",
+        run: dev::build,
+    },
     Step { name: "proc", does: "show procfs at /proc, nosuid, nodev, noexec", run: procfs::show },
-    Step { name: "mounts", does: "attach tmpfs, volumes and binds, nosuid, nodev, noexec unless asked for", run: mounts::attach },
+    Step {
+        name: "mounts",
+        does: "attach tmpfs, volumes and binds, nosuid, nodev, noexec unless asked for",
+        run: mounts::attach,
+    },
     Step { name: "sysctls", does: "write the allowed sysctls of these namespaces", run: procfs::sysctls },
     Step { name: "masks", does: "hide and write-protect paths of procfs", run: procfs::mask },
-    Step { name: "read-only", does: "make the root read-only unless the job says otherwise", run: root::seal },
+    Step {
+        name: "read-only",
+        does: "make the root read-only unless the job says otherwise",
+        run: root::seal,
+    },
     Step { name: "pivot", does: "pivot_root into the root, detach everything else", run: root::pivot },
-    Step { name: "cgroup-namespace", does: "new cgroup namespace, rooted at the container's cgroup", run: boundary::cgroup_namespace },
-    Step { name: "stdio", does: "/dev/null and two pipes, owned by the container's user", run: boundary::stdio },
+    Step {
+        name: "cgroup-namespace",
+        does: "new cgroup namespace, rooted at the container's cgroup",
+        run: boundary::cgroup_namespace,
+    },
+    Step {
+        name: "stdio",
+        does: "/dev/null and two pipes, owned by the container's user",
+        run: boundary::stdio,
+    },
     Step { name: "rlimits", does: "set resource limits; core is 0", run: boundary::rlimits },
-    Step { name: "ids", does: "setgroups, setresgid, setresuid, and read them back", run: identity::drop_ids },
-    Step { name: "user-namespace", does: "nested user namespace P that maps these ids and no other", run: identity::enter_p },
+    Step {
+        name: "ids",
+        does: "setgroups, setresgid, setresuid, and read them back",
+        run: identity::drop_ids,
+    },
+    Step {
+        name: "user-namespace",
+        does: "nested user namespace P that maps these ids and no other",
+        run: identity::enter_p,
+    },
     Step { name: "no-nesting", does: "user.max_user_namespaces = 0 in P", run: identity::forbid_nesting },
     Step { name: "keyring", does: "new anonymous session keyring", run: identity::keyring },
-    Step { name: "cwd", does: "enter the working directory, which must lie below the root", run: launch::working_directory },
-    Step { name: "capabilities", does: "empty all five sets but for what the job names; lock securebits", run: launch::capabilities },
+    Step {
+        name: "cwd",
+        does: "enter the working directory, which must lie below the root",
+        run: launch::working_directory,
+    },
+    Step {
+        name: "capabilities",
+        does: "empty all five sets but for what the job names; lock securebits",
+        run: launch::capabilities,
+    },
     Step { name: "no-new-privs", does: "set no_new_privs", run: launch::no_new_privs },
-    Step { name: "landlock", does: "apply the path, TCP and scope rules, all of them or fail", run: launch::landlock },
-    Step { name: "descriptors", does: "mark every descriptor above 2 close-on-exec", run: launch::descriptors },
+    Step {
+        name: "landlock",
+        does: "apply the path, TCP and scope rules, all of them or fail",
+        run: launch::landlock,
+    },
+    Step {
+        name: "descriptors",
+        does: "mark every descriptor above 2 close-on-exec",
+        run: launch::descriptors,
+    },
     Step { name: "seccomp", does: "install the built-in baseline, then the profile", run: launch::seccomp },
     Step { name: "exec", does: "execve the payload", run: launch::exec },
 ];
@@ -154,7 +222,8 @@ pub fn print_steps() -> Result<(), String> {
     for (number, step) in (1..).zip(STEPS) {
         text.push_str(&format!("{number:2}  {:<17} {}\n", step.name, step.does));
     }
-    std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes()).map_err(|error| format!("standard output: {error}"))
+    std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes())
+        .map_err(|error| format!("standard output: {error}"))
 }
 
 pub use launch::confined;

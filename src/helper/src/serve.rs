@@ -8,8 +8,8 @@ use crate::{layers, volumes};
 use casemate_sys::process::SingleThreaded;
 use casemate_sys::socket;
 use casemate_wire::{
-    Answer, Container, Event, Facts, Failure, Job, LayerReport, MAX_MESSAGE, Name, Packet, Reply, Request, State, UnpackLayer,
-    decode, encode,
+    Answer, Container, Event, Facts, Failure, Job, LayerReport, MAX_MESSAGE, Name, Packet, Reply, Request,
+    State, UnpackLayer, decode, encode,
 };
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
@@ -152,7 +152,9 @@ impl Server<'_> {
             _ => None,
         };
         match (packet, received) {
-            (Some(packet), Some(Ok(Some((_, descriptors))))) => self.serve_packet(client, packet, descriptors),
+            (Some(packet), Some(Ok(Some((_, descriptors))))) => {
+                self.serve_packet(client, packet, descriptors)
+            }
             // Gone, or speaking another language: either way there is no more to hear.
             _ => self.dismiss(token, client),
         }
@@ -177,9 +179,16 @@ impl Server<'_> {
     }
 
     /// The table. `None`: the answer was sent, or comes later.
-    fn answer(&mut self, asker: Asker, request: Request, descriptors: Vec<OwnedFd>) -> Result<Option<Reply>, Failure> {
+    fn answer(
+        &mut self,
+        asker: Asker,
+        request: Request,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Option<Reply>, Failure> {
         let state = &self.realm.state;
-        let done = |fault: Result<(), Fault>, step: &str| fault.map(|()| Some(Reply::Done)).map_err(|fault| fault.in_step(step));
+        let done = |fault: Result<(), Fault>, step: &str| {
+            fault.map(|()| Some(Reply::Done)).map_err(|fault| fault.in_step(step))
+        };
         match request {
             Request::Hello { supervise, .. } => {
                 if supervise {
@@ -187,7 +196,9 @@ impl Server<'_> {
                 }
                 Ok(Some(Reply::Facts(self.realm.facts.clone())))
             }
-            Request::Layers => layers::list(state).map(Reply::Layers).map(Some).map_err(|fault| fault.in_step("layers")),
+            Request::Layers => {
+                layers::list(state).map(Reply::Layers).map(Some).map_err(|fault| fault.in_step("layers"))
+            }
             Request::Unpack(layer) => self.unpack(asker, &layer, descriptors),
             Request::RemoveLayer(layer) => {
                 if self.containers.values().any(|container| container.layers.contains(&layer)) {
@@ -196,7 +207,9 @@ impl Server<'_> {
                 let removed = layers::retire(state, &layer).map(|gone| layers::abandon(&gone));
                 done(removed, "remove-layer")
             }
-            Request::Volumes => volumes::list(state).map(Reply::Volumes).map(Some).map_err(|fault| fault.in_step("volumes")),
+            Request::Volumes => {
+                volumes::list(state).map(Reply::Volumes).map(Some).map_err(|fault| fault.in_step("volumes"))
+            }
             Request::RemoveVolume(name) => {
                 if self.containers.values().any(|container| container.volumes.contains(&name)) {
                     return Err(Fault::refused(format_args!("{name} is in use")).in_step("remove-volume"));
@@ -206,7 +219,11 @@ impl Server<'_> {
             Request::Start(job) => self.start(asker, &job),
             Request::Attach(name) => {
                 let container = self.find(&name)?;
-                self.send(asker.client, &Answer::Reply { number: asker.number, reply: Reply::Attached }, &container.descriptors());
+                self.send(
+                    asker.client,
+                    &Answer::Reply { number: asker.number, reply: Reply::Attached },
+                    &container.descriptors(),
+                );
                 Ok(None)
             }
             Request::Signal { name, signal } => {
@@ -237,7 +254,9 @@ impl Server<'_> {
     }
 
     fn find(&self, name: &Name) -> Result<&containers::Container, Failure> {
-        self.containers.get(name).ok_or_else(|| Fault::refused(format_args!("no container {name}")).in_step("find"))
+        self.containers
+            .get(name)
+            .ok_or_else(|| Fault::refused(format_args!("no container {name}")).in_step("find"))
     }
 
     fn list(&self) -> Vec<Container> {
@@ -246,7 +265,14 @@ impl Server<'_> {
             None => State::Running,
         };
         let running = self.containers.iter().filter(|(name, _)| !self.starting.contains_key(name));
-        running.map(|(name, c)| Container { name: name.clone(), digest: c.digest, started: c.started, state: state(c.exit) }).collect()
+        running
+            .map(|(name, c)| Container {
+                name: name.clone(),
+                digest: c.digest,
+                started: c.started,
+                state: state(c.exit),
+            })
+            .collect()
     }
 
     fn start(&mut self, asker: Asker, job: &Job) -> Result<Option<Reply>, Failure> {
@@ -263,7 +289,10 @@ impl Server<'_> {
             init: realm.init.as_fd(),
         };
         let container = containers::start(&host, job)?;
-        let watched = container.report.as_ref().map_or(Ok(0), |report| self.watch(report.as_fd(), Source::Report(job.name.clone())));
+        let watched = container
+            .report
+            .as_ref()
+            .map_or(Ok(0), |report| self.watch(report.as_fd(), Source::Report(job.name.clone())));
         watched.map_err(|fault| fault.in_step("start"))?;
         self.starting.insert(job.name.clone(), asker);
         self.containers.insert(job.name.clone(), container);
@@ -305,7 +334,12 @@ impl Server<'_> {
         self.containers.insert(name.clone(), container);
     }
 
-    fn unpack(&mut self, asker: Asker, layer: &UnpackLayer, descriptors: Vec<OwnedFd>) -> Result<Option<Reply>, Failure> {
+    fn unpack(
+        &mut self,
+        asker: Asker,
+        layer: &UnpackLayer,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<Option<Reply>, Failure> {
         let state = &self.realm.state;
         if layers::exists(state, &layer.chain_id) {
             let report = layers::report(state, &layer.chain_id).map_err(|fault| fault.in_step("layer"))?;
@@ -318,8 +352,10 @@ impl Server<'_> {
             return Err(Fault::refused("too many unpacks at a time").in_step("unpack"));
         }
         let realm = self.realm;
-        let bench = Bench { proof: &realm.proof, state, space: realm.facts.ids, program: realm.unpack.as_fd() };
-        let unpacking = unpack::start(&bench, layer, blob.as_fd()).map_err(|fault| fault.in_step("unpack"))?;
+        let bench =
+            Bench { proof: &realm.proof, state, space: realm.facts.ids, program: realm.unpack.as_fd() };
+        let unpacking =
+            unpack::start(&bench, layer, blob.as_fd()).map_err(|fault| fault.in_step("unpack"))?;
         let id = self.next + 1;
         self.watch(unpacking.outcome.as_fd(), Source::Unpack(id)).map_err(|fault| fault.in_step("unpack"))?;
         self.unpacking.insert(id, (unpacking, asker));
@@ -340,7 +376,9 @@ impl Server<'_> {
     /// A client that does not take its answers is not waited for: its next request finds the connection closed.
     fn send(&self, client: u64, answer: &Answer, descriptors: &[BorrowedFd<'_>]) {
         let Some(fd) = self.clients.get(&client) else { return };
-        let sent = encode(answer).map_err(|_| Errno::MSGSIZE).and_then(|bytes| socket::send(fd, &bytes, descriptors));
+        let sent = encode(answer)
+            .map_err(|_| Errno::MSGSIZE)
+            .and_then(|bytes| socket::send(fd, &bytes, descriptors));
         if sent.is_err() {
             let _ = rustix::net::shutdown(fd, rustix::net::Shutdown::Both);
         }

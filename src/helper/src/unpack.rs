@@ -47,7 +47,10 @@ pub fn chain_id(parent: Option<&Digest>, diff_id: &Digest) -> Digest {
 /// Checks the request and starts the process.
 pub fn start(bench: &Bench<'_>, request: &UnpackLayer, blob: BorrowedFd<'_>) -> Result<Unpacking, Fault> {
     if chain_id(request.parents.last(), &request.diff_id) != request.chain_id {
-        return Err(Fault::refused(format_args!("{} is not the ChainID of its parents and its diff_id", request.chain_id)));
+        return Err(Fault::refused(format_args!(
+            "{} is not the ChainID of its parents and its diff_id",
+            request.chain_id
+        )));
     }
     if let Some(missing) = request.parents.iter().find(|parent| !layers::exists(bench.state, parent)) {
         return Err(Fault::refused(format_args!("parent layer {missing} is not there")));
@@ -65,7 +68,9 @@ pub fn start(bench: &Bench<'_>, request: &UnpackLayer, blob: BorrowedFd<'_>) -> 
     let (outcome, result) = pipe_with(PipeFlags::CLOEXEC).at("pipe")?;
     let child = || enter(bench, request, &directory, (blob, result.as_fd()), &argv);
     match fork(bench.proof, Namespaces::ROOM, None).at("clone3") {
-        Ok(Fork::Parent { pidfd, .. }) => Ok(Unpacking { pidfd, outcome, layer: request.chain_id, directory }),
+        Ok(Fork::Parent { pidfd, .. }) => {
+            Ok(Unpacking { pidfd, outcome, layer: request.chain_id, directory })
+        }
         Ok(Fork::Child) => {
             let failure = match child() {
                 Ok(()) => Fault::container("did not start").in_step("unpack"),

@@ -22,7 +22,8 @@ pub fn open_or_make(state: &Path, name: &Name, (uid, gid): (Uid, Gid)) -> Result
     let volumes = open(state.join("volumes"), OFlags::PATH | directory, Mode::empty()).at("volumes")?;
     match mkdirat(&volumes, name.as_str(), Mode::from_raw_mode(0o700)) {
         Ok(()) => {
-            let volume = openat(&volumes, name.as_str(), OFlags::RDONLY | directory, Mode::empty()).at(name)?;
+            let volume =
+                openat(&volumes, name.as_str(), OFlags::RDONLY | directory, Mode::empty()).at(name)?;
             fchown(&volume, Some(uid), Some(gid)).at(name)?;
         }
         Err(Errno::EXIST) => {}

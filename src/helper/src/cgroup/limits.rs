@@ -49,7 +49,9 @@ pub fn write_v2(directory: &Path, controller: &str, resources: &Resources) -> Re
         _ => {
             for io in &resources.io {
                 let line = io_line(io);
-                fs::write(directory.join("io.max"), &line).at(format_args!("io.max = {line}")).map_err(Fault::as_not_enforceable)?;
+                fs::write(directory.join("io.max"), &line)
+                    .at(format_args!("io.max = {line}"))
+                    .map_err(Fault::as_not_enforceable)?;
             }
             Ok(())
         }
@@ -68,7 +70,9 @@ pub fn write_v1(directory: &Path, controller: &str, resources: &Resources) -> Re
                 set("cpu.cfs_quota_us", &quota)?;
             }
             // The kernel's own scale: weight 100 is 1024 shares.
-            resources.cpu_weight.map_or(Ok(()), |weight| set("cpu.shares", &(u32::from(weight) * 1024 / 100).max(2)))
+            resources
+                .cpu_weight
+                .map_or(Ok(()), |weight| set("cpu.shares", &(u32::from(weight) * 1024 / 100).max(2)))
         }
         "cpuset" => {
             let parent = directory.parent().unwrap_or(directory);
@@ -94,14 +98,18 @@ fn memory_v1(directory: &Path, memory: Memory) -> Result<(), Fault> {
     bytes(directory, "memory.limit_in_bytes", memory.max)?;
     let with_swap = memory.max.saturating_add(memory.swap);
     match bytes(directory, "memory.memsw.limit_in_bytes", with_swap) {
-        Err(fault) if fault.errno() == Some(rustix::io::Errno::NOENT.raw_os_error()) => no_swap("memory.memsw.limit_in_bytes"),
+        Err(fault) if fault.errno() == Some(rustix::io::Errno::NOENT.raw_os_error()) => {
+            no_swap("memory.memsw.limit_in_bytes")
+        }
         other => other,
     }
 }
 
 fn swap_v2(directory: &Path, swap: u64) -> Result<(), Fault> {
     match bytes(directory, "memory.swap.max", swap) {
-        Err(fault) if fault.errno() == Some(rustix::io::Errno::NOENT.raw_os_error()) => no_swap("memory.swap.max"),
+        Err(fault) if fault.errno() == Some(rustix::io::Errno::NOENT.raw_os_error()) => {
+            no_swap("memory.swap.max")
+        }
         other => other,
     }
 }
@@ -120,7 +128,9 @@ fn no_swap(file: &str) -> Result<(), Fault> {
 /// A limit in bytes comes back rounded down to pages.
 fn bytes(directory: &Path, file: &str, value: u64) -> Result<(), Fault> {
     let path = directory.join(file);
-    fs::write(&path, value.to_string()).at(format_args!("{file} = {value}")).map_err(Fault::as_not_enforceable)?;
+    fs::write(&path, value.to_string())
+        .at(format_args!("{file} = {value}"))
+        .map_err(Fault::as_not_enforceable)?;
     let got: u64 = read(&path, file)?.parse().unwrap_or(u64::MAX);
     if got <= value && value - got < 1 << 16 { Ok(()) } else { Err(differs(file, value, got)) }
 }

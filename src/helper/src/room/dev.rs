@@ -5,7 +5,8 @@ use crate::fault::{At, Fault};
 use casemate_sys::mount::{Attributes, set_attributes};
 use rustix::fs::{FileType, Mode, OFlags, mkdirat, openat, symlinkat};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -25,13 +26,16 @@ const LINKS: &[(&str, &str)] = &[
 ///
 /// A copy shares its tmpfs with the others; it is attached read-only, and what differs is mounted on its empty directories.
 pub fn template() -> Result<OwnedFd, Fault> {
-    let dev = mounts::tmpfs(&[("size", "65536"), ("nr_inodes", "64"), ("mode", "755")], flags()).at("/dev")?;
+    let dev =
+        mounts::tmpfs(&[("size", "65536"), ("nr_inodes", "64"), ("mode", "755")], flags()).at("/dev")?;
     for &(name, major, minor) in NODES {
         let source = node(&format!("/dev/{name}"))?;
         let number = rustix::fs::fstat(&source).at(name)?.st_rdev;
         // The host's own /dev may have been tampered with: CVE-2025-31133 and its kind.
         if (rustix::fs::major(number), rustix::fs::minor(number)) != (major, minor) {
-            return Err(Fault::not_enforceable(format_args!("/dev/{name} on the host is not device {major}:{minor}")));
+            return Err(Fault::not_enforceable(format_args!(
+                "/dev/{name} on the host is not device {major}:{minor}"
+            )));
         }
         bind(&source, dev.as_fd(), name, true)?;
     }
@@ -65,7 +69,8 @@ pub fn build(room: &mut Room<'_>) -> Result<(), Fault> {
     procfs::attach(&pts()?, &paths::directory(dev, "pts")?, "/dev/pts")?;
     if room.job.shm_size > 0 {
         let size = room.job.shm_size.to_string();
-        let shm = mounts::tmpfs(&[("size", &size), ("nr_inodes", "65536"), ("mode", "1777")], flags()).at("/dev/shm")?;
+        let shm = mounts::tmpfs(&[("size", &size), ("nr_inodes", "65536"), ("mode", "1777")], flags())
+            .at("/dev/shm")?;
         procfs::attach(&shm, &paths::directory(dev, "shm")?, "/dev/shm")?;
     }
     for device in &room.job.devices {
@@ -82,7 +87,8 @@ fn node(path: &str) -> Result<OwnedFd, Fault> {
     if !matches!(kind, FileType::CharacterDevice | FileType::BlockDevice) {
         return Err(Fault::container(format_args!("{path} on the host is not a device node")));
     }
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     open_tree(&source, "", flags).at(path)
 }
 

@@ -49,7 +49,9 @@ pub fn enter_p(room: &mut Room<'_>) -> Result<(), Fault> {
     procfs::write(procfs, "self/setgroups", b"deny").at("setgroups")?;
     match mapper {
         Some(mapper) => mapper.write()?,
-        None => procfs::write(procfs, "self/gid_map", line(ids.gid, gid.as_raw()).as_bytes()).at("gid_map")?,
+        None => {
+            procfs::write(procfs, "self/gid_map", line(ids.gid, gid.as_raw()).as_bytes()).at("gid_map")?
+        }
     }
     procfs::write(procfs, "self/uid_map", line(ids.uid, uid.as_raw()).as_bytes()).at("uid_map")?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable).at("dumpable")?;

@@ -14,7 +14,11 @@ pub fn working_directory(room: &mut Room<'_>) -> Result<(), Fault> {
     rustix::process::chdir(path.as_str()).at(path)?;
     // A directory outside the root has no path that begins with `/` (CVE-2024-21626).
     let here = rustix::process::getcwd(Vec::new()).at(path)?;
-    if here.as_bytes().starts_with(b"/") { Ok(()) } else { Err(Fault::refused(format_args!("{path} lies outside the root"))) }
+    if here.as_bytes().starts_with(b"/") {
+        Ok(())
+    } else {
+        Err(Fault::refused(format_args!("{path} lies outside the root")))
+    }
 }
 
 pub fn capabilities(room: &mut Room<'_>) -> Result<(), Fault> {
@@ -30,7 +34,12 @@ pub fn no_new_privs(_: &mut Room<'_>) -> Result<(), Fault> {
 
 pub fn landlock(room: &mut Room<'_>) -> Result<(), Fault> {
     let job = &room.job.landlock;
-    let access = |a: PathAccess| rules::Access { read: a.read, write: a.write, execute: a.execute, ioctl_dev: a.ioctl_dev };
+    let access = |a: PathAccess| rules::Access {
+        read: a.read,
+        write: a.write,
+        execute: a.execute,
+        ioctl_dev: a.ioctl_dev,
+    };
     confined(rules::apply(&rules::Rules {
         paths: job.paths.iter().map(|rule| (PathBuf::from(&rule.path), access(rule.access))).collect(),
         bind_tcp: job.bind_tcp.clone(),

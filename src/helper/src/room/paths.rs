@@ -87,9 +87,9 @@ pub fn targets(room: &mut Room<'_>) -> Result<(), Fault> {
 pub fn host_path(path: &str) -> Result<OwnedFd, Fault> {
     let root = open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).at("/")?;
     match beneath(root.as_fd(), path.trim_start_matches('/'), OFlags::PATH) {
-        Err(Errno::LOOP) => {
-            Err(Fault::container(format_args!("{path} passes a symbolic link on the host; name the place itself")))
-        }
+        Err(Errno::LOOP) => Err(Fault::container(format_args!(
+            "{path} passes a symbolic link on the host; name the place itself"
+        ))),
         found => found.at(format_args!("{path} on the host")),
     }
 }
@@ -119,7 +119,13 @@ pub fn workdir(room: &mut Room<'_>) -> Result<(), Fault> {
     // A link of the image may lead there, as long as it stays in the root; only a missing directory is made.
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let inside = if path.is_empty() { "." } else { path };
-    match openat2(room.root()?, inside, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty(), resolve) {
+    match openat2(
+        room.root()?,
+        inside,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+        resolve,
+    ) {
         Ok(_) => Ok(()),
         Err(Errno::NOENT) => directory(room.root()?, path).map(|_| ()),
         Err(errno) => Err(errno).at(format_args!("/{path}")),

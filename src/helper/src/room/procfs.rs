@@ -6,8 +6,8 @@ use casemate_sys::mount::{Attributes, set_attributes};
 use rustix::fs::{Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, fstatfs, mkdirat, openat2};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string, fsmount,
-    fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -25,7 +25,8 @@ fn procfs(subset_pid: bool) -> Result<OwnedFd, Errno> {
 }
 
 pub fn private(room: &mut Room<'_>) -> Result<(), Fault> {
-    let mount = procfs(false).at("proc (is the host's /proc partly covered?)").map_err(Fault::as_not_enforceable)?;
+    let mount =
+        procfs(false).at("proc (is the host's /proc partly covered?)").map_err(Fault::as_not_enforceable)?;
     // CVE-2019-16884, CVE-2019-19921: what is not procfs takes writes that then mean nothing.
     if fstatfs(&mount).at("proc")?.f_type != PROC_SUPER_MAGIC {
         return Err(Fault::not_enforceable("proc is not procfs"));
@@ -41,7 +42,8 @@ pub fn show(room: &mut Room<'_>) -> Result<(), Fault> {
     let mount = if room.job.proc.subset_pid {
         procfs(true).at("proc with subset=pid").map_err(Fault::as_not_enforceable)?
     } else {
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+        let flags =
+            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
         open_tree(room.procfs()?, "", flags).at("proc")?
     };
     let target = paths::directory(room.root()?, "proc")?;
@@ -103,13 +105,15 @@ pub fn mask(room: &mut Room<'_>) -> Result<(), Fault> {
 
 /// One empty read-only tmpfs, copied for every masked directory.
 fn empty_directory() -> std::io::Result<OwnedFd> {
-    let mount = super::mounts::tmpfs(&[("size", "4096"), ("nr_inodes", "1"), ("mode", "555")], mount_flags())?;
+    let mount =
+        super::mounts::tmpfs(&[("size", "4096"), ("nr_inodes", "1"), ("mode", "555")], mount_flags())?;
     set_attributes(mount.as_fd(), Attributes::READ_ONLY, false)?;
     Ok(mount)
 }
 
 fn clone_of(tree: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Fault> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     open_tree(tree, "", flags).at(name)
 }
 

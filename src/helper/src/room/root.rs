@@ -16,7 +16,8 @@ use std::path::Path;
 pub const SKELETON: (u64, u64) = (2 << 20, 1024);
 
 fn directory(path: &Path) -> Result<OwnedFd, Fault> {
-    open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).at(path.display())
+    open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+        .at(path.display())
 }
 
 /// A tmpfs of this process's mount namespace, with the directories `root`, `upper` and `work`.
@@ -45,20 +46,26 @@ pub fn overlay(
     stage: BorrowedFd<'_>,
     upper: (BorrowedFd<'_>, &str),
 ) -> Result<OwnedFd, Fault> {
-    let lower: Vec<OwnedFd> =
-        layers.iter().rev().map(|layer| directory(&layers::content(state, layer))).collect::<Result<_, _>>()?;
+    let lower: Vec<OwnedFd> = layers
+        .iter()
+        .rev()
+        .map(|layer| directory(&layers::content(state, layer)))
+        .collect::<Result<_, _>>()?;
     let numbers: Vec<String> = lower.iter().map(|fd| fd.as_raw_fd().to_string()).collect();
     let (directory, name) = (upper.0.as_raw_fd(), upper.1);
     let options = format!(
         "userxattr,lowerdir={},upperdir={directory}/{name},workdir={directory}/work\0",
         numbers.join(":")
     );
-    let options = std::ffi::CStr::from_bytes_with_nul(options.as_bytes()).map_err(|_| Fault::refused("overlay options"))?;
+    let options = std::ffi::CStr::from_bytes_with_nul(options.as_bytes())
+        .map_err(|_| Fault::refused("overlay options"))?;
     chdir("/proc/self/fd").at("/proc/self/fd")?;
     let target = format!("{}/root", stage.as_raw_fd());
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    mount("overlay", target.as_str(), "overlay", flags, Some(options)).at(format_args!("overlay of {} layers", layers.len()))?;
-    let root = open(target.as_str(), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).at("root")?;
+    mount("overlay", target.as_str(), "overlay", flags, Some(options))
+        .at(format_args!("overlay of {} layers", layers.len()))?;
+    let root = open(target.as_str(), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .at("root")?;
     chdir("/").at("/")?;
     Ok(root)
 }
