@@ -58,7 +58,11 @@ impl LayerPath {
             return Ok(Meaning::Root);
         }
         let (directory, name) = split(&self.0);
-        if directory.split(|b| *b == b'/').chain([name]).any(|part| part.starts_with(b".wh..wh.") && part != OPAQUE) {
+        if directory
+            .split(|b| *b == b'/')
+            .chain([name])
+            .any(|part| part.starts_with(b".wh..wh.") && part != OPAQUE)
+        {
             return Ok(Meaning::Bookkeeping);
         }
         if directory.split(|b| *b == b'/').any(|part| part.starts_with(WHITEOUT)) {
@@ -110,25 +114,48 @@ mod tests {
     const LIMITS: LayerLimits = LayerLimits { bytes: 1, entries: 1, path: 20, depth: 4, ratio: 1 };
 
     fn meaning(path: &str) -> Result<String, &'static str> {
-        LayerPath::new(path.as_bytes(), &LIMITS).and_then(|p| p.meaning().map(|m| match m {
-            Meaning::Root => "root".into(),
-            Meaning::Entry(d, n) => format!("{} {}", d.escape_ascii(), n.escape_ascii()),
-            Meaning::Whiteout(d, n) => format!("{} -{}", d.escape_ascii(), n.escape_ascii()),
-            Meaning::Opaque(d) => format!("{} -*", d.escape_ascii()),
-            Meaning::Bookkeeping => "aufs".into(),
-        }))
+        LayerPath::new(path.as_bytes(), &LIMITS).and_then(|p| {
+            p.meaning().map(|m| match m {
+                Meaning::Root => "root".into(),
+                Meaning::Entry(d, n) => format!("{} {}", d.escape_ascii(), n.escape_ascii()),
+                Meaning::Whiteout(d, n) => format!("{} -{}", d.escape_ascii(), n.escape_ascii()),
+                Meaning::Opaque(d) => format!("{} -*", d.escape_ascii()),
+                Meaning::Bookkeeping => "aufs".into(),
+            })
+        })
     }
 
     #[test]
     fn threat_08_whiteout_names_have_one_meaning() {
         for (path, expect) in [
-            ("./", "root"), ("/", "root"), ("a", " a"), ("//a/./b/", "a b"), (".wh.a", " -a"), ("d/.wh.a", "d -a"),
-            ("d/.wh..wh..opq", "d -*"), (".wh..wh..opq", " -*"), (".wh..wh.plnk/1.2", "aufs"), (".wh..wh.aufs", "aufs"),
-            ("a.wh.b", " a.wh.b"), (".wh...a", " -..a"), (".wh.x.wh.y", " -x.wh.y"),
+            ("./", "root"),
+            ("/", "root"),
+            ("a", " a"),
+            ("//a/./b/", "a b"),
+            (".wh.a", " -a"),
+            ("d/.wh.a", "d -a"),
+            ("d/.wh..wh..opq", "d -*"),
+            (".wh..wh..opq", " -*"),
+            (".wh..wh.plnk/1.2", "aufs"),
+            (".wh..wh.aufs", "aufs"),
+            ("a.wh.b", " a.wh.b"),
+            (".wh...a", " -..a"),
+            (".wh.x.wh.y", " -x.wh.y"),
         ] {
             assert_eq!(meaning(path).as_deref(), Ok(expect), "{path}");
         }
-        for bad in ["..", "a/../b", "/..", ".wh.", ".wh..", ".wh...", ".wh.a/b", "d/.wh..wh..opq/x", "a\0b", "1/2/3/4/5"] {
+        for bad in [
+            "..",
+            "a/../b",
+            "/..",
+            ".wh.",
+            ".wh..",
+            ".wh...",
+            ".wh.a/b",
+            "d/.wh..wh..opq/x",
+            "a\0b",
+            "1/2/3/4/5",
+        ] {
             assert!(meaning(bad).is_err(), "{bad:?} {:?}", meaning(bad));
         }
         assert!(meaning(&"x".repeat(21)).is_err());

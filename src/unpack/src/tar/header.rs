@@ -30,7 +30,9 @@ impl<'a> Header<'a> {
         let mut header = Self { block, format: Format::V7 };
         header.check_sum()?;
         header.format = match header.bytes(257, 8) {
-            b"ustar\x0000" if header.bytes(508, 4) == b"tar\0" => return Err("star's own header is not supported"),
+            b"ustar\x0000" if header.bytes(508, 4) == b"tar\0" => {
+                return Err("star's own header is not supported");
+            }
             b"ustar\x0000" => Format::Posix,
             b"ustar  \0" => Format::Gnu,
             [0, 0, 0, 0, 0, 0, 0, 0] => Format::V7,
@@ -42,7 +44,8 @@ impl<'a> Header<'a> {
     /// Writers of the seventies summed signed bytes; where the two sums differ, either is taken, as every reader does.
     fn check_sum(&self) -> Result<()> {
         let said = number(self.bytes(148, 8)).map_err(|_| "not a tar header")?;
-        let blanked = self.block.iter().enumerate().map(|(i, b)| if (148..156).contains(&i) { b' ' } else { *b });
+        let blanked =
+            self.block.iter().enumerate().map(|(i, b)| if (148..156).contains(&i) { b' ' } else { *b });
         let (mut plain, mut signed) = (0_i64, 0_i64);
         for byte in blanked {
             plain += i64::from(byte);
@@ -146,7 +149,8 @@ fn number(field: &[u8]) -> Result<i64> {
     match field {
         [first @ (0x80 | 0xff), rest @ ..] => {
             let start = if *first == 0xff { -1_i64 } else { 0 };
-            let value = rest.iter().try_fold(start, |sum, b| sum.checked_mul(256)?.checked_add(i64::from(*b)));
+            let value =
+                rest.iter().try_fold(start, |sum, b| sum.checked_mul(256)?.checked_add(i64::from(*b)));
             value.filter(|value| (*value < 0) == (start < 0)).ok_or(BAD)
         }
         _ => {
@@ -177,9 +181,17 @@ mod tests {
         ] {
             assert_eq!(number(field), Ok(value), "{field:?}");
         }
-        for bad in
-            [&b""[..], b"        ", b"8", b"-1", b"+1", b"1 1", b"\0644", b"\x80\0\0\0\x80\0\0\0\0\0\0\0", b"\xc0\0\0\x01"]
-        {
+        for bad in [
+            &b""[..],
+            b"        ",
+            b"8",
+            b"-1",
+            b"+1",
+            b"1 1",
+            b"\0644",
+            b"\x80\0\0\0\x80\0\0\0\0\0\0\0",
+            b"\xc0\0\0\x01",
+        ] {
             assert!(number(bad).is_err(), "{bad:?}");
         }
     }

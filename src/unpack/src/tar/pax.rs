@@ -46,7 +46,9 @@ impl Pax {
             b"uid" => once(&mut self.uid, decimal(value)?),
             b"gid" => once(&mut self.gid, decimal(value)?),
             b"mtime" => once(&mut self.mtime, time(value)?),
-            b"hdrcharset" if !matches!(value, b"BINARY" | b"ISO-IR 10646 2000 UTF-8") => Err("unknown hdrcharset"),
+            b"hdrcharset" if !matches!(value, b"BINARY" | b"ISO-IR 10646 2000 UTF-8") => {
+                Err("unknown hdrcharset")
+            }
             _ => {
                 if let Some(key) = key.strip_prefix(b"SCHILY.xattr.") {
                     if key.is_empty() || self.xattrs.iter().any(|(known, _)| known == key) {
@@ -155,11 +157,11 @@ mod tests {
             b"12 path=a\0b\n",
             b"11 path=a\0\n",
             b"8 path=\n",
-            b"10 size=-1\n",
+            b"11 size=-1\n",
             b"9 size= \n",
             b"9 size=1\n9 size=2\n",
-            b"12 mtime=1e9\n",
-            b"30 size=99999999999999999999\n",
+            b"13 mtime=1e9\n",
+            b"29 size=99999999999999999999\n",
         ] {
             assert!(Pax::parse(bad).is_err(), "{}", bad.escape_ascii());
         }
@@ -167,7 +169,8 @@ mod tests {
 
     #[test]
     fn records() {
-        let pax = Pax::parse(b"10 path=a\n18 mtime=-1.250000\n26 SCHILY.xattr.user.a==\0\n\n10 x.y=zz\n").unwrap();
+        let pax =
+            Pax::parse(b"10 path=a\n19 mtime=-1.250000\n27 SCHILY.xattr.user.a==\0\n\n10 x.y=zz\n").unwrap();
         assert_eq!(pax.path.as_deref(), Some(&b"a"[..]));
         assert_eq!(pax.mtime, Some(Time { seconds: -2, nanos: 750_000_000 }));
         assert_eq!(pax.xattrs, [(b"user.a".to_vec(), b"=\0\n".to_vec())]);

@@ -44,10 +44,18 @@ impl<S: Source> Reader<S> {
         loop {
             self.header_at = self.offset;
             let Some(block) = self.block()? else {
-                return if over.is_empty() { Ok(None) } else { Err(self.bad("extended header without an entry")) };
+                return if over.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(self.bad("extended header without an entry"))
+                };
             };
             if block.iter().all(|b| *b == 0) {
-                return if over.is_empty() { self.end() } else { Err(self.bad("extended header without an entry")) };
+                return if over.is_empty() {
+                    self.end()
+                } else {
+                    Err(self.bad("extended header without an entry"))
+                };
             }
             let header = self.at(Header::new(&block))?;
             let twice = match header.kind() {
@@ -85,7 +93,11 @@ impl<S: Source> Reader<S> {
         }
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
         let bytes = self.source.fill()?;
-        if bytes.is_empty() { Err(malformed(at, "archive ends within an entry")) } else { Ok(bytes.get(..left).unwrap_or(bytes)) }
+        if bytes.is_empty() {
+            Err(malformed(at, "archive ends within an entry"))
+        } else {
+            Ok(bytes.get(..left).unwrap_or(bytes))
+        }
     }
 
     /// Uses up bytes that [`Self::content`] gave.
@@ -138,7 +150,9 @@ impl<S: Source> Reader<S> {
     fn kind(&mut self, header: &Header<'_>, path: &[u8], link: Vec<u8>, size: u64) -> Result<Kind, Failure> {
         let kind = match header.kind() {
             0 if path.ends_with(b"/") => Kind::Directory,
-            b'0' | b'7' | 0 if path.ends_with(b"/") => return Err(self.bad("file whose name ends in a slash")),
+            b'0' | b'7' | 0 if path.ends_with(b"/") => {
+                return Err(self.bad("file whose name ends in a slash"));
+            }
             b'0' | b'7' | 0 => return Ok(Kind::File),
             b'S' if header.format == Format::Gnu => {
                 let sparse = self.gnu_sparse(header)?;
@@ -178,7 +192,8 @@ impl<S: Source> Reader<S> {
         let mut lines = MapLines::default();
         loop {
             let after = self.left.checked_sub(BLOCK as u64);
-            let block = self.block()?.zip(after).ok_or_else(|| self.bad("sparse map is longer than the entry"))?;
+            let block =
+                self.block()?.zip(after).ok_or_else(|| self.bad("sparse map is longer than the entry"))?;
             self.left = block.1;
             if self.at(lines.block(&block.0, &mut sparse))? {
                 return Ok(sparse);
