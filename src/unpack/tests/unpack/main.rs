@@ -1,4 +1,4 @@
 //! The real program in real namespaces, fed what nobody should feed it.
 
-mod room;
 mod layers;
+mod room;

@@ -145,7 +145,10 @@ impl Store {
         unsafe {
             command.pre_exec(move || {
                 unshare(Kind::User)?;
-                rustix::io::write(&tell_ready, &rustix::process::getpid().as_raw_nonzero().get().to_ne_bytes())?;
+                rustix::io::write(
+                    &tell_ready,
+                    &rustix::process::getpid().as_raw_nonzero().get().to_ne_bytes(),
+                )?;
                 rustix::io::read(&wait_mapped, &mut [0_u8])?;
                 rustix::thread::set_thread_gid(rustix::fs::Gid::ROOT)?;
                 rustix::thread::set_thread_uid(rustix::fs::Uid::ROOT)?;
@@ -178,7 +181,8 @@ impl Store {
         let _ = fs::remove_dir_all(&base);
         fs::create_dir(&base).unwrap();
         let argv = ["busybox", "tar", "-c", "-f", "-", "."];
-        let (bytes, good) = self.enter(&base, File::open("/dev/null").unwrap(), Path::new("/bin/busybox"), &argv);
+        let (bytes, good) =
+            self.enter(&base, File::open("/dev/null").unwrap(), Path::new("/bin/busybox"), &argv);
         assert!(good, "tar of the merged view");
         bytes
     }
@@ -190,7 +194,9 @@ fn root_at(place: &Path, overlay: Option<&CString>) -> io::Result<()> {
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private)?;
     match overlay {
-        Some(options) => rustix::mount::mount("overlay", place, "overlay", MountFlags::empty(), options.as_c_str())?,
+        Some(options) => {
+            rustix::mount::mount("overlay", place, "overlay", MountFlags::empty(), options.as_c_str())?
+        }
         None => rustix::mount::mount_bind(place, place)?,
     }
     rustix::process::chdir(place)?;
