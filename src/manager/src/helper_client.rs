@@ -6,10 +6,9 @@ use casemate_sys::socket;
 use casemate_wire::{Answer, Event, Facts, Failure, MAX_MESSAGE, PROTOCOL, Packet, Reply, Request};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::event::{PollFd, PollFlags};
 use std::collections::VecDeque;
 use std::fmt;
-use std::path::Path;
 
 /// A connection to the helper.
 #[derive(Debug)]
@@ -64,18 +63,8 @@ impl fmt::Display for ClientError {
 impl std::error::Error for ClientError {}
 
 impl Client {
-    /// Connects and greets. `supervise`: this client gets the events, in the place of an earlier one.
-    pub fn connect(path: &Path, supervise: bool) -> Result<(Self, Facts), ClientError> {
-        let socket =
-            rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-                .map_err(ClientError::Connect)?;
-        let address = SocketAddrUnix::new(path).map_err(ClientError::Connect)?;
-        rustix::io::retry_on_intr(|| rustix::net::connect(&socket, &address))
-            .map_err(ClientError::Connect)?;
-        Self::greet(socket, supervise)
-    }
-
-    /// Greets on a connected socket.
+    /// Greets on a connected socket ([`crate::launch::Session::connect`] makes one). `supervise`: this client gets the events,
+    /// in the place of an earlier one.
     pub fn greet(socket: OwnedFd, supervise: bool) -> Result<(Self, Facts), ClientError> {
         let mut client = Self { socket, last: 0, events: VecDeque::new(), buffer: vec![0; MAX_MESSAGE] };
         match client.call(Request::Hello { protocol: PROTOCOL, supervise }, &[])? {
@@ -125,16 +114,22 @@ impl Client {
         if let Some(event) = self.events.pop_front() {
             return Ok(Some(event));
         }
-        let mut ready = [rustix::event::PollFd::new(&self.socket, rustix::event::PollFlags::IN)];
-        let count = rustix::io::retry_on_intr(|| {
-            rustix::event::poll(&mut ready, Some(&rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 }))
-        })
-        .map_err(ClientError::Io)?;
-        if count == 0 {
-            return Ok(None);
+        let mut ready = [PollFd::new(&self.socket, PollFlags::IN)];
+        let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+        match rustix::io::retry_on_intr(|| rustix::event::poll(&mut ready, Some(&now))) {
+            Ok(0) => Ok(None),
+            Ok(_) => self.wait_event().map(Some),
+            Err(errno) => Err(ClientError::Io(errno)),
+        }
+    }
+
+    /// The next event, however long it takes.
+    pub fn wait_event(&mut self) -> Result<Event, ClientError> {
+        if let Some(event) = self.events.pop_front() {
+            return Ok(event);
         }
         match self.receive()? {
-            (Answer::Event(event), _) => Ok(Some(event)),
+            (Answer::Event(event), _) => Ok(event),
             _ => Err(ClientError::Protocol("an answer that nobody asked for")),
         }
     }
@@ -166,7 +161,7 @@ impl AsFd for Client {
 mod tests {
     use super::*;
     use casemate_wire::{CgroupFacts, Exit, IdSpace, Name};
-    use rustix::net::socketpair;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
     /// The other end of a connection, played from a list of answers: each request is answered by the next.
     fn answered(answers: Vec<Vec<Answer>>) -> OwnedFd {

@@ -84,6 +84,12 @@ impl From<ClientError> for Error {
     }
 }
 
+impl From<crate::launch::Error> for Error {
+    fn from(error: crate::launch::Error) -> Self {
+        Self::told(Code::Failed, error)
+    }
+}
+
 /// The text with control characters, the C1 ones and those that reorder text included, shown instead of obeyed: file
 /// names, image names and what a container wrote may end up in it. Line breaks stay out too: one error is one line.
 pub fn escaped(text: &str) -> String {

@@ -5,7 +5,7 @@ mod image;
 
 pub use error::{Code, Error, escaped};
 
-use crate::launch::Directories;
+use crate::launch::{Directories, start_stage};
 use clap::Parser;
 use std::io::Write;
 use std::path::PathBuf;
@@ -51,8 +51,10 @@ impl Global {
         };
         let state = pick(&self.state_dir, defaults.as_ref().map(|d| d.state.clone()), "--state-dir")?;
         let run = pick(&self.run_dir, defaults.map(|d| d.run), "--run-dir")?;
-        Directories::absolute(&state, &run)
-            .map_err(|error| Error::new(Code::Usage, "--state-dir", "make absolute", error))
+        let absolute = |path: PathBuf, option| {
+            std::path::absolute(path).map_err(|error| Error::new(Code::Usage, option, "make absolute", error))
+        };
+        Ok(Directories { state: absolute(state, "--state-dir")?, run: absolute(run, "--run-dir")? })
     }
 }
 
@@ -63,6 +65,12 @@ enum Verb {
 
 /// The program: its exit code is the process's.
 pub fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    if arguments.next().is_some_and(|name| name == start_stage::NAME) {
+        let error = start_stage::run(arguments);
+        let _ = writeln!(std::io::stderr(), "casemate-launch: {error}");
+        return Code::Failed.into();
+    }
     let line = match Line::try_parse() {
         Ok(line) => line,
         Err(error) => {

@@ -1,5 +1,11 @@
-//! Where an instance keeps its state and meets its callers.
+//! Where an instance keeps its state and meets its callers: paths, and the directories made with the right owners.
 
+use super::walk::{give, is_empty, open_or_make, own_directory};
+use super::{Error, Identities, Ids};
+use casemate_wire::Name;
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 /// The two directories of an instance. Absolute paths.
@@ -22,8 +28,13 @@ impl Directories {
         self.run.join("control.sock")
     }
 
+    /// What the helper says.
+    pub fn helper_log(&self) -> PathBuf {
+        self.run.join("helper.log")
+    }
+
     /// The log files of one container.
-    pub fn logs(&self, container: &casemate_wire::Name) -> PathBuf {
+    pub fn logs(&self, container: &Name) -> PathBuf {
         self.state.join("logs").join(container.as_str())
     }
 
@@ -38,10 +49,40 @@ impl Directories {
         Some(Self { state: data?.join("casemate"), run: run?.join("casemate") })
     }
 
-    /// Both paths made absolute, from the current directory where they are not.
-    pub fn absolute(state: &Path, run: &Path) -> std::io::Result<Self> {
-        Ok(Self { state: std::path::absolute(state)?, run: std::path::absolute(run)? })
+    /// Makes and checks both, down to the directories that the programs expect. Gives the run directory, open.
+    pub(super) fn prepare(&self, identities: &Identities) -> Result<OwnedFd, Error> {
+        let (manager, helper) = (identities.manager(), identities.helper());
+        let state = top(&self.state, identities)?;
+        for (name, owner) in [
+            ("blobs", manager),
+            ("images", manager),
+            ("revisions", manager),
+            ("logs", manager),
+            ("layers", helper),
+            ("volumes", helper),
+            ("roots", helper),
+        ] {
+            own_directory(&state, &self.state.join(name), OsStr::new(name), owner, 0o700)?;
+        }
+        top(&self.run, identities)
     }
+}
+
+/// A directory of the manager that the helper may pass through.
+fn top(path: &Path, identities: &Identities) -> Result<OwnedFd, Error> {
+    let manager = identities.manager();
+    let others_pass = matches!(identities, Identities::Service { .. });
+    let (walked, made) = open_or_make(path, manager, others_pass)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory =
+        rustix::fs::openat(&walked, ".", flags, Mode::empty()).map_err(|e| Error::at(path, "open", e))?;
+    let owner = rustix::fs::fstat(&directory).map_err(|e| Error::at(path, "stat", e))?.st_uid;
+    if !made && owner != manager.uid && !is_empty(&directory, path)? {
+        let reason = format!("it has entries and belongs to user {owner}, not to user {}", manager.uid);
+        return Err(Error::at(path, "check", reason).remedy("name another directory, or an empty one"));
+    }
+    give(&directory, path, Ids { uid: manager.uid, gid: identities.helper().gid }, 0o710)?;
+    Ok(directory)
 }
 
 #[cfg(test)]
@@ -63,5 +104,44 @@ mod tests {
         assert_eq!(data.state, Path::new("/d/casemate"));
         assert_eq!(of(&[("HOME", "/home/u")]), None);
         assert_eq!(of(&[("HOME", "relative"), ("XDG_RUNTIME_DIR", "/r")]), None);
+    }
+
+    #[test]
+    fn threat_19_every_directory_has_its_owner_and_mode() {
+        use std::os::unix::fs::{MetadataExt, PermissionsExt};
+        let base = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(base.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let directories = Directories { state: base.path().join("s"), run: base.path().join("r") };
+        let identities = Identities::of_caller().unwrap();
+        for _ in 0..2 {
+            directories.prepare(&identities).unwrap();
+        }
+        let (manager, helper) = (identities.manager(), identities.helper());
+        for (path, uid, gid, mode) in [
+            ("s", manager.uid, helper.gid, 0o710),
+            ("r", manager.uid, helper.gid, 0o710),
+            ("s/blobs", manager.uid, manager.gid, 0o700),
+            ("s/logs", manager.uid, manager.gid, 0o700),
+            ("s/layers", helper.uid, helper.gid, 0o700),
+            ("s/volumes", helper.uid, helper.gid, 0o700),
+        ] {
+            let is = std::fs::metadata(base.path().join(path)).unwrap();
+            assert_eq!((is.uid(), is.gid(), is.mode() & 0o7777), (uid, gid, mode), "{path}");
+        }
+        std::fs::remove_dir(base.path().join("s/roots")).unwrap();
+        std::os::unix::fs::symlink("/", base.path().join("s/roots")).unwrap();
+        assert!(directories.prepare(&identities).is_err());
+    }
+
+    #[test]
+    fn a_directory_full_of_other_things_is_not_taken() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: root owns what it makes and gives it away");
+            return;
+        }
+        let base = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755)).tempdir().unwrap();
+        std::fs::write(base.path().join("file"), "").unwrap();
+        let directories = Directories { state: base.path().into(), run: base.path().join("r") };
+        assert!(directories.prepare(&Identities::of_caller().unwrap()).is_err());
     }
 }

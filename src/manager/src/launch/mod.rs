@@ -1,5 +1,116 @@
-//! From the caller's identity to the manager's: directories, identities, the helper in its cgroup.
+//! From the caller's identity to the manager's: directories, identities, locks, the helper in its cgroups.
+//!
+//! [`enter`] tells the story. As root it uses what root may do once, and has given it up for good when it returns; as an
+//! ordinary user it does the same without the parts that need root. May be relied on afterwards: this process is the
+//! manager's user without capabilities, every directory has its owner, and the helper, if one was asked for, listens.
 
+mod delegate;
 mod directories;
+mod error;
+mod hierarchies;
+mod identity;
+mod lock;
+mod privilege;
+mod spawn;
+pub mod start_stage;
+mod walk;
 
 pub use directories::Directories;
+pub use error::Error;
+pub use identity::{Identities, Ids, Range};
+
+use crate::helper_client::{Client, ClientError};
+use casemate_wire::{Facts, Request};
+use lock::Lock;
+use rustix::fd::OwnedFd;
+use spawn::Helper;
+
+/// What the caller is going to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Read and write the store, without the helper.
+    Store,
+    /// Have the helper do something, beside a supervisor perhaps.
+    Client,
+    /// Supervise: one at a time.
+    Supervisor,
+}
+
+/// An instance, entered.
+#[derive(Debug)]
+pub struct Session {
+    /// Its directories.
+    pub directories: Directories,
+    /// Who is who.
+    pub identities: Identities,
+    run: OwnedFd,
+    helper: Option<Helper>,
+    _supervisor: Option<Lock>,
+}
+
+/// Makes and checks the directories, takes the locks of the role, starts the helper if the role needs it and none runs,
+/// and becomes the manager's user for good. Open before it what only the caller may open.
+pub fn enter(directories: Directories, role: Role) -> Result<Session, Error> {
+    casemate_sys::inherited::keep_from_children()
+        .map_err(|errno| Error::new("this process", "mark inherited descriptors", errno))?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let identities = Identities::of_caller()?;
+    let run = directories.prepare(&identities)?;
+    let supervisor = match role {
+        Role::Supervisor => Some(supervisor(&run, &directories, &identities)?),
+        Role::Store | Role::Client => None,
+    };
+    let helper = match role {
+        Role::Store => None,
+        Role::Client | Role::Supervisor => Some(Helper::ensure(&run, &directories, &identities)?),
+    };
+    privilege::become_manager(identities.manager())?;
+    Ok(Session { directories, identities, run, helper, _supervisor: supervisor })
+}
+
+/// One supervisor per run directory.
+fn supervisor(run: &OwnedFd, directories: &Directories, identities: &Identities) -> Result<Lock, Error> {
+    let failed = |errno| Error::at(&directories.run.join("manager.lock"), "lock", errno);
+    let lock = Lock::open(run, &directories.run, "manager.lock", identities.manager())?;
+    if lock.try_alone().map_err(failed)? {
+        lock.sign().map_err(failed)?;
+        return Ok(lock);
+    }
+    let who = lock.signature().map_or("another process".to_owned(), |pid| format!("process {pid}"));
+    Err(Error::at(&directories.run, "lock", format!("{who} supervises this instance already"))
+        .remedy("end that one, or give --run-dir and --state-dir of another instance"))
+}
+
+impl Session {
+    /// Connects to the helper that [`enter`] made sure of.
+    pub fn connect(&self, supervise: bool) -> Result<(Client, Facts), ClientError> {
+        let socket = spawn::connect(&self.run).map_err(ClientError::Connect)?;
+        Client::greet(socket, supervise)
+    }
+
+    /// The end of the work: the last one out asks the helper to quit, which it refuses while a container runs, and removes
+    /// its socket and cgroups. Says what could not be removed.
+    pub fn leave(mut self, client: Client) -> Result<(), Error> {
+        match self.helper.take() {
+            Some(helper) => helper.leave(&self.run, client),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether the helper of this connection has ended; it ends by itself or by [`Request::Quit`].
+fn quit(mut client: Client) -> Result<bool, ClientError> {
+    match client.done(Request::Quit) {
+        Ok(()) => {}
+        Err(ClientError::Failed(_)) => return Ok(false),
+        Err(ClientError::Closed) => return Ok(true),
+        Err(error) => return Err(error),
+    }
+    loop {
+        match client.wait_event() {
+            Ok(_) => {}
+            Err(ClientError::Closed) => return Ok(true),
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Between the launcher and the helper: a process that is `casemate` under another name, puts itself into the helper's
+//! session, cgroups and identity, and then becomes `casemate-helper`.
+//!
+//! It exists because all of this has to happen after fork and before exec, which safe Rust does by executing itself. Nobody
+//! gains by calling it: it does nothing that its caller may not do.
+
+use super::{Error, Ids, privilege};
+use rustix::io::FdFlags;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// argv[0] of the start stage.
+pub const NAME: &str = "casemate-launch";
+/// Where the helper finds its listening socket.
+const SOCKET: i32 = 3;
+
+/// What the start stage is told. It travels as arguments in a fixed order: `uid:gid` or `-`, the number of cgroup files, these
+/// files, the helper's path, its arguments.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Orders {
+    /// The helper's user, where it is not the caller.
+    pub user: Option<Ids>,
+    /// `cgroup.procs` files to enter.
+    pub entrances: Vec<PathBuf>,
+    /// The program.
+    pub helper: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+}
+
+impl Orders {
+    /// As arguments.
+    pub fn to_arguments(&self) -> Vec<OsString> {
+        let ids = self.user.map_or("-".to_owned(), |ids| format!("{}:{}", ids.uid, ids.gid));
+        let mut out: Vec<OsString> = vec![ids.into(), self.entrances.len().to_string().into()];
+        out.extend(self.entrances.iter().map(OsString::from));
+        out.push(self.helper.clone().into());
+        out.extend(self.arguments.iter().cloned());
+        out
+    }
+
+    /// From arguments.
+    pub fn from_arguments(arguments: impl IntoIterator<Item = OsString>) -> Option<Self> {
+        let mut arguments = arguments.into_iter();
+        let user = match arguments.next()?.to_str()? {
+            "-" => None,
+            ids => {
+                let (uid, gid) = ids.split_once(':')?;
+                Some(Ids { uid: uid.parse().ok()?, gid: gid.parse().ok()? })
+            }
+        };
+        let count: usize = arguments.next()?.to_str()?.parse().ok()?;
+        let entrances: Vec<PathBuf> = arguments.by_ref().take(count).map(PathBuf::from).collect();
+        let helper = arguments.next()?.into();
+        (entrances.len() == count).then(|| Self { user, entrances, helper, arguments: arguments.collect() })
+    }
+}
+
+/// Runs as the start stage: standard input is the listening socket, output and error are the log. Returns only what failed.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Error {
+    match Orders::from_arguments(arguments) {
+        Some(orders) => carry_out(&orders).err().unwrap_or_else(|| Error::new(NAME, "run", "cannot happen")),
+        None => Error::new(NAME, "read its orders", "they are incomplete").remedy("use `casemate up`"),
+    }
+}
+
+fn carry_out(orders: &Orders) -> Result<std::convert::Infallible, Error> {
+    let step = |name| move |errno| Error::new(NAME, name, errno);
+    rustix::process::setsid().map_err(step("open a session"))?;
+    rustix::process::chdir("/").map_err(step("change to /"))?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let socket = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), SOCKET).map_err(step("place the socket"))?;
+    if rustix::fd::AsRawFd::as_raw_fd(&socket) != SOCKET {
+        return Err(Error::new(NAME, "place the socket", "descriptor 3 is taken"));
+    }
+    rustix::io::fcntl_setfd(&socket, FdFlags::empty()).map_err(step("place the socket"))?;
+    for entrance in &orders.entrances {
+        std::fs::write(entrance, "0").map_err(|error| Error::at(entrance, "enter the cgroup", error))?;
+    }
+    if let Some(ids) = orders.user {
+        privilege::become_helper(ids)?;
+    }
+    let error =
+        Command::new(&orders.helper).args(&orders.arguments).env_clear().stdin(Stdio::null()).exec();
+    Err(Error::at(&orders.helper, "execute", error).remedy("install it beside `casemate`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_survive_the_journey() {
+        for (user, entrances) in [(None, vec![]), (Some(Ids { uid: 1, gid: 2 }), vec!["/a".into(), "/b".into()])] {
+            let orders =
+                Orders { user, entrances, helper: "/h".into(), arguments: vec!["--x".into(), "y".into()] };
+            assert_eq!(Orders::from_arguments(orders.to_arguments()), Some(orders));
+        }
+        for bad in [&[][..], &["-"], &["1"], &["-", "1", "/h"], &["-", "x", "/h"], &["a:b", "0", "/h"]] {
+            assert_eq!(Orders::from_arguments(bad.iter().map(OsString::from)), None, "{bad:?}");
+        }
+    }
+}
