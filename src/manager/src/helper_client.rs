@@ -4,9 +4,9 @@
 
 use casemate_sys::socket;
 use casemate_wire::{Answer, Event, Facts, Failure, MAX_MESSAGE, PROTOCOL, Packet, Reply, Request};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::event::{PollFd, PollFlags};
 use std::collections::VecDeque;
 use std::fmt;
 

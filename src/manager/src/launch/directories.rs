@@ -139,7 +139,10 @@ mod tests {
             eprintln!("skipped: root owns what it makes and gives it away");
             return;
         }
-        let base = tempfile::Builder::new().permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755)).tempdir().unwrap();
+        let base = tempfile::Builder::new()
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .tempdir()
+            .unwrap();
         std::fs::write(base.path().join("file"), "").unwrap();
         let directories = Directories { state: base.path().into(), run: base.path().join("r") };
         assert!(directories.prepare(&Identities::of_caller().unwrap()).is_err());

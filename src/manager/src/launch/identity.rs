@@ -94,8 +94,12 @@ impl Identities {
         }
         let separate = manager.uid != helper.uid && manager.uid != 0 && helper.uid != 0;
         if !separate || manager.gid == 0 || helper.gid == 0 {
-            return Err(Error::new("casemate and casemate-helper", "read /etc/passwd", "one of them is root or both are one user")
-                .remedy("give each a user and a group of its own"));
+            return Err(Error::new(
+                "casemate and casemate-helper",
+                "read /etc/passwd",
+                "one of them is root or both are one user",
+            )
+            .remedy("give each a user and a group of its own"));
         }
         Ok(Self::Service { manager, helper, range })
     }

@@ -76,8 +76,7 @@ mod tests {
     fn one_holds_it_and_the_next_learns_who() {
         let base = tempfile::tempdir().unwrap();
         let run = rustix::fs::open(base.path(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).unwrap();
-        let me =
-            Ids { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
+        let me = Ids { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
         let open = || Lock::open(&run, base.path(), "manager.lock", me).unwrap();
         let first = open();
         assert!(first.try_alone().unwrap());

@@ -27,8 +27,7 @@ pub fn become_manager(ids: Ids) -> Result<(), Error> {
     let none = CapabilitySet::empty();
     set(CapabilitySets { effective: none, permitted: none, inheritable: none })?;
     rustix::thread::set_no_new_privs(true).map_err(step("set no_new_privs"))?;
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
-        .map_err(step("become undumpable"))
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(step("become undumpable"))
 }
 
 /// Becomes the helper's user with [`HELPER`] as its only capabilities, ambient, so that they outlast the execve.

@@ -57,7 +57,9 @@ impl Helper {
         if !self.used.try_alone().map_err(failed)? {
             return Ok(());
         }
-        if !quit(client).map_err(|error| Error::at(&self.directories.helper_socket(), "end the helper", error))? {
+        if !quit(client)
+            .map_err(|error| Error::at(&self.directories.helper_socket(), "end the helper", error))?
+        {
             return Ok(());
         }
         if let Some(child) = &mut self.child {
@@ -156,7 +158,12 @@ fn listen(run: &OwnedFd, directories: &Directories, identities: &Identities) -> 
 }
 
 /// A new, empty file of the manager in the run directory.
-fn create(run: &OwnedFd, directories: &Directories, name: &str, identities: &Identities) -> Result<OwnedFd, Error> {
+fn create(
+    run: &OwnedFd,
+    directories: &Directories,
+    name: &str,
+    identities: &Identities,
+) -> Result<OwnedFd, Error> {
     let shown = directories.run.join(name);
     walk::remove_file(run, &directories.run, name)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::APPEND | OFlags::CLOEXEC;
