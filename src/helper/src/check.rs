@@ -32,8 +32,8 @@ pub fn check(job: &Job, space: IdSpace) -> Checked {
         require(FILES.contains(&path.as_str()), || format!("{path} is not a file that may be written"))?;
     }
     for (key, value) in &job.sysctls {
-        require(ceiling::sysctl(key) && !value.contains('\0'), || {
-            format!("sysctl {key} is not on the list")
+        require(ceiling::sysctl(key, value), || {
+            format!("sysctl {key} is not on the list, or has no number")
         })?;
     }
     for path in job.proc.masked.iter().chain(&job.proc.read_only) {

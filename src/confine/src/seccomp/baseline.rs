@@ -5,12 +5,10 @@
 
 use super::{Program, prologue::prologue, rule, table};
 use crate::Error;
+use crate::ceiling::SYS_CHROOT;
 use seccompiler::SeccompCmpOp::{Eq, MaskedEq, Ne};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule};
 use std::collections::BTreeMap;
-
-/// CAP_SYS_CHROOT.
-const SYS_CHROOT: u8 = 18;
 
 /// The namespaces that clone takes as flags. CLONE_NEWTIME shares its bit with the exit signal and is clone3's alone.
 const NAMESPACES: [i32; 7] = [

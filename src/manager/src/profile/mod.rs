@@ -1,1 +1,23 @@
 //! Seccomp profiles: TOML to classic BPF; pure.
+//!
+//! Enters: the text of a built-in profile, or of a file whose digest was proven. Leaves: a program that allows what the
+//! rules name and answers EPERM to everything else. Unknown keys and unknown system calls are errors.
+
+mod format;
+
+pub use format::Error;
+
+use casemate_confine::seccomp::{self, Otherwise, Program};
+
+/// `casemate:service`.
+pub const SERVICE: &str = include_str!("../../../../policies/seccomp/service.toml");
+/// `casemate:minimal`.
+pub const MINIMAL: &str = include_str!("../../../../policies/seccomp/minimal.toml");
+
+/// Compiles a profile.
+pub fn compile(text: &str) -> Result<Program, Error> {
+    seccomp::compile(&format::read(text)?, Otherwise::Refuse).map_err(Error::Compile)
+}
+
+#[cfg(test)]
+mod tests;

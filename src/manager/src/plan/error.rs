@@ -1,0 +1,71 @@
+//! Why there is no job: the container, the rule that is broken, what to do.
+
+use casemate_wire::Name;
+use std::fmt;
+
+/// One container cannot be planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// The container.
+    pub container: Name,
+    /// The rule's or control's id, as `limits` or `image-command`.
+    pub rule: &'static str,
+    /// What is the case.
+    pub reason: String,
+    /// What to do about it.
+    pub remedy: Option<String>,
+    /// What kind: decides the exit code.
+    pub kind: Kind,
+}
+
+/// Which exit code an error leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The file, or the image that it names, asks for what cannot be (3).
+    Spec,
+    /// A file is not what its digest says (4).
+    Verification,
+    /// This host cannot apply a control (5).
+    NotEnforceable,
+}
+
+/// An error without its container, which the caller adds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    rule: &'static str,
+    reason: String,
+    remedy: Option<String>,
+    kind: Kind,
+}
+
+impl Refusal {
+    pub(super) fn new(kind: Kind, rule: &'static str, reason: impl Into<String>) -> Self {
+        Self { rule, reason: reason.into(), remedy: None, kind }
+    }
+
+    pub(super) fn spec(rule: &'static str, reason: impl Into<String>) -> Self {
+        Self::new(Kind::Spec, rule, reason)
+    }
+
+    pub(super) fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+
+    pub(super) fn of(self, container: &Name) -> Error {
+        let Self { rule, reason, remedy, kind } = self;
+        Error { container: container.clone(), rule, reason, remedy, kind }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "container `{}`: {}: {}", self.container, self.rule, self.reason)?;
+        match &self.remedy {
+            Some(remedy) => write!(f, "; {remedy}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,79 @@
+//! What a plan needs from the host besides the helper's facts: read here, once, so that the plan itself stays a function.
+
+use super::error::{Error, Kind, Refusal};
+use crate::spec::{ContainerSpec, Seccomp};
+use casemate_wire::Digest;
+use rustix::fs::FileType;
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// The largest profile that is read, in bytes.
+const MAX_PROFILE: u64 = 1 << 20;
+
+/// Facts of the host about one container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outside {
+    /// The text of the seccomp profile that the file names, proven by its digest.
+    pub profile: Option<String>,
+    /// Major and minor number of the block devices that `resources.io` names.
+    pub devices: BTreeMap<String, (u32, u32)>,
+    /// How many CPUs this host can have.
+    pub cpus: u32,
+}
+
+impl Outside {
+    /// Reads them; `directory` is that of the file, where a relative profile path starts.
+    pub fn read(container: &ContainerSpec, directory: &Path) -> Result<Self, Error> {
+        let profile = match &container.security.seccomp {
+            Seccomp::File { profile, sha256 } => Some(read_profile(&directory.join(profile), sha256)),
+            Seccomp::Service | Seccomp::Minimal => None,
+        };
+        let profile = profile.transpose().map_err(|refusal| refusal.of(&container.name))?;
+        let devices = container.resources.io.iter().map(|limit| {
+            let path = limit.device.as_str();
+            Ok((path.to_owned(), block_device(path).map_err(|refusal| refusal.of(&container.name))?))
+        });
+        Ok(Self { profile, devices: devices.collect::<Result<_, Error>>()?, cpus: cpus() })
+    }
+}
+
+/// Reads a profile and proves it.
+fn read_profile(path: &Path, expected: &Digest) -> Result<String, Refusal> {
+    let refuse = |reason: String| Refusal::spec("seccomp-profile", format!("{}: {reason}", path.display()));
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|error| refuse(error.to_string()))?;
+    file.take(MAX_PROFILE + 1).read_to_end(&mut bytes).map_err(|error| refuse(error.to_string()))?;
+    if bytes.len() as u64 > MAX_PROFILE {
+        return Err(refuse(format!("longer than {MAX_PROFILE} bytes")));
+    }
+    let found = Digest::from_bytes(Sha256::digest(&bytes).into());
+    if found != *expected {
+        let reason = format!("{} is {found}, the file pins {expected}", path.display());
+        return Err(Refusal::new(Kind::Verification, "seccomp-profile", reason)
+            .remedy("review the profile and pin its new digest"));
+    }
+    String::from_utf8(bytes).map_err(|_| refuse("not text in UTF-8".to_owned()))
+}
+
+/// The number of a block device.
+fn block_device(path: &str) -> Result<(u32, u32), Refusal> {
+    let refuse = |reason: &str| {
+        Refusal::spec("io-device", format!("{path}: {reason}")).remedy("name a block device of this host")
+    };
+    let stat = rustix::fs::stat(path).map_err(|errno| refuse(&errno.to_string()))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::BlockDevice {
+        return Err(refuse("not a block device"));
+    }
+    Ok((rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)))
+}
+
+/// The CPUs that can ever come online (`0-3`), or those that are there where sysfs does not say.
+fn cpus() -> u32 {
+    let possible = std::fs::read_to_string("/sys/devices/system/cpu/possible").ok();
+    let last =
+        possible.as_deref().and_then(|text| text.trim().rsplit(['-', ',']).next()?.parse::<u32>().ok());
+    last.map_or(1, |last| last.saturating_add(1).min(4096))
+}

@@ -1,0 +1,137 @@
+//! The TOML of a profile: `schema`, `comment`, and rules with calls, a comment, and conditions.
+
+use casemate_confine::seccomp::{Call, Condition, Lookup, Operator, lookup};
+use serde::Deserialize;
+use std::fmt;
+
+/// Why a text is not a profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// Not TOML, or not of this shape: the parser's words.
+    Syntax(String),
+    /// A rule (counted from 1) is wrong, and how.
+    Rule(usize, String),
+    /// It compiles to no filter.
+    Compile(casemate_confine::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Syntax(reason) => write!(f, "the profile does not parse: {}", reason.trim_end()),
+            Self::Rule(number, reason) => write!(f, "rule {number} of the profile: {reason}"),
+            Self::Compile(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Profile {
+    schema: u32,
+    comment: String,
+    #[serde(default)]
+    allow: Vec<Rule>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rule {
+    comment: String,
+    calls: Vec<String>,
+    #[serde(default)]
+    when: Vec<When>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct When {
+    arg: u8,
+    op: Op,
+    value: u64,
+    mask: Option<u64>,
+    #[serde(default = "low_half")]
+    bits: u8,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+enum Op {
+    Eq,
+    Ne,
+    MaskedEq,
+}
+
+const fn low_half() -> u8 {
+    32
+}
+
+/// The calls of a profile, one for each name of each rule.
+pub(super) fn read(text: &str) -> Result<Vec<Call>, Error> {
+    let profile: Profile = toml::from_str(text).map_err(|error| Error::Syntax(error.to_string()))?;
+    if profile.schema != 1 {
+        return Err(Error::Syntax(format!("schema {} is not known, write schema = 1", profile.schema)));
+    }
+    if profile.comment.trim().is_empty() {
+        return Err(Error::Syntax("the comment that says what the profile is for is empty".to_owned()));
+    }
+    let mut calls = Vec::new();
+    for (number, rule) in (1..).zip(&profile.allow) {
+        calls.extend(rule.calls().map_err(|reason| Error::Rule(number, reason))?);
+    }
+    if calls.is_empty() {
+        return Err(Error::Syntax("the profile allows nothing, not even the payload's execve".to_owned()));
+    }
+    Ok(calls)
+}
+
+impl Rule {
+    fn calls(&self) -> Result<Vec<Call>, String> {
+        if self.comment.trim().is_empty() {
+            return Err("its comment is empty: say who needs it".to_owned());
+        }
+        if self.calls.is_empty() {
+            return Err("it names no system call".to_owned());
+        }
+        let conditions: Vec<Condition> = self.when.iter().map(When::condition).collect::<Result<_, _>>()?;
+        let call = |name: &String| match lookup(name) {
+            Lookup::Unknown => Err(format!("no architecture has a system call {name:?}")),
+            Lookup::Here(_) | Lookup::Elsewhere => {
+                Ok(Call { name: name.clone(), conditions: conditions.clone() })
+            }
+        };
+        self.calls.iter().map(call).collect()
+    }
+}
+
+impl When {
+    fn condition(&self) -> Result<Condition, String> {
+        let bits32 = match self.bits {
+            32 => true,
+            64 => false,
+            other => return Err(format!("bits = {other} is neither 32 nor 64")),
+        };
+        let operator = match (self.op, self.mask) {
+            (Op::Eq, None) => Operator::Equal,
+            (Op::Ne, None) => Operator::NotEqual,
+            (Op::MaskedEq, Some(mask)) => Operator::MaskedEqual(mask),
+            (Op::MaskedEq, None) => return Err("masked_eq needs a mask".to_owned()),
+            (_, Some(_)) => return Err("a mask belongs to masked_eq".to_owned()),
+        };
+        let widest = self.mask.unwrap_or(0) | self.value;
+        if self.arg > 5 {
+            return Err(format!("arg = {} is not an argument: they count from 0 to 5", self.arg));
+        }
+        if bits32 && widest > u64::from(u32::MAX) {
+            return Err(format!(
+                "{widest:#x} does not fit in the 32 bits that are compared: write bits = 64"
+            ));
+        }
+        if self.mask.is_some_and(|mask| self.value & !mask != 0) {
+            return Err(format!("{:#x} has bits outside its mask and can never be equal", self.value));
+        }
+        Ok(Condition { argument: self.arg, bits32, operator, value: self.value })
+    }
+}
