@@ -39,8 +39,8 @@ pub enum Error {
     FilterLength(usize),
     /// A system call that no architecture has.
     UnknownSystemCall(String),
-    /// A filter could not be compiled.
-    Filter(String),
+    /// A condition on an argument that system calls do not have: there are 0 to 5.
+    FilterArgument(u8),
     /// SECCOMP_SET_MODE_FILTER.
     Seccomp(Errno),
 }
@@ -109,7 +109,7 @@ impl fmt::Display for Error {
                 write!(f, "seccomp filter of {bytes} bytes: not 1 to 4096 instructions of 8 bytes")
             }
             Self::UnknownSystemCall(name) => write!(f, "unknown system call `{name}`"),
-            Self::Filter(reason) => write!(f, "seccomp filter: {reason}"),
+            Self::FilterArgument(number) => write!(f, "seccomp filter: there is no argument {number}, only 0 to 5"),
             Self::Seccomp(errno) => write!(f, "install the seccomp filter: {errno}"),
         }
     }

@@ -8,7 +8,7 @@ use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, NetPort, PathBeneath, Ruleset,
     RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
-use rustix::fd::OwnedFd;
+use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use rustix::io::Errno;
 use std::path::PathBuf;
@@ -23,6 +23,7 @@ const ABI_SCOPE: u32 = 6;
 pub struct Rules {
     /// Paths, and what may be done there and below. A path that does not exist is an error.
     pub paths: Vec<(PathBuf, Access)>,
+
     /// TCP ports that may be bound; none: not restricted.
     pub bind_tcp: Option<Vec<u16>>,
     /// TCP ports that may be connected to; none: not restricted.
@@ -70,14 +71,19 @@ pub fn abi() -> u32 {
     casemate_sys::landlock::abi()
 }
 
-/// Restricts the calling thread and what it starts; needs no_new_privs.
-pub fn apply(rules: &Rules) -> Result<(), Error> {
+/// Restricts the calling thread and what it starts; needs no_new_privs. `program` is a file that no path leads to and that
+/// may be executed all the same: the one that becomes pid 1.
+pub fn apply(rules: &Rules, program: Option<BorrowedFd<'_>>) -> Result<(), Error> {
     let number = abi();
     let abi = ABI::from(i32::try_from(number).unwrap_or(0));
     check(rules, number)?;
     let mut ruleset = handled(rules, abi).and_then(Ruleset::create).map_err(call("create the ruleset"))?;
     for (path, access) in &rules.paths {
         ruleset = allow_path(ruleset, path, *access, abi)?;
+    }
+    if let Some(program) = program {
+        let rule = PathBeneath::new(program, AccessFs::Execute | AccessFs::ReadFile);
+        ruleset = ruleset.add_rule(rule).map_err(call("add the program"))?;
     }
     for (ports, right) in [(&rules.bind_tcp, AccessNet::BindTcp), (&rules.connect_tcp, AccessNet::ConnectTcp)]
     {

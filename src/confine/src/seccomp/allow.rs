@@ -3,9 +3,10 @@
 //! Enters: names of system calls, each with the conditions under which it may be made. Leaves: a program that gives
 //! everything else one answer.
 
-use super::{Program, prologue::prologue, rule, table};
+use super::table;
+use super::tree::{Verdict, assemble};
+use super::Program;
 use crate::Error;
-use seccompiler::{BpfProgram, SeccompAction, SeccompCmpOp, SeccompFilter, SeccompRule};
 use std::collections::BTreeMap;
 
 /// A call that is allowed.
@@ -59,38 +60,25 @@ pub fn allow_list(names: &[&str]) -> Result<Program, Error> {
 
 /// Compiles a list of allowed calls.
 pub fn compile(calls: &[Call], otherwise: Otherwise) -> Result<Program, Error> {
-    // None: allowed whatever its arguments are. Such an entry wins over any with conditions.
-    let mut allowed: BTreeMap<i64, Option<Vec<SeccompRule>>> = BTreeMap::new();
+    let miss = match otherwise {
+        Otherwise::Refuse => super::errno(libc::EPERM),
+        Otherwise::Kill => libc::SECCOMP_RET_KILL_PROCESS,
+    };
+    let allow = libc::SECCOMP_RET_ALLOW;
+    let mut verdicts: BTreeMap<u32, Verdict> = BTreeMap::new();
     for call in calls {
         let number = match table::lookup(&call.name) {
-            table::Lookup::Here(number) => i64::from(number),
+            table::Lookup::Here(number) => number,
             table::Lookup::Elsewhere => continue,
             table::Lookup::Unknown => return Err(Error::UnknownSystemCall(call.name.clone())),
         };
-        let rules = allowed.entry(number).or_insert_with(|| Some(Vec::new()));
-        if call.conditions.is_empty() {
-            *rules = None;
-        } else if let Some(rules) = rules {
-            rules.push(rule(&call.conditions.iter().map(Condition::parts).collect::<Vec<_>>())?);
+        let verdict = verdicts.entry(number).or_insert_with(|| Verdict::When { rules: Vec::new(), hit: allow, miss });
+        match verdict {
+            // An entry without conditions wins over any with some.
+            _ if call.conditions.is_empty() => *verdict = Verdict::Always(allow),
+            Verdict::When { rules, .. } => rules.push(call.conditions.clone()),
+            Verdict::Always(_) => {}
         }
     }
-    let rules = allowed.into_iter().map(|(number, rules)| (number, rules.unwrap_or_default())).collect();
-    let answer = match otherwise {
-        Otherwise::Refuse => SeccompAction::Errno(libc::EPERM.unsigned_abs()),
-        Otherwise::Kill => SeccompAction::KillProcess,
-    };
-    let filter =
-        SeccompFilter::new(rules, answer, SeccompAction::Allow, table::ARCH).map_err(super::backend)?;
-    Program::joined(prologue(), BpfProgram::try_from(filter).map_err(super::backend)?)
-}
-
-impl Condition {
-    fn parts(&self) -> (u8, bool, SeccompCmpOp, u64) {
-        let operator = match self.operator {
-            Operator::Equal => SeccompCmpOp::Eq,
-            Operator::NotEqual => SeccompCmpOp::Ne,
-            Operator::MaskedEqual(mask) => SeccompCmpOp::MaskedEq(mask),
-        };
-        (self.argument, self.bits32, operator, self.value)
-    }
+    assemble(verdicts, miss)
 }

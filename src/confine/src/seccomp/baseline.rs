@@ -3,11 +3,11 @@
 //! A deny list, since the profile above it is the allow list: it holds where a profile of the user's own is too wide.
 //! Conditions look at the low 32 bits of an argument wherever the kernel does.
 
-use super::{Program, prologue::prologue, rule, table};
+use super::Operator::{Equal, MaskedEqual, NotEqual};
+use super::tree::{Verdict, assemble};
+use super::{Condition, Operator, Program, table};
 use crate::Error;
 use crate::ceiling::SYS_CHROOT;
-use seccompiler::SeccompCmpOp::{Eq, MaskedEq, Ne};
-use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule};
 use std::collections::BTreeMap;
 
 /// The namespaces that clone takes as flags. CLONE_NEWTIME shares its bit with the exit signal and is clone3's alone.
@@ -112,33 +112,32 @@ const DENIED: &[&str] = &[
 
 /// The baseline for a container that holds these capabilities.
 pub fn baseline(capabilities: &[u8]) -> Result<Program, Error> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+    let mut verdicts = BTreeMap::new();
     let chroot = if capabilities.contains(&SYS_CHROOT) { None } else { Some(&"chroot") };
     for name in DENIED.iter().chain(chroot) {
-        deny(&mut rules, name, Vec::new())?;
+        deny(&mut verdicts, name, Vec::new())?;
     }
-    deny(&mut rules, "clone", clone_rules()?)?;
-    deny(&mut rules, "mknod", mknod_rules(1)?)?;
-    deny(&mut rules, "mknodat", mknod_rules(2)?)?;
-    deny(&mut rules, "personality", vec![personality_rule()?])?;
-    deny(&mut rules, "ioctl", ioctl_rules()?)?;
-    deny(&mut rules, "socket", socket_rules()?)?;
-    deny(&mut rules, "socketpair", vec![rule(&[(0, true, Ne, family(libc::AF_UNIX))])?])?;
-    let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    let filter =
-        SeccompFilter::new(rules, SeccompAction::Allow, refuse, table::ARCH).map_err(super::backend)?;
-    Program::joined(prologue(), BpfProgram::try_from(filter).map_err(super::backend)?)
+    deny(&mut verdicts, "clone", clone_rules())?;
+    deny(&mut verdicts, "mknod", mknod_rules(1))?;
+    deny(&mut verdicts, "mknodat", mknod_rules(2))?;
+    deny(&mut verdicts, "personality", vec![personality_rule()])?;
+    deny(&mut verdicts, "ioctl", ioctl_rules())?;
+    deny(&mut verdicts, "socket", socket_rules())?;
+    deny(&mut verdicts, "socketpair", vec![vec![int(0, NotEqual, family(libc::AF_UNIX))]])?;
+    assemble(verdicts, libc::SECCOMP_RET_ALLOW)
 }
 
-/// Adds a name; one that this architecture does not have needs no rule.
-fn deny(
-    rules: &mut BTreeMap<i64, Vec<SeccompRule>>,
-    name: &str,
-    when: Vec<SeccompRule>,
-) -> Result<(), Error> {
+/// Adds a name, denied when one of the rules fits, or always; one that this architecture does not have needs no rule.
+fn deny(verdicts: &mut BTreeMap<u32, Verdict>, name: &str, rules: Vec<Vec<Condition>>) -> Result<(), Error> {
+    let refuse = super::errno(libc::EPERM);
+    let verdict = if rules.is_empty() {
+        Verdict::Always(refuse)
+    } else {
+        Verdict::When { rules, hit: refuse, miss: libc::SECCOMP_RET_ALLOW }
+    };
     match table::lookup(name) {
         table::Lookup::Here(number) => {
-            rules.insert(number.into(), when);
+            verdicts.insert(number, verdict);
             Ok(())
         }
         table::Lookup::Elsewhere => Ok(()),
@@ -146,43 +145,44 @@ fn deny(
     }
 }
 
+/// A condition on the low 32 bits, which is what the kernel looks at in an `int`: high bits must not hide the value.
+fn int(argument: u8, operator: Operator, value: u64) -> Condition {
+    Condition { argument, bits32: true, operator, value }
+}
+
 /// One rule per namespace flag: any of them is enough.
-fn clone_rules() -> Result<Vec<SeccompRule>, Error> {
+fn clone_rules() -> Vec<Vec<Condition>> {
     let bit = |flag: i32| u64::from(flag.cast_unsigned());
-    NAMESPACES.iter().map(|&flag| rule(&[(0, true, MaskedEq(bit(flag)), bit(flag))])).collect()
+    NAMESPACES.iter().map(|&flag| vec![int(0, MaskedEqual(bit(flag)), bit(flag))]).collect()
 }
 
 /// Device nodes, and with them overlayfs's whiteout (character device 0:0), which needs no capability. FIFOs stay.
-fn mknod_rules(mode: u8) -> Result<Vec<SeccompRule>, Error> {
+fn mknod_rules(mode: u8) -> Vec<Vec<Condition>> {
     let kind = u64::from(libc::S_IFMT);
-    [libc::S_IFCHR, libc::S_IFBLK]
-        .iter()
-        .map(|&node| rule(&[(mode, true, MaskedEq(kind), node.into())]))
-        .collect()
+    [libc::S_IFCHR, libc::S_IFBLK].iter().map(|&node| vec![int(mode, MaskedEqual(kind), node.into())]).collect()
 }
 
 /// Only 0 (PER_LINUX) and the question 0xffffffff: ADDR_NO_RANDOMIZE and READ_IMPLIES_EXEC weaken the payload itself.
-fn personality_rule() -> Result<SeccompRule, Error> {
-    rule(&[(0, true, Ne, 0), (0, true, Ne, 0xffff_ffff)])
+fn personality_rule() -> Vec<Condition> {
+    vec![int(0, NotEqual, 0), int(0, NotEqual, 0xffff_ffff)]
 }
 
 /// Requests that type into a terminal; the kernel reads 32 bits (CVE-2017-5226, CVE-2019-10063, CVE-2023-28100).
-fn ioctl_rules() -> Result<Vec<SeccompRule>, Error> {
-    [libc::TIOCSTI, libc::TIOCLINUX].iter().map(|&request| rule(&[(1, true, Eq, request)])).collect()
+fn ioctl_rules() -> Vec<Vec<Condition>> {
+    [libc::TIOCSTI, libc::TIOCLINUX].iter().map(|&request| vec![int(1, Equal, request)]).collect()
 }
 
 /// Families outside the list (threat 24: AF_ALG, AF_VSOCK, AF_RXRPC and 40 more), and netlink but for NETLINK_ROUTE, which
 /// getaddrinfo and getifaddrs use.
-fn socket_rules() -> Result<Vec<SeccompRule>, Error> {
+fn socket_rules() -> Vec<Vec<Condition>> {
     let allowed = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
-    let outside: Vec<_> = allowed.iter().map(|&allowed| (0, true, Ne, family(allowed))).collect();
-    Ok(vec![
-        rule(&outside)?,
-        rule(&[
-            (0, true, Eq, family(libc::AF_NETLINK)),
-            (2, true, Ne, u64::from(libc::NETLINK_ROUTE.unsigned_abs())),
-        ])?,
-    ])
+    vec![
+        allowed.iter().map(|&allowed| int(0, NotEqual, family(allowed))).collect(),
+        vec![
+            int(0, Equal, family(libc::AF_NETLINK)),
+            int(2, NotEqual, u64::from(libc::NETLINK_ROUTE.unsigned_abs())),
+        ],
+    ]
 }
 
 fn family(number: i32) -> u64 {

@@ -4,8 +4,8 @@
 
 mod allow;
 mod baseline;
-mod prologue;
 mod table;
+mod tree;
 
 pub use allow::{Call, Condition, Operator, Otherwise, allow_list, compile};
 pub use baseline::baseline;
@@ -13,7 +13,6 @@ pub use table::{Lookup, highest, lookup};
 
 use crate::Error;
 use casemate_sys::seccomp::{Instruction, MAX_INSTRUCTIONS};
-use seccompiler::{BpfProgram, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 
 /// Bytes of one instruction.
 const INSTRUCTION: usize = 8;
@@ -48,16 +47,8 @@ impl Program {
         &self.0
     }
 
-    /// The prologue, then what seccompiler made: its jumps are relative, so it may stand anywhere.
-    fn joined(prologue: Vec<Instruction>, compiled: BpfProgram) -> Result<Self, Error> {
-        let mut program = prologue;
-        program.extend(compiled.into_iter().map(|from| Instruction {
-            code: from.code,
-            jt: from.jt,
-            jf: from.jf,
-            k: from.k,
-        }));
-        if program.len() > MAX_INSTRUCTIONS {
+    fn new(program: Vec<Instruction>) -> Result<Self, Error> {
+        if program.is_empty() || program.len() > MAX_INSTRUCTIONS {
             return Err(Error::FilterLength(program.len() * INSTRUCTION));
         }
         Ok(Self(program))
@@ -81,23 +72,9 @@ pub fn install(program: &Program) -> Result<(), Error> {
     casemate_sys::seccomp::install(&program.0).map_err(Error::Seccomp)
 }
 
-/// A rule that holds when all its conditions do. `bits32` looks at the low 32 bits only, which is what the kernel does with
-/// an `int` or `unsigned int` argument: high bits must not hide the value.
-fn rule(conditions: &[(u8, bool, SeccompCmpOp, u64)]) -> Result<SeccompRule, Error> {
-    let conditions = conditions.iter().map(|(argument, bits32, operator, value)| {
-        let length = if *bits32 { SeccompCmpArgLen::Dword } else { SeccompCmpArgLen::Qword };
-        SeccompCondition::new(*argument, length, operator.clone(), *value)
-    });
-    SeccompRule::new(conditions.collect::<Result<_, _>>().map_err(backend)?).map_err(backend)
-}
-
 /// The filter's answer that fails the call with this error number.
 fn errno(number: i32) -> u32 {
     libc::SECCOMP_RET_ERRNO | (number.unsigned_abs() & libc::SECCOMP_RET_DATA)
-}
-
-fn backend(error: seccompiler::BackendError) -> Error {
-    Error::Filter(error.to_string())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! Leaves: the number that this architecture has for a name, or that only others have it. Numbers above [`highest`] did not
 //! exist when this table was written: the baseline answers ENOSYS to them, so that a C library falls back to what it knows.
-//! A new architecture adds its `cfg` to [`ARCH`], [`OWN`] and the audit number; the shared names come from libc.
+//! A new architecture adds its `cfg` to [`AUDIT_ARCH`] and [`OWN`]; the shared names come from libc.
 
 #[cfg(not(target_arch = "x86_64"))]
 compile_error!("the system call table of this architecture is not written yet");
@@ -14,10 +14,6 @@ pub(super) const AUDIT_ARCH: u32 = 0xc000_003e;
 /// Bit 30 marks the numbers of the x32 ABI, which shares the audit number of x86_64. asm/unistd.h.
 #[cfg(target_arch = "x86_64")]
 pub(super) const FOREIGN_BIT: Option<u32> = Some(0x4000_0000);
-
-/// The architecture as seccompiler names it.
-#[cfg(target_arch = "x86_64")]
-pub(super) const ARCH: seccompiler::TargetArch = seccompiler::TargetArch::x86_64;
 
 /// A system call's name and number. What libc gives still carries its `SYS_`.
 type Row = (&'static str, libc::c_long);

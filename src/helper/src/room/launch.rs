@@ -40,12 +40,14 @@ pub fn landlock(room: &mut Room<'_>) -> Result<(), Fault> {
         execute: a.execute,
         ioctl_dev: a.ioctl_dev,
     };
-    confined(rules::apply(&rules::Rules {
+    let program = room.job.init.then_some(room.init);
+    let rules = rules::Rules {
         paths: job.paths.iter().map(|rule| (PathBuf::from(&rule.path), access(rule.access))).collect(),
         bind_tcp: job.bind_tcp.clone(),
         connect_tcp: job.connect_tcp.clone(),
         scoped: job.scoped,
-    }))
+    };
+    confined(rules::apply(&rules, program))
 }
 
 pub fn descriptors(_: &mut Room<'_>) -> Result<(), Fault> {
