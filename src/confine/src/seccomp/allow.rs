@@ -3,9 +3,9 @@
 //! Enters: names of system calls, each with the conditions under which it may be made. Leaves: a program that gives
 //! everything else one answer.
 
+use super::Program;
 use super::table;
 use super::tree::{Verdict, assemble};
-use super::Program;
 use crate::Error;
 use std::collections::BTreeMap;
 
@@ -72,7 +72,8 @@ pub fn compile(calls: &[Call], otherwise: Otherwise) -> Result<Program, Error> {
             table::Lookup::Elsewhere => continue,
             table::Lookup::Unknown => return Err(Error::UnknownSystemCall(call.name.clone())),
         };
-        let verdict = verdicts.entry(number).or_insert_with(|| Verdict::When { rules: Vec::new(), hit: allow, miss });
+        let verdict =
+            verdicts.entry(number).or_insert_with(|| Verdict::When { rules: Vec::new(), hit: allow, miss });
         match verdict {
             // An entry without conditions wins over any with some.
             _ if call.conditions.is_empty() => *verdict = Verdict::Always(allow),

@@ -159,7 +159,10 @@ fn clone_rules() -> Vec<Vec<Condition>> {
 /// Device nodes, and with them overlayfs's whiteout (character device 0:0), which needs no capability. FIFOs stay.
 fn mknod_rules(mode: u8) -> Vec<Vec<Condition>> {
     let kind = u64::from(libc::S_IFMT);
-    [libc::S_IFCHR, libc::S_IFBLK].iter().map(|&node| vec![int(mode, MaskedEqual(kind), node.into())]).collect()
+    [libc::S_IFCHR, libc::S_IFBLK]
+        .iter()
+        .map(|&node| vec![int(mode, MaskedEqual(kind), node.into())])
+        .collect()
 }
 
 /// Only 0 (PER_LINUX) and the question 0xffffffff: ADDR_NO_RANDOMIZE and READ_IMPLIES_EXEC weaken the payload itself.
