@@ -4,8 +4,9 @@
 //! May be relied on: no container is root, every image is pinned, memory, pids and cpus are always bounded, every path is
 //! absolute and normal, no mount target lies below another one, names are unique and every reference points to something.
 
+use super::date::Date;
 use super::image_ref::ImagePin;
-use super::values::{AbsolutePath, ByteSize, CpuList, Cpus, Date, NonRootGid, NonRootUid};
+use super::values::{AbsolutePath, ByteSize, CpuList, Cpus, NonRootGid, NonRootUid};
 use casemate_wire::{Digest, Name};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -374,6 +375,9 @@ pub enum Waivable {
 }
 
 impl Waivable {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Limits, Self::LimitsRequired];
+
     /// The rule's id.
     pub const fn id(self) -> &'static str {
         match self {
