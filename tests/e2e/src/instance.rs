@@ -2,7 +2,7 @@
 
 use crate::cgroups::Delegated;
 use crate::host::{self, Process};
-use crate::{Container, Mode, Report, Spec, Up, place, poll};
+use crate::{Container, Mode, Report, Spec, Up, oci, place, poll};
 use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -125,11 +125,13 @@ impl Instance {
 
     /// Starts `casemate up` with this file, in the foreground.
     pub fn up(&self, spec: &Spec) -> Up {
-        let text = match self.cgroup {
-            None if self.mode == Mode::User => spec.clone().fitting(self.mode).text(),
-            _ => spec.text(),
-        };
-        self.up_text(&text)
+        self.up_text(&self.text_of(spec))
+    }
+
+    /// The file's text; limits are waived where this instance's user cannot have them.
+    pub fn text_of(&self, spec: &Spec) -> String {
+        let can = self.mode == Mode::Root || self.cgroup.is_some() || crate::cgroups::own_is_delegated();
+        if can { spec.text() } else { spec.clone().without_limits().text() }
     }
 
     /// As [`Self::up`], with the text as it is.
@@ -178,6 +180,27 @@ impl Instance {
         let digest = digest.unwrap_or_else(|| panic!("no digest in {:?}", output.stdout));
         let digest = &digest[digest.find("sha256:").unwrap()..];
         format!("{name}@{digest}")
+    }
+
+    /// Imports an image made by [`oci::layout`] of one layer with this content and config, and gives its pin.
+    pub fn import_directory(&self, name: &str, rootfs: &Path, config: &serde_json::Value) -> String {
+        self.import_layers(name, &[oci::layer_of(rootfs)], config)
+    }
+
+    /// Imports an image made by [`oci::layout`], and gives its pin.
+    pub fn import_layers(&self, name: &str, layers: &[Vec<u8>], config: &serde_json::Value) -> String {
+        let layout = self.scratch(&format!("layout-{name}"));
+        let digest = oci::layout(&layout, layers, config);
+        self.run(&["image", "import", layout.to_str().unwrap()]).expect(0);
+        fs::remove_dir_all(layout).unwrap();
+        format!("{name}@{digest}")
+    }
+
+    /// A root file system in the making that has the probe as `/probe`.
+    pub fn rootfs_with_probe(&self, name: &str) -> PathBuf {
+        let rootfs = self.scratch(name);
+        fs::copy(place::program("casemate-probe"), rootfs.join("probe")).unwrap();
+        rootfs
     }
 
     /// The probe as an image.

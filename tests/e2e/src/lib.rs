@@ -17,15 +17,16 @@ pub mod debian;
 pub mod host;
 mod instance;
 mod mode;
+pub mod oci;
 pub mod place;
 pub mod poll;
 mod spec;
 mod up;
 
 pub use casemate_probe::report::Report;
-pub use instance::{Instance, Output};
+pub use instance::{Instance, Output, finish, parse_report};
 pub use mode::{Feature, Mode, needs};
-pub use spec::{Container, Spec};
+pub use spec::{Container, Spec, quoted};
 pub use up::Up;
 
 /// Makes of `fn NAME(mode) { ... }` two tests: `NAME::as_root` and `NAME::as_user`.

@@ -75,7 +75,7 @@ pub enum Feature {
 }
 
 impl Feature {
-    pub(crate) fn is_there(self) -> bool {
+    fn is_there(self) -> bool {
         match self {
             Self::Limits(_) => we_are_root() || crate::cgroups::own_is_delegated(),
             Self::Program(path) => Path::new(path).exists(),

@@ -1,6 +1,5 @@
 //! The file's text, written the way a person would: a test adds lines, and what it does not say is small and legal.
 
-use crate::Mode;
 use std::fmt::Write;
 
 /// A file.
@@ -38,11 +37,6 @@ impl Spec {
     pub fn without_limits(mut self) -> Self {
         self.without_limits = true;
         self
-    }
-
-    /// Waives the limits where this mode cannot have them here.
-    pub(crate) fn fitting(self, mode: Mode) -> Self {
-        if crate::Feature::Limits(mode).is_there() { self } else { self.without_limits() }
     }
 
     /// The text.

@@ -23,12 +23,14 @@ const USAGE: &str = "usage: casemate-probe COMMAND
   true                    ends with 0
   misbehave forkbomb      fork without end
             memory        use memory without end
+            spin SECONDS  use all the CPU time there is, and say how much it was
             ignore-term   ignore SIGTERM, SIGINT and SIGHUP
             flood [BYTES] write to stdout without end, or so many bytes
             zombies N     leave N orphans behind, then say how many zombies there are, each second
             exit N        end with N
             sleep [SECONDS]
             fill-disk DIR, fill-inodes DIR, fds
+            mark DIR      make a file there
             lines N [MICROSECONDS]   numbered lines, by turns on stdout and stderr, with a pause after each
             swap A B      exchange two names without end
             connect NAME... try to connect to abstract sockets";

@@ -5,6 +5,7 @@ use crate::answer::Answer;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 const MEBIBYTE: usize = 1 << 20;
 
@@ -22,6 +23,20 @@ pub fn memory() {
         held.push(block);
         say(&format!("holding {} MiB", held.len() * 8));
     }
+}
+
+/// Computes for some seconds of wall time; says how many milliseconds of CPU time it got in each.
+pub fn spin(seconds: u64) {
+    let cpu = || {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        time.tv_sec * 1000 + time.tv_nsec / 1_000_000
+    };
+    let (start, before) = (Instant::now(), cpu());
+    while start.elapsed() < Duration::from_secs(seconds) {
+        std::hint::spin_loop();
+    }
+    let wall = i64::try_from(start.elapsed().as_millis()).unwrap_or(i64::MAX).max(1);
+    say(&format!("spun: {} ms a second", (cpu() - before) * 1000 / wall));
 }
 
 /// Opens descriptors until it is refused.
@@ -67,4 +82,10 @@ pub fn inodes(directory: &str) {
         count += 1;
     };
     say(&format!("inodes: {count}, then {}", Answer::of::<()>(&Err(error))));
+}
+
+/// Leaves a file where it was told to, if it can.
+pub fn mark(directory: &str) {
+    let result = fs::write(Path::new(directory).join("mark"), "");
+    say(&format!("mark: {}", Answer::of(&result)));
 }

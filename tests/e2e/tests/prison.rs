@@ -1,0 +1,361 @@
+//! What a prisoner finds: the probe's report from inside, against what the file and the design promise.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test reports by panicking"
+)]
+
+use casemate_e2e::{Container, Feature, Instance, Mode, Report, Spec, both_modes, host, needs, poll};
+use rustix::process::Signal;
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::OnceLock;
+
+/// The report of a container whose file says nothing but image, user and limits. Booted once for each mode.
+fn plain(mode: Mode) -> &'static Report {
+    static ROOT: OnceLock<Report> = OnceLock::new();
+    static USER: OnceLock<Report> = OnceLock::new();
+    let cell = if mode == Mode::Root { &ROOT } else { &USER };
+    cell.get_or_init(|| Instance::new(mode).report(|container| container))
+}
+
+/// As [`plain`], with the smaller system call profile.
+fn minimal(mode: Mode) -> &'static Report {
+    static ROOT: OnceLock<Report> = OnceLock::new();
+    static USER: OnceLock<Report> = OnceLock::new();
+    let cell = if mode == Mode::Root { &ROOT } else { &USER };
+    cell.get_or_init(|| {
+        Instance::new(mode)
+            .report(|container| container.set("security", "{ seccomp = \"casemate:minimal\" }"))
+    })
+}
+
+fn has(options: &[String], option: &str) -> bool {
+    options.iter().any(|there| there == option)
+}
+
+both_modes! {
+    fn the_ids_are_the_containers_own_and_no_other_exists(mode) {
+        let id = &plain(mode).identity;
+        assert_eq!(id.uid, [10_001; 3]);
+        assert_eq!(id.gid, [10_001; 3]);
+        assert!(id.groups.is_empty(), "{:?}", id.groups);
+        for map in [&id.uid_map, &id.gid_map] {
+            assert_eq!(map.len(), 1, "{map:?}");
+            assert_eq!((map[0][0], map[0][2]), (10_001, 1), "{map:?}");
+        }
+        assert_eq!(id.setgroups, "deny");
+    }
+
+    fn nobody_else_can_be_become(mode) {
+        let attempts = &plain(mode).surroundings.attempts;
+        for attempt in ["become root", "become another user"] {
+            assert!(["EINVAL", "EPERM"].contains(&attempts[attempt].as_str()), "{attempt}: {}", attempts[attempt]);
+        }
+        assert_ne!(attempts["write own uid_map"], "worked");
+    }
+
+    fn all_five_capability_sets_are_empty(mode) {
+        let sets = &plain(mode).identity.capabilities;
+        for set in [&sets.inheritable, &sets.permitted, &sets.effective, &sets.bounding, &sets.ambient] {
+            assert_eq!(set, "0000000000000000", "{sets:?}");
+        }
+    }
+
+    fn nothing_can_be_gained_by_exec(mode) {
+        assert!(plain(mode).identity.no_new_privs);
+    }
+
+    fn a_profile_is_stacked_on_the_baseline(mode) {
+        for report in [plain(mode), minimal(mode)] {
+            assert_eq!(report.identity.seccomp_mode, 2);
+            assert!(report.identity.seccomp_filters >= 2, "{}", report.identity.seccomp_filters);
+        }
+    }
+
+    fn no_forbidden_call_works_in_either_profile(mode) {
+        for report in [plain(mode), minimal(mode)] {
+            assert!(report.calls.len() > 80, "{}", report.calls.len());
+            for (call, answer) in &report.calls {
+                let right = match call.as_str() {
+                    "clone3" | "unknown call 1000" => answer == "ENOSYS",
+                    foreign if foreign.starts_with("int 0x80") || foreign.starts_with("x32") => answer == "killed by SIGSYS",
+                    _ => answer == "EPERM",
+                };
+                assert!(right, "{call}: {answer}");
+            }
+        }
+    }
+
+    fn sockets_can_be_had_of_the_listed_families_only(mode) {
+        for report in [plain(mode), minimal(mode)] {
+            for (socket, answer) in &report.sockets {
+                let family = socket.split('/').next().unwrap();
+                let listed = match family {
+                    "AF_UNIX" => true,
+                    "AF_INET" | "AF_INET6" => !socket.ends_with("/RAW") && !socket.ends_with("/socketpair"),
+                    "AF_NETLINK" => !socket.ends_with("NETLINK_XFRM") && !socket.ends_with("/socketpair"),
+                    _ => false,
+                };
+                assert!(listed || ["EPERM", "EAFNOSUPPORT"].contains(&answer.as_str()), "{socket}: {answer}");
+            }
+        }
+        // An allow list that lets nothing through would pass all of the above.
+        for family in ["AF_UNIX/STREAM", "AF_INET/STREAM", "AF_INET6/DGRAM"] {
+            assert_eq!(plain(mode).sockets[family], "worked", "{family}");
+        }
+    }
+
+    fn every_mount_is_nosuid_private_and_without_devices(mode) {
+        let mounts = &plain(mode).mounts;
+        assert!(mounts.iter().any(|mount| mount.target == "/proc" && mount.kind == "proc"), "{mounts:?}");
+        for mount in mounts {
+            assert!(has(&mount.options, "nosuid"), "{mount:?}");
+            assert!(mount.propagation.is_empty(), "{mount:?}");
+            let bound_device = mount.target.starts_with("/dev/");
+            assert!(bound_device || has(&mount.options, "nodev"), "{mount:?}");
+        }
+    }
+
+    fn the_root_is_a_read_only_overlay(mode) {
+        let mounts = &plain(mode).mounts;
+        let root = mounts.iter().rfind(|mount| mount.target == "/").unwrap();
+        assert_eq!(root.kind, "overlay");
+        assert!(has(&root.options, "ro"), "{root:?}");
+        assert!(has(&root.super_options, "userxattr"), "{root:?}");
+    }
+
+    fn there_is_no_sysfs_and_no_cgroupfs(mode) {
+        for mount in &plain(mode).mounts {
+            assert!(!["sysfs", "cgroup", "cgroup2", "securityfs", "debugfs", "bpf"].contains(&mount.kind.as_str()), "{mount:?}");
+        }
+        let sysfs = Instance::new(mode).report(|container| container.set("sysfs", "true"));
+        let mount = sysfs.mounts.iter().find(|mount| mount.kind == "sysfs").expect("sysfs was asked for");
+        assert!(has(&mount.options, "ro"), "{mount:?}");
+        assert!(sysfs.writable.sys.is_empty(), "{:?}", sysfs.writable.sys);
+    }
+
+    fn only_the_three_standard_streams_are_open(mode) {
+        let descriptors = &plain(mode).descriptors;
+        let numbers: Vec<u32> = descriptors.iter().map(|descriptor| descriptor.number).collect();
+        assert_eq!(numbers, [0, 1, 2], "{descriptors:?}");
+        assert_eq!(descriptors[0].target, "/dev/null");
+        for stream in &descriptors[1..] {
+            assert!(stream.target.starts_with("pipe:"), "{stream:?}");
+        }
+    }
+
+    fn nothing_can_be_written_but_shared_memory(mode) {
+        let writable = &plain(mode).writable;
+        assert!(writable.entries > 100, "the walk saw {} entries", writable.entries);
+        assert!(writable.directories.is_empty(), "{:?}", writable.directories);
+        assert!(writable.files.is_empty(), "{:?}", writable.files);
+        assert!(writable.proc.is_empty(), "{:?}", writable.proc);
+        assert_ne!(writable.own_program, "worked");
+        for device in &writable.dev {
+            let known = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/shm/"];
+            let pty = device == "/dev/pts/ptmx" || device == "/dev/ptmx";
+            assert!(pty || known.contains(&device.as_str()), "{device}");
+        }
+        assert!(writable.dev.iter().any(|device| device == "/dev/null"), "{:?}", writable.dev);
+    }
+
+    fn what_the_file_makes_writable_is_all_that_is(mode) {
+        let report = Instance::new(mode).report(|container| {
+            container.set("tmpfs", "[\"/tmp:size=1MiB\", \"/run/app:size=1MiB,nr_inodes=64\"]")
+        });
+        assert_eq!(report.writable.directories, ["/run/app", "/tmp"]);
+        for target in ["/tmp", "/run/app"] {
+            let mount = report.mounts.iter().find(|mount| mount.target == target).unwrap();
+            for option in ["nosuid", "nodev", "noexec"] {
+                assert!(has(&mount.options, option), "{mount:?}");
+            }
+            assert!(mount.super_options.iter().any(|option| option == "size=1024k"), "{mount:?}");
+            assert!(mount.super_options.iter().any(|option| option.starts_with("nr_inodes=")), "{mount:?}");
+        }
+    }
+
+    fn dev_has_the_six_nodes_and_no_other(mode) {
+        let dev = &plain(mode).surroundings.dev;
+        let expected: BTreeMap<&str, &str> = [
+            ("null", "c 1:3"), ("zero", "c 1:5"), ("full", "c 1:7"), ("random", "c 1:8"), ("urandom", "c 1:9"),
+            ("tty", "c 5:0"), ("ptmx", "-> pts/ptmx"), ("fd", "-> /proc/self/fd"), ("stdin", "-> /proc/self/fd/0"),
+            ("stdout", "-> /proc/self/fd/1"), ("stderr", "-> /proc/self/fd/2"), ("pts", "d"), ("shm", "d"),
+        ].into();
+        assert!(dev.keys().map(String::as_str).eq(expected.keys().copied()), "{dev:?}");
+        for (name, start) in expected {
+            assert!(dev[name].starts_with(start), "{name}: {}", dev[name]);
+        }
+    }
+
+    fn a_device_that_the_file_names_is_there_and_others_are_not(mode) {
+        let report = Instance::new(mode).report(|container| {
+            container.set("devices", "[{ source = \"/dev/zero\", target = \"/dev/app\", permissions = \"r\" }]")
+        });
+        assert!(report.surroundings.dev["app"].starts_with("c 1:5"), "{:?}", report.surroundings.dev);
+        assert!(!report.writable.dev.iter().any(|device| device == "/dev/app"), "{:?}", report.writable.dev);
+    }
+
+    fn the_only_interface_is_loopback_and_no_abstract_socket_is_in_sight(mode) {
+        assert_eq!(plain(mode).procfs.interfaces, ["lo"]);
+        assert!(plain(mode).procfs.abstract_sockets.is_empty(), "{:?}", plain(mode).procfs.abstract_sockets);
+    }
+
+    fn it_is_pid_1_and_sees_nobody(mode) {
+        assert_eq!(plain(mode).surroundings.pid, 1);
+        assert_eq!(plain(mode).surroundings.parent, 0);
+        assert_eq!(plain(mode).procfs.processes, [1]);
+    }
+
+    fn every_namespace_is_its_own(mode) {
+        for (kind, inside) in &plain(mode).identity.namespaces {
+            let outside = fs::read_link(format!("/proc/self/ns/{kind}")).unwrap();
+            // A time namespace is optional in the design.
+            let shared = kind.starts_with("time");
+            assert!(shared || outside.to_str().unwrap() != inside, "{kind}: {inside}");
+        }
+        assert!(plain(mode).identity.namespaces.len() >= 7, "{:?}", plain(mode).identity.namespaces);
+    }
+
+    fn its_cgroup_looks_like_the_root_of_all(mode) {
+        let own = &plain(mode).identity.cgroup;
+        assert!(!own.is_empty());
+        let ours: Vec<String> = fs::read_to_string("/proc/self/cgroup").unwrap().lines().map(str::to_owned).collect();
+        for line in own {
+            let path = line.splitn(3, ':').nth(2).unwrap();
+            // A hierarchy without limits of ours (freezer, devices) shows the place that the caller has in it.
+            let not_used = ours.contains(line);
+            assert!(path == "/" || not_used, "{line}");
+        }
+    }
+
+    fn no_telling_file_of_proc_can_be_read(mode) {
+        for (path, answer) in &plain(mode).procfs.sensitive {
+            // `modules`, `interrupts` and the like: gone with subset=pid, masked otherwise.
+            assert!(["ENOENT", "EACCES", "EPERM", "empty"].contains(&answer.as_str()), "{path}: {answer}");
+        }
+    }
+
+    fn no_core_is_dumped_and_limits_do_not_grow(mode) {
+        let report = plain(mode);
+        assert_eq!(report.limits["core"], ("0".to_owned(), "0".to_owned()));
+        assert_eq!(report.surroundings.attempts["raise the open file limit"], "EPERM");
+        let limited = Instance::new(mode).report(|container| container.set("ulimits", "{ nofile = 77 }"));
+        assert_eq!(limited.limits["nofile"], ("77".to_owned(), "77".to_owned()));
+    }
+
+    fn the_environment_is_what_image_and_file_say(mode) {
+        let report = Instance::new(mode).report(|container| container.set("environment", "{ COLOUR = \"blue\" }"));
+        assert!(report.surroundings.environment.contains(&"COLOUR=blue".to_owned()));
+        for variable in &report.surroundings.environment {
+            let name = variable.split('=').next().unwrap();
+            assert!(["COLOUR", "PATH", "HOME", "HOSTNAME"].contains(&name), "{variable}");
+        }
+    }
+
+    fn host_name_and_hosts_are_the_containers(mode) {
+        let around = &plain(mode).surroundings;
+        assert_eq!(around.hostname, "a");
+        assert!(around.etc["hosts"].contains("127.0.0.1"), "{:?}", around.etc);
+        assert!(around.etc["hosts"].lines().any(|line| line.split_whitespace().skip(1).any(|name| name == "a")), "{:?}", around.etc);
+        let named = Instance::new(mode).report(|container| container.set("hostname", "\"pump\""));
+        assert_eq!(named.surroundings.hostname, "pump");
+    }
+
+    fn landlock_holds_where_permissions_would_not(mode) {
+        // The container's user may write to its own entries of /proc; the rules derived from its mounts do not let it.
+        assert!(plain(mode).writable.proc_self.iter().all(|path| !path.ends_with("/mem")), "{:?}", plain(mode).writable.proc_self);
+        assert_ne!(plain(mode).surroundings.attempts["write own oom_score_adj lower"], "worked");
+        assert_ne!(plain(mode).surroundings.attempts["remount the root"], "worked");
+    }
+
+    fn a_writable_root_is_lost_or_kept_as_the_file_says(mode) {
+        let casemate = Instance::new(mode);
+        let image = casemate.probe();
+        let report = casemate.report_of(
+            Container::new("a", &image, 10_001).set("read_only", "false")
+                .set("writable_root", "{ type = \"ephemeral\", size = \"1MiB\", nr_inodes = 64 }"), "");
+        let root = report.mounts.iter().rfind(|mount| mount.target == "/").unwrap();
+        assert!(has(&root.options, "rw"), "{root:?}");
+        // The image's directories belong to root, so even a writable root gives nothing away.
+        assert!(report.writable.files.is_empty(), "{:?}", report.writable.files);
+    }
+
+    fn an_init_is_pid_1_and_buries_the_dead(mode) {
+        let casemate = Instance::new(mode);
+        let image = casemate.probe();
+        let spec = Spec::new([Container::new("a", &image, 10_001).set("init", "true").command(&["misbehave", "zombies", "5"])]);
+        let mut up = casemate.up(&spec);
+        poll::until("no zombie", || {
+            up.until_line("zombies: ");
+            up.stdout().lines().last().is_some_and(|line| line.ends_with("zombies: 0")).then_some(())
+        });
+        up.signal(Signal::INT);
+        up.finish();
+        let report = casemate.report_of(Container::new("b", &image, 10_002).set("init", "true"), "");
+        assert_eq!(report.surroundings.parent, 1);
+        assert_eq!(report.procfs.processes[0], 1);
+    }
+
+    fn no_process_of_ours_or_below_us_is_root(mode) {
+        let casemate = Instance::new(mode);
+        let image = casemate.probe();
+        let mut up = casemate.up(&Spec::new([Container::new("a", &image, 10_001).command(&["misbehave", "sleep"])]));
+        up.until_line("sleeping");
+        let all = casemate.processes();
+        assert!(all.len() >= 4, "manager, two of the helper and the payload: {all:?}");
+        for process in &all {
+            assert!(!process.uids.contains(&0), "{process:?}");
+            // In the host's namespaces nobody holds a capability; in A only the helper's inner process does.
+            let inner = process.arguments[0].ends_with("casemate-helper");
+            assert!(inner || process.field("CapEff") == "0000000000000000", "{process:?}");
+        }
+        let payload = all.iter().find(|process| process.arguments.iter().any(|word| word == "sleep")).expect("the payload");
+        assert_eq!(payload.field("CapPrm"), "0000000000000000");
+        assert_eq!(payload.field("NoNewPrivs"), "1");
+        if mode == Mode::Root {
+            let managers = casemate.managers();
+            assert!(managers.iter().all(|manager| !payload.uids.contains(&manager.uids[0])), "{all:?}");
+        }
+        up.signal(Signal::INT);
+        up.finish();
+    }
+
+    fn two_containers_share_no_namespace_and_no_uid(mode) {
+        let casemate = Instance::new(mode);
+        let image = casemate.probe();
+        let sleeper = |name: &str, uid| Container::new(name, &image, uid).command(&["misbehave", "sleep"]);
+        let mut up = casemate.up(&Spec::new([sleeper("a", 10_001), sleeper("b", 10_002)]));
+        let both = poll::until("two payloads", || {
+            let all = casemate.processes();
+            let payloads: Vec<_> = all.into_iter().filter(|p| p.arguments.iter().any(|word| word == "sleep")).collect();
+            (payloads.len() == 2).then_some(payloads)
+        });
+        up.until_line("sleeping");
+        if needs("two_containers_share_no_namespace_and_no_uid", &[Feature::Root]) {
+            for kind in ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"] {
+                let [a, b] = [0, 1].map(|i: usize| fs::read_link(format!("/proc/{}/ns/{kind}", both[i].pid)).unwrap());
+                assert_ne!(a, b, "{kind}");
+            }
+        }
+        if mode == Mode::Root {
+            assert_ne!(both[0].uids, both[1].uids);
+        }
+        assert!(both.iter().all(|payload| host::Process::of(payload.pid).is_some()));
+        up.signal(Signal::INT);
+        up.finish();
+    }
+}
+
+#[test]
+fn the_filter_is_what_kills_the_32_bit_entry() {
+    if !needs("the_filter_is_what_kills_the_32_bit_entry", &[Feature::Ia32]) {
+        return;
+    }
+    // Here, outside, it works; so a SIGSYS inside is the filter's doing and not the kernel's.
+    for (call, answer) in plain(Mode::User).calls.iter().filter(|(call, _)| call.starts_with("int 0x80")) {
+        assert_eq!(answer, "killed by SIGSYS", "{call}");
+    }
+}
