@@ -1,1 +1,5 @@
-fn main() {}
+//! `casemate-bench`: all of it is in the library.
+
+fn main() -> std::process::ExitCode {
+    casemate_bench::main()
+}
