@@ -113,7 +113,9 @@ impl Pump {
     pub fn turn(&mut self, stream: Stream) -> Result<Turn, Error> {
         self.finish_held()?;
         // 1: look
-        match peek(self.pipes.source(stream), &self.look, &mut self.chunk).map_err(at("look at the output"))? {
+        match peek(self.pipes.source(stream), &self.look, &mut self.chunk)
+            .map_err(at("look at the output"))?
+        {
             Some(0) => return Ok(Turn::Ended),
             Some(_) => {}
             None => return Ok(Turn::Idle),
@@ -127,8 +129,15 @@ impl Pump {
         // 3: take
         let length = self.chunk.len();
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-        let taken = rustix::pipe::splice(self.pipes.source(stream), None, &self.pipes.hold_write, None, length, flags)
-            .map_err(at("take the output"))?;
+        let taken = rustix::pipe::splice(
+            self.pipes.source(stream),
+            None,
+            &self.pipes.hold_write,
+            None,
+            length,
+            flags,
+        )
+        .map_err(at("take the output"))?;
         if taken != length {
             // The payload's pipe was made of other pieces than its copy: what was taken is what is written.
             self.finish_held()?;
@@ -151,13 +160,18 @@ impl Pump {
 
     /// Goes on with a chunk that lies in the holding pipe: an earlier manager's, or one whose write failed.
     fn finish_held(&mut self) -> Result<(), Error> {
-        match peek(self.pipes.hold.as_fd(), &self.look, &mut self.chunk).map_err(at("look at the held chunk"))? {
+        match peek(self.pipes.hold.as_fd(), &self.look, &mut self.chunk)
+            .map_err(at("look at the held chunk"))?
+        {
             None | Some(0) => return Ok(()),
             Some(_) => {}
         }
         // Without a journal the bytes go to the end: perhaps twice, but not lost.
-        let end =
-            Place { stream: Stream::Stdout, generation: self.files.generation(), length: self.files.length() };
+        let end = Place {
+            stream: Stream::Stdout,
+            generation: self.files.generation(),
+            length: self.files.length(),
+        };
         let place = self.journal.read().unwrap_or(end);
         self.files.rewind(place.generation, place.length).map_err(at("cut the log back"))?;
         self.records.clear();
@@ -167,7 +181,11 @@ impl Pump {
 }
 
 /// Copies what waits in a pipe, at most [`CHUNK`], without taking it: `None` when nothing waits, 0 when nothing ever will.
-fn peek(pipe: BorrowedFd<'_>, look: &(OwnedFd, OwnedFd), chunk: &mut Vec<u8>) -> Result<Option<usize>, Errno> {
+fn peek(
+    pipe: BorrowedFd<'_>,
+    look: &(OwnedFd, OwnedFd),
+    chunk: &mut Vec<u8>,
+) -> Result<Option<usize>, Errno> {
     let length = match rustix::pipe::tee(pipe, &look.1, CHUNK, SpliceFlags::NONBLOCK) {
         Ok(length) => length,
         Err(Errno::AGAIN) => return Ok(None),
