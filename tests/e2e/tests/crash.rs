@@ -7,7 +7,7 @@
     reason = "a test reports by panicking"
 )]
 
-use casemate_e2e::{Container, Instance, Mode, Spec, Up, both_modes, host, oci, poll};
+use casemate_e2e::{Container, Instance, Spec, Up, both_modes, host, oci, poll};
 use rustix::process::Signal;
 use serde_json::json;
 use std::collections::BTreeMap;
