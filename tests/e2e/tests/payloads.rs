@@ -31,19 +31,19 @@ fn files_of(packages: &[&str]) -> Vec<String> {
 }
 
 fn busybox() -> PathBuf {
-    place::cached("busybox", |root| drop(with_shell(Rootfs::new(root))))
+    place::cached("busybox", |root| with_shell(Rootfs::new(root)).done())
 }
 
 fn redis() -> PathBuf {
     place::cached("redis", |root| {
-        drop(with_shell(Rootfs::new(root)).program("/usr/bin/redis-server").program("/usr/bin/redis-cli"));
+        with_shell(Rootfs::new(root)).program("/usr/bin/redis-server").program("/usr/bin/redis-cli").done();
     })
 }
 
 fn python() -> PathBuf {
     place::cached("python", |root| {
         let rootfs = Rootfs::new(root).program("/usr/bin/python3.11");
-        drop(files_of(&["libpython3.11-minimal"]).iter().fold(rootfs, |rootfs, file| rootfs.file(file)));
+        files_of(&["libpython3.11-minimal"]).iter().fold(rootfs, |rootfs, file| rootfs.file(file)).done();
     })
 }
 
@@ -55,12 +55,11 @@ fn nginx() -> PathBuf {
             client_body_temp_path /tmp/body; proxy_temp_path /tmp/proxy; fastcgi_temp_path /tmp/fastcgi;\n\
             uwsgi_temp_path /tmp/uwsgi; scgi_temp_path /tmp/scgi;\n\
             server { listen unix:/run/nginx/nginx.sock; root /srv/www; }\n}\n";
-        drop(
-            Rootfs::new(root)
-                .program("/usr/sbin/nginx")
-                .text("/etc/nginx/nginx.conf", configuration)
-                .text("/srv/www/index.html", "<p>served from a casemate</p>\n"),
-        );
+        Rootfs::new(root)
+            .program("/usr/sbin/nginx")
+            .text("/etc/nginx/nginx.conf", configuration)
+            .text("/srv/www/index.html", "<p>served from a casemate</p>\n")
+            .done();
     })
 }
 
@@ -75,7 +74,7 @@ fn postgres() -> PathBuf {
         for library in ["plpgsql", "dict_snowball"] {
             rootfs = rootfs.program(&format!("{POSTGRES}/lib/{library}.so"));
         }
-        drop(rootfs.tree("/usr/share/postgresql/15").file("/usr/share/zoneinfo/Etc/UTC"));
+        rootfs.tree("/usr/share/postgresql/15").file("/usr/share/zoneinfo/Etc/UTC").done();
     })
 }
 
