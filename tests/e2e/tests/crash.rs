@@ -167,7 +167,7 @@ both_modes! {
         }
         assert!(killed > 10, "only {killed} of 30 were killed in their work");
         casemate.run(&["image", "import", layout]).expect(0);
-        let image = format!("large@{digest}");
+        let image = format!("localhost/large@{digest}");
         let output = casemate.up_to_the_end(&Spec::new([
             Container::new("a", &image, 10_001).command(&["misbehave", "find", "/files/dir-19/file-19"]),
             Container::new("b", &image, 10_002).command(&["true"]),
