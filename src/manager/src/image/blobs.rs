@@ -56,6 +56,16 @@ impl Blobs {
         Ok(File::from(blob.map_err(Error::errno("open the blob", self.path(&name)))?))
     }
 
+    /// Whether a blob of this size is there.
+    pub(super) fn has(&self, digest: &Digest, size: u64) -> Result<bool, Error> {
+        let name = digest.hex();
+        match rustix::fs::statat(&self.dir, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(u64::try_from(stat.st_size) == Ok(size)),
+            Err(rustix::io::Errno::NOENT) => Ok(false),
+            Err(errno) => Err(Error::errno("stat", self.path(&name))(errno)),
+        }
+    }
+
     /// A document, proven: as many bytes as promised, and the digest is theirs.
     pub(super) fn read_document(&self, descriptor: &Descriptor) -> Result<Vec<u8>, Error> {
         let digest = &descriptor.digest;

@@ -1,6 +1,7 @@
 //! What can go wrong with an image, each with its object and, where it is known, what to do.
 
 use super::flaw::Flaw;
+use crate::helper_client::ClientError;
 use casemate_wire::Digest;
 use std::fmt;
 use std::io;
@@ -84,12 +85,10 @@ pub enum Error {
     },
     /// The helper refused or failed.
     Helper {
-        /// What it was asked for.
-        step: String,
-        /// Its failure.
-        reason: String,
-        /// The exit code that the failure's kind leads to.
-        exit: u8,
+        /// The layer that it was about.
+        layer: Option<Digest>,
+        /// What it said.
+        error: ClientError,
     },
 }
 
@@ -110,22 +109,6 @@ impl Error {
     pub(super) fn document(document: impl fmt::Display) -> impl FnOnce(Flaw) -> Self {
         let document = document.to_string();
         move |flaw| Self::Document { document, flaw }
-    }
-
-    /// The exit code: 4 where bytes are not what was promised or break a limit, 2 where the call was wrong, else 1.
-    pub const fn exit_code(&self) -> u8 {
-        match self {
-            Self::Document { .. }
-            | Self::Mismatch { .. }
-            | Self::NotImported(_)
-            | Self::Incomplete { .. }
-            | Self::UnknownFormat(_)
-            | Self::TooLarge { .. }
-            | Self::Index { .. } => 4,
-            Self::Name { .. } | Self::Pack { .. } => 2,
-            Self::Helper { exit, .. } => *exit,
-            Self::Io { .. } | Self::InUse { .. } => 1,
-        }
     }
 }
 
@@ -155,7 +138,8 @@ impl fmt::Display for Error {
             Self::Name { given, reason } => write!(f, "`{}`: {reason}", given.escape_debug()),
             Self::InUse { image, by } => write!(f, "{image} is in use by {by}"),
             Self::Pack { path, reason } => write!(f, "{}: {reason}", path.display()),
-            Self::Helper { step, reason, .. } => write!(f, "{step}: {reason}"),
+            Self::Helper { layer: Some(layer), error } => write!(f, "layer {layer}: {error}"),
+            Self::Helper { layer: None, error } => write!(f, "{error}"),
         }
     }
 }

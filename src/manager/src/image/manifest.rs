@@ -2,7 +2,7 @@
 
 use super::flaw::Flaw;
 use super::json;
-use super::media::{self, Kind};
+use super::media;
 use casemate_wire::Digest;
 use serde::Deserialize;
 use serde_json::Value;
@@ -141,21 +141,6 @@ pub(super) fn parse_manifest(bytes: &[u8], media_type: &str) -> Result<Manifest,
     Ok(Manifest { config, layers })
 }
 
-/// What a document calls itself, to find out what a digest alone names.
-pub(super) fn sniff(bytes: &[u8]) -> Result<(String, Kind), Flaw> {
-    let document = read_document(bytes)?;
-    let own = own_media_type(&document)?;
-    let media_type = match own {
-        Some(own) => own,
-        None if document.get("manifests").is_some() => media::OCI_INDEX,
-        None => media::OCI_MANIFEST,
-    };
-    match media::kind(media_type) {
-        Some(kind) => Ok((media_type.to_owned(), kind)),
-        None => Err(Flaw::NotAnImage(media_type.to_owned())),
-    }
-}
-
 fn read_document(bytes: &[u8]) -> Result<Value, Flaw> {
     let document = json::parse(bytes)?;
     json::refuse_lookalikes(&document, &MEANINGFUL)?;
@@ -199,3 +184,7 @@ fn descriptor(value: Value) -> Result<Entry, Flaw> {
     let descriptor = Descriptor { media_type: raw.media_type, digest, size: raw.size };
     Ok(Entry { descriptor, platform: raw.platform, full_name, ref_name })
 }
+
+#[cfg(test)]
+#[path = "document_tests.rs"]
+mod tests;

@@ -1,6 +1,6 @@
 //! An image after its proof: what the plan may rely on. Every digest here was recomputed from bytes of the store.
 
-use casemate_wire::{Digest, LayerLimits};
+use casemate_wire::{Digest, LayerLimits, LayerReport};
 use std::collections::BTreeMap;
 
 /// A proven image: the chain pin → (index →) manifest → config holds, and every layer's blob has its size.
@@ -65,15 +65,48 @@ pub struct ImageConfig {
 pub struct Limits {
     /// Bytes of one blob as it is stored.
     pub blob: u64,
-    /// Bounds of one unpacked layer.
+    /// Uncompressed bytes of all layers together.
+    pub bytes: u64,
+    /// Entries of all layers together.
+    pub entries: u64,
+    /// Bounds of one layer; those of the image bound it too.
     pub layer: LayerLimits,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            blob: 8 << 30,
-            layer: LayerLimits { bytes: 8 << 30, entries: 1_000_000, path: 4096, depth: 128, ratio: 200 },
-        }
+        let layer = LayerLimits { bytes: 8 << 30, entries: 1_000_000, path: 4096, depth: 128, ratio: 200 };
+        Self { blob: 8 << 30, bytes: 16 << 30, entries: 2_000_000, layer }
+    }
+}
+
+impl Limits {
+    /// The bounds of the next layer.
+    pub fn layer(&self) -> LayerLimits {
+        let bytes = self.layer.bytes.min(self.bytes);
+        LayerLimits { bytes, entries: self.layer.entries.min(self.entries), ..self.layer }
+    }
+
+    /// What is left of the image's bounds after a layer.
+    #[must_use]
+    pub fn after(&self, report: &LayerReport) -> Self {
+        let bytes = self.bytes.saturating_sub(report.bytes);
+        Self { bytes, entries: self.entries.saturating_sub(report.entries), ..*self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threat_15_layers_share_the_bounds_of_their_image() {
+        let mut limits = Limits::default();
+        let report = LayerReport { bytes: 5 << 30, entries: 700_000, ..LayerReport::default() };
+        assert_eq!(limits.layer(), limits.layer);
+        limits = limits.after(&report).after(&report);
+        assert_eq!((limits.layer().bytes, limits.layer().entries), (6 << 30, 600_000));
+        limits = limits.after(&report).after(&report);
+        assert_eq!((limits.layer().bytes, limits.layer().entries), (0, 0));
     }
 }

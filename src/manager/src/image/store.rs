@@ -137,6 +137,11 @@ impl<'a> Writer<'a> {
         self.store.blobs.write(object, source, promise, progress)
     }
 
+    /// Whether a blob of this size is in the store.
+    pub(super) fn has_blob(&self, digest: &Digest, size: u64) -> Result<bool, Error> {
+        self.store.blobs.has(digest, size)
+    }
+
     /// Reads a document back, proven.
     pub(super) fn read_document(&self, document: &super::manifest::Descriptor) -> Result<Vec<u8>, Error> {
         self.store.blobs.read_document(document)

@@ -1,3 +1,1 @@
 //! The event loop: starts, logs, restarts, adoption.
-
-pub mod logs;

@@ -113,10 +113,9 @@ fn limits(item: &Item<'_>, out: &mut Findings<'_>) -> Option<Vec<Limit>> {
 fn volume(item: &Item<'_>, out: &mut Findings<'_>) -> Option<RawVolume> {
     let name = name(item.name, &item.key_span, out);
     let mut table = item.table(&keys::VOLUME, out)?;
-    let words = [("permanent", Persistence::Permanent)];
     let persistence = table
-        .take("persistence")
-        .map_or(Some(Persistence::Permanent), |item| scalar::word(&item, &words, out));
+        .require("persistence", out)
+        .and_then(|item| scalar::word(&item, &[("permanent", Persistence::Permanent)], out));
     table.finish(out);
     Some(RawVolume { name: At { value: name?, span: item.key_span.clone() }, persistence })
 }
