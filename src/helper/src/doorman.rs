@@ -5,7 +5,7 @@
 
 use crate::args::Settings;
 use crate::realm::{self, Handover};
-use casemate_confine::{capabilities, process};
+use casemate_confine::{capabilities, landlock, process, seccomp};
 use casemate_sys::process::{Fork, Namespaces, SingleThreaded, exit_now, fork};
 use casemate_sys::signal;
 use casemate_sys::socket;
@@ -20,6 +20,33 @@ use std::os::fd::{AsFd, OwnedFd};
 
 /// Descriptor 3, as systemd hands listening sockets over (sd_listen_fds(3)).
 const LISTENER: &str = "/proc/self/fd/3";
+
+/// All that the doorman calls once A is made; any other call ends it, and A with it.
+const CALLS: &[&str] = &[
+    "accept4",
+    "fcntl",
+    "getsockopt",
+    "sendmsg",
+    "poll",
+    "ppoll",
+    "read",
+    "write",
+    "close",
+    "waitid",
+    "brk",
+    "mmap",
+    "munmap",
+    "mremap",
+    "madvise",
+    "rt_sigaction",
+    "rt_sigprocmask",
+    "rt_sigreturn",
+    "sigaltstack",
+    "futex",
+    "restart_syscall",
+    "exit",
+    "exit_group",
+];
 
 fn step<T, E: Display>(name: &str, result: Result<T, E>) -> Result<T, String> {
     result.map_err(|error| format!("{name}: {error}"))
@@ -49,10 +76,11 @@ pub fn run(settings: Settings) -> Result<(), String> {
         Fork::Parent { pid, pidfd } => {
             drop((ready, connections, unpack, init));
             map_ids(pid, range)?;
+            let signals = step("signals", signal::descriptor(&[signal::TERM, signal::INT, signal::HUP]))?;
             confine()?;
             step("let A begin", rustix::io::write(&go, b"g"))?;
             drop(go);
-            keep(&listener, &door, &pidfd, manager)
+            keep(&listener, &door, &pidfd, (&signals, manager))
         }
     }
 }
@@ -110,16 +138,23 @@ fn map_ids(pid: i32, range: Option<(u32, u32)>) -> Result<(), String> {
 fn confine() -> Result<(), String> {
     step("no_new_privs", process::no_new_privs())?;
     step("drop capabilities", capabilities::drop_held())?;
-    step("not dumpable", process::not_dumpable())
+    step("not dumpable", process::not_dumpable())?;
+    // No path is open to it, and no call but these.
+    step("landlock", landlock::apply(&landlock::Rules::default(), None))?;
+    step("seccomp", seccomp::allow_list(CALLS).and_then(|filter| seccomp::install(&filter)))
 }
 
-fn keep(listener: &OwnedFd, door: &OwnedFd, realm: &OwnedFd, manager: u32) -> Result<(), String> {
-    let signals = step("signals", signal::descriptor(&[signal::TERM, signal::INT, signal::HUP]))?;
+fn keep(
+    listener: &OwnedFd,
+    door: &OwnedFd,
+    realm: &OwnedFd,
+    (signals, manager): (&OwnedFd, u32),
+) -> Result<(), String> {
     loop {
         let mut fds = [
             PollFd::new(listener, PollFlags::IN),
             PollFd::new(realm, PollFlags::IN),
-            PollFd::new(&signals, PollFlags::IN),
+            PollFd::new(signals, PollFlags::IN),
         ];
         match poll(&mut fds, None) {
             Ok(_) | Err(Errno::INTR) => {}

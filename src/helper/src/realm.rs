@@ -7,7 +7,7 @@ use crate::layers;
 use crate::room::dev;
 use crate::serve::{self, Realm};
 use casemate_confine::capabilities::CapabilitySet;
-use casemate_confine::{landlock, process};
+use casemate_confine::{landlock, process, seccomp};
 use casemate_sys::process::SingleThreaded;
 use casemate_wire::{Facts, Failure, IdSpace, PROTOCOL};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
@@ -84,6 +84,7 @@ fn surroundings(handover: &Handover) -> Result<(Tree, OwnedFd), Fault> {
 fn confine(single: bool) -> Result<(), Fault> {
     crate::room::confined(process::no_new_privs())?;
     crate::room::confined(process::not_dumpable())?;
+    crate::room::confined(seccomp::realm().and_then(|filter| seccomp::install(&filter)))?;
     // A map that names A's 0, as every P of a single-id A does, takes CAP_SETFCAP at the time of unshare (Linux 5.12).
     bound(if single { KEPT.union(CapabilitySet::SETFCAP) } else { KEPT })
 }

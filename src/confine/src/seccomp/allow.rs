@@ -5,7 +5,7 @@
 
 use super::Program;
 use super::table;
-use super::tree::{Verdict, assemble};
+use super::tree::{Verdict, assemble, hide_clone3};
 use crate::Error;
 use std::collections::BTreeMap;
 
@@ -81,5 +81,6 @@ pub fn compile(calls: &[Call], otherwise: Otherwise) -> Result<Program, Error> {
             Verdict::Always(_) => {}
         }
     }
+    hide_clone3(&mut verdicts);
     assemble(verdicts, miss)
 }

@@ -21,8 +21,8 @@ const NAMESPACES: [i32; 7] = [
     libc::CLONE_NEWNET,
 ];
 
-/// Denied with EPERM whatever the arguments are.
-const DENIED: &[&str] = &[
+/// Denied to a payload whatever the arguments are; the steps before it need them.
+const STEPS_ONLY: &[&str] = &[
     // The mount tree is the helper's work; nothing below the payload changes it (threat 3).
     "mount",
     "umount2",
@@ -44,6 +44,12 @@ const DENIED: &[&str] = &[
     "keyctl",
     "add_key",
     "request_key",
+    "sethostname",
+    "setdomainname",
+];
+
+/// Denied whatever the arguments are, to everything in A: to the helper and its children too.
+const NOBODY: &[&str] = &[
     // Interfaces whose bugs have given kernel memory again and again (threat 25).
     "bpf",
     "perf_event_open",
@@ -91,8 +97,6 @@ const DENIED: &[&str] = &[
     "modify_ldt",
     "vhangup",
     "nfsservctl",
-    "sethostname",
-    "setdomainname",
     // Placement of other processes, and left-overs that no program uses.
     "move_pages",
     "migrate_pages",
@@ -114,7 +118,7 @@ const DENIED: &[&str] = &[
 pub fn baseline(capabilities: &[u8]) -> Result<Program, Error> {
     let mut verdicts = BTreeMap::new();
     let chroot = if capabilities.contains(&SYS_CHROOT) { None } else { Some(&"chroot") };
-    for name in DENIED.iter().chain(chroot) {
+    for name in NOBODY.iter().chain(STEPS_ONLY).chain(chroot) {
         deny(&mut verdicts, name, Vec::new())?;
     }
     deny(&mut verdicts, "clone", clone_rules())?;
@@ -124,6 +128,16 @@ pub fn baseline(capabilities: &[u8]) -> Result<Program, Error> {
     deny(&mut verdicts, "ioctl", ioctl_rules())?;
     deny(&mut verdicts, "socket", socket_rules())?;
     deny(&mut verdicts, "socketpair", vec![vec![int(0, NotEqual, family(libc::AF_UNIX))]])?;
+    super::tree::hide_clone3(&mut verdicts);
+    assemble(verdicts, libc::SECCOMP_RET_ALLOW)
+}
+
+/// What the helper gives itself, and so all that it starts, before it reads its first request.
+pub fn realm() -> Result<Program, Error> {
+    let mut verdicts = BTreeMap::new();
+    for name in NOBODY {
+        deny(&mut verdicts, name, Vec::new())?;
+    }
     assemble(verdicts, libc::SECCOMP_RET_ALLOW)
 }
 

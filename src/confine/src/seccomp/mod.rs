@@ -8,7 +8,7 @@ mod table;
 mod tree;
 
 pub use allow::{Call, Condition, Operator, Otherwise, allow_list, compile};
-pub use baseline::baseline;
+pub use baseline::{baseline, realm};
 pub use table::{Lookup, highest, lookup};
 
 use crate::Error;

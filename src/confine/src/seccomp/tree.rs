@@ -30,14 +30,17 @@ pub(super) enum Verdict {
     When { rules: Vec<Vec<Condition>>, hit: u32, miss: u32 },
 }
 
+/// clone3's flags lie in memory, where no filter can read them. It answers ENOSYS; a C library then uses clone.
+pub(super) fn hide_clone3(verdicts: &mut BTreeMap<u32, Verdict>) {
+    if let table::Lookup::Here(clone3) = table::lookup("clone3") {
+        verdicts.insert(clone3, Verdict::Always(super::errno(libc::ENOSYS)));
+    }
+}
+
 /// Assembles a filter. Whatever `verdicts` say: a foreign architecture (on x86_64: `int 0x80`, whose socketcall cannot be
-/// judged by its arguments, and x32) is killed, and a number that the table does not reach, and clone3, whose flags lie in
-/// memory where no filter can read them, answer ENOSYS; a C library then uses clone.
+/// judged by its arguments, and x32) is killed, and a number that the table does not reach answers ENOSYS.
 pub(super) fn assemble(mut verdicts: BTreeMap<u32, Verdict>, otherwise: u32) -> Result<Program, Error> {
     let not_there = Verdict::Always(super::errno(libc::ENOSYS));
-    if let table::Lookup::Here(clone3) = table::lookup("clone3") {
-        verdicts.insert(clone3, not_there.clone());
-    }
     let mut ranges: Vec<(u32, Verdict)> = Vec::new();
     let mut append = |start: u32, verdict: Verdict| {
         // Neighbours with the same verdict are one range.
