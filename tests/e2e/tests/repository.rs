@@ -43,9 +43,10 @@ fn short(path: &Path) -> String {
 }
 
 /// The text without what is only compiled for tests: a module marked `#[cfg(test)]` and all after its line. Modules of tests
-/// stand at the end of their file here; a file that is a test module as a whole is named `tests.rs`.
+/// stand at the end of their file here; a file that is a test module as a whole has a name that ends in `tests.rs`.
 fn product(path: &Path) -> String {
-    if path.components().any(|part| part.as_os_str() == "tests" || part.as_os_str() == "tests.rs") {
+    let name = short(path);
+    if name.ends_with("tests.rs") || name.contains("/tests/") {
         return String::new();
     }
     let text = fs::read_to_string(path).unwrap();

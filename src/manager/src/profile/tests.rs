@@ -1,3 +1,5 @@
+//! The profiles that are built in: what they allow, compiled and run through an interpreter of the filter.
+
 use super::*;
 use std::collections::BTreeSet;
 
