@@ -4,6 +4,7 @@
 //! against the digest. The manager reads JSON documents here, never an archive: `casemate-unpack` does that, confined.
 
 mod blobs;
+mod change;
 mod config;
 mod error;
 mod flaw;
@@ -17,13 +18,17 @@ pub mod pack;
 mod platform;
 mod prove;
 mod record;
+mod select;
 mod store;
 mod unpack;
 mod write;
 
+pub use change::{import, pinned_by, remove};
 pub use error::Error;
 pub use flaw::Flaw;
 pub use model::{Image, ImageConfig, Layer, Limits};
 pub use record::Record;
+pub use select::select;
 pub use store::{Store, Writer};
 pub use unpack::{layers, sweep_layers, unpack_all, unpack_missing};
+pub use write::rfc3339;

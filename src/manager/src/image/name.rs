@@ -35,7 +35,7 @@ pub(super) fn from_ref_name(ref_name: &str, input: &Path) -> String {
 }
 
 /// The name of an input that has none.
-pub(super) fn from_path(input: &Path) -> String {
+pub fn from_path(input: &Path) -> String {
     let stem = input.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
     let stem = stem.strip_suffix(".tar").unwrap_or(&stem);
     let words = stem.split(|c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit());

@@ -138,7 +138,7 @@ fn bytes(document: &impl Serialize) -> Result<Vec<u8>, Error> {
 
 /// Seconds since 1970 as `1970-01-01T00:00:00Z`. Civil date from days, after the algorithm that puts leap days at the end
 /// of a year that starts in March.
-pub(super) fn rfc3339(seconds: u64) -> String {
+pub fn rfc3339(seconds: u64) -> String {
     // Four digits of year end here; what is later is no time of a file.
     let seconds = seconds.min(253_402_300_799);
     let (days, of_day) = (seconds / 86_400, seconds % 86_400);

@@ -83,6 +83,14 @@ impl ByteSize {
     }
 }
 
+impl std::str::FromStr for ByteSize {
+    type Err = ValueError;
+
+    fn from_str(text: &str) -> Result<Self, ValueError> {
+        Self::new(bytes(text)?).ok_or(ValueError("a size is 1 byte at least"))
+    }
+}
+
 /// Reads `512MiB`: digits and one of B, KiB, MiB, GiB, TiB, or digits alone for bytes. 0 is read: whether it is allowed is a rule.
 pub(super) fn bytes(text: &str) -> Result<u64, ValueError> {
     const UNITS: [(&str, u32); 5] = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40), ("B", 0)];

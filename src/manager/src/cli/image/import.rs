@@ -1,0 +1,79 @@
+//! `casemate image import`.
+
+use super::{LimitFlags, Work, progress, text, unpacker, waiting};
+use crate::cli::{Error, Global};
+use crate::image::import::Opened;
+use crate::image::{self, Record, name};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Bring an image in from a directory or an archive
+///
+/// Reads an OCI layout directory, an OCI archive, and what `docker save` and `podman save` write. Every byte is proven, every
+/// layer is unpacked, and then the image appears; if anything is wrong, nothing does. Prints the pin of each image: paste it
+/// after `image =` in the file.
+///
+///   skopeo copy docker://docker.io/library/redis:8 oci-archive:redis.tar
+///   casemate image import redis.tar --name docker.io/library/redis:8
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Import {
+    /// An OCI layout directory, or an archive that is not compressed
+    path: PathBuf,
+    /// The image's name; without a registry it is localhost/NAME [default: what the input says]
+    #[arg(long)]
+    name: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    limits: LimitFlags,
+}
+
+impl Import {
+    pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
+        let name = self.name.as_deref().map(name::given).transpose()?;
+        // Opened by the caller, read by the manager: see the identities in SECURITY.md.
+        let opened = Opened::open(&self.path)?;
+        let unpacker = unpacker()?;
+        let mut work = Work::enter(global)?;
+        let imported = opened.index(&unpacker).and_then(|input| {
+            let writer = work.store.lock(waiting)?;
+            let mut progress = progress::progress();
+            let limits = self.limits.limits();
+            image::import(&mut work.client, &writer, &input, name.as_deref(), &limits, progress.as_mut())
+        });
+        print_imported(&work.leave(imported)?, self.json)
+    }
+}
+
+/// One imported image, in JSON.
+#[derive(Serialize)]
+struct Row<'a> {
+    pin: String,
+    manifest: String,
+    names: &'a [String],
+    references: Vec<String>,
+    bytes: u64,
+    layers: usize,
+}
+
+/// Prints the pins, ready to be pasted.
+pub(super) fn print_imported(records: &[Record], json: bool) -> Result<(), Error> {
+    let references = |record: &Record| -> Vec<String> {
+        record.names.iter().map(|name| name::pinned(name, &record.pin)).collect()
+    };
+    if !json {
+        let lines = records.iter().flat_map(references).map(|line| line + "\n");
+        return text::print(&lines.collect::<String>());
+    }
+    let rows = records.iter().map(|record| Row {
+        pin: record.pin.to_string(),
+        manifest: record.manifest.to_string(),
+        names: &record.names,
+        references: references(record),
+        bytes: record.bytes(),
+        layers: record.layers.len(),
+    });
+    text::print_json(&rows.collect::<Vec<_>>())
+}

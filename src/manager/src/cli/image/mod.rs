@@ -1,0 +1,144 @@
+//! `casemate image`: import, list, inspect, remove, pack.
+
+mod import;
+mod inspect;
+mod list;
+mod pack;
+mod progress;
+mod remove;
+mod text;
+
+use crate::cli::{Code, Error, Global};
+use crate::helper_client::{Client, ClientError};
+use crate::image::{self, Limits, Store};
+use crate::launch::{self, Role, Session};
+use crate::spec::ByteSize;
+use casemate_wire::FailureKind;
+use std::path::PathBuf;
+
+/// Bring images in, look at them, make them
+///
+/// An image is named by the digest of its manifest or index. What the store holds was proven against that digest, byte by
+/// byte, and is proven again at every start.
+#[derive(Debug, clap::Args)]
+pub struct Image {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    Import(import::Import),
+    #[command(visible_alias = "list")]
+    Ls(list::Ls),
+    Inspect(inspect::Inspect),
+    Rm(remove::Rm),
+    Pack(Box<pack::Pack>),
+}
+
+impl Image {
+    /// Does what the verb says.
+    pub fn run(&self, global: &Global) -> Result<(), Error> {
+        match &self.verb {
+            Verb::Import(verb) => verb.run(global),
+            Verb::Ls(verb) => verb.run(global),
+            Verb::Inspect(verb) => verb.run(global),
+            Verb::Rm(verb) => verb.run(global),
+            Verb::Pack(verb) => verb.run(global),
+        }
+    }
+}
+
+/// How much an image may be. A bomb ends at one of these bounds, and nothing of it stays.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Limits")]
+struct LimitFlags {
+    /// Bytes of one blob as it comes, compressed or not
+    #[arg(long, value_name = "SIZE", default_value = "8GiB")]
+    max_blob: ByteSize,
+    /// Bytes of one layer, unpacked
+    #[arg(long, value_name = "SIZE", default_value = "8GiB")]
+    max_layer: ByteSize,
+    /// Bytes of all layers of an image, unpacked
+    #[arg(long, value_name = "SIZE", default_value = "16GiB")]
+    max_image: ByteSize,
+    /// Entries of one layer
+    #[arg(long, value_name = "COUNT", default_value_t = 1_000_000)]
+    max_entries: u64,
+    /// Unpacked bytes for each compressed byte, after the first 16 MiB
+    #[arg(long, value_name = "RATIO", default_value_t = 200)]
+    max_ratio: u32,
+}
+
+impl LimitFlags {
+    fn limits(&self) -> Limits {
+        let mut limits = Limits { blob: self.max_blob.bytes(), ..Limits::default() };
+        limits.bytes = self.max_image.bytes();
+        limits.entries = limits.entries.max(self.max_entries);
+        limits.layer.bytes = self.max_layer.bytes();
+        limits.layer.entries = self.max_entries;
+        limits.layer.ratio = self.max_ratio;
+        limits
+    }
+}
+
+/// An instance with its store and, for what needs it, the helper.
+struct Work {
+    session: Session,
+    client: Client,
+    store: Store,
+}
+
+impl Work {
+    /// Becomes the manager and connects to the helper, which is started for the time of the work if none runs.
+    fn enter(global: &Global) -> Result<Self, Error> {
+        let session = launch::enter(global.directories()?, Role::Client)?;
+        let (client, _) = session.connect(false)?;
+        let store = Store::open(&session.directories.state)?;
+        Ok(Self { session, client, store })
+    }
+
+    /// Ends the work; its own error counts more than one of leaving.
+    fn leave<T>(self, outcome: Result<T, image::Error>) -> Result<T, Error> {
+        let left = self.session.leave(self.client);
+        let value = outcome?;
+        left?;
+        Ok(value)
+    }
+}
+
+/// The program that reads archives; it lies beside this one.
+fn unpacker() -> Result<PathBuf, Error> {
+    let program = std::env::current_exe();
+    let program =
+        program.map_err(|error| Error::new(Code::Failed, "/proc/self/exe", "find the programs", error))?;
+    Ok(program.with_file_name("casemate-unpack"))
+}
+
+/// Says that another process changes the store.
+fn waiting() {
+    text::note("waiting for another process that changes the store");
+}
+
+impl From<image::Error> for Error {
+    fn from(error: image::Error) -> Self {
+        use image::Error as E;
+        let code = match &error {
+            E::Document { .. }
+            | E::Mismatch { .. }
+            | E::NotImported(_)
+            | E::Incomplete { .. }
+            | E::UnknownFormat(_)
+            | E::TooLarge { .. }
+            | E::Index { .. } => Code::Verification,
+            E::Name { .. } | E::Pack { .. } => Code::Usage,
+            E::Helper { error: ClientError::Failed(failure), .. } => match failure.kind {
+                FailureKind::Container | FailureKind::Refused => Code::Failed,
+                FailureKind::Verification => Code::Verification,
+                FailureKind::NotEnforceable => Code::NotEnforceable,
+            },
+            E::Io { .. } | E::InUse { .. } | E::Helper { .. } => Code::Failed,
+        };
+        Self::told(code, error)
+    }
+}

@@ -1,0 +1,155 @@
+//! `casemate image pack`.
+
+use super::{LimitFlags, Work, import, progress, text, waiting};
+use crate::cli::{Code, Error, Global};
+use crate::image::pack::{Output, PackSource, Recipe, binary_name, pack};
+use crate::image::{self, ImageConfig, name};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Make an image from a directory or from one static binary
+///
+/// The same input gives the same digest on every machine: entries are sorted, times are 0 or SOURCE_DATE_EPOCH, owners are
+/// root or --owner, extended attributes and set-id bits are left out. Without --output the image goes straight into the
+/// store. Needs nothing but the right to read the source.
+///
+///   casemate image pack --binary ./server --user 10001 --name server:1
+///   casemate image pack rootfs/ --entrypoint /bin/app --output app.tar
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Pack {
+    /// The directory whose content becomes the image's root
+    #[arg(value_name = "DIR", required_unless_present = "binary", conflicts_with = "binary")]
+    directory: Option<PathBuf>,
+    /// One static binary: the image holds it alone, and runs it unless --entrypoint says otherwise
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
+    /// Write an OCI layout directory, or an archive if OUT ends with .tar, instead of to the store
+    #[arg(short, long, value_name = "OUT")]
+    output: Option<PathBuf>,
+    /// The image's name; without a registry it is localhost/NAME [default: the source's name]
+    #[arg(long)]
+    name: Option<String>,
+    /// A word of the entrypoint; repeat for more
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    entrypoint: Vec<String>,
+    /// A word of the command; repeat for more
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
+    cmd: Vec<String>,
+    /// The default user, numeric: a file still has to say who runs
+    #[arg(long, value_name = "UID[:GID]")]
+    user: Option<String>,
+    /// An entry of the environment; repeat for more
+    #[arg(long, value_name = "NAME=VALUE")]
+    env: Vec<String>,
+    /// The working directory, absolute
+    #[arg(long, value_name = "PATH")]
+    workdir: Option<String>,
+    /// A label; repeat for more
+    #[arg(long, value_name = "KEY=VALUE")]
+    label: Vec<String>,
+    /// Who owns every file of the layer
+    #[arg(long, value_name = "UID:GID", default_value = "0:0")]
+    owner: String,
+    /// For which machine, in Go's words (amd64, arm64, riscv64) [default: this one]
+    #[arg(long)]
+    arch: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    limits: LimitFlags,
+}
+
+#[derive(Serialize)]
+struct Written {
+    pin: String,
+    reference: String,
+    output: String,
+}
+
+impl Pack {
+    pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
+        let recipe = self.recipe()?;
+        let output = self.output.clone().map(Output::new);
+        let packed = pack(&recipe)?;
+        for path in &packed.set_id {
+            text::note(&format!("{}: its set-id bits are left out", path.display()));
+        }
+        let Some(output) = output else {
+            let mut work = Work::enter(global)?;
+            let imported = work.store.lock(waiting).and_then(|writer| {
+                let mut progress = progress::progress();
+                let limits = self.limits.limits();
+                image::import(&mut work.client, &writer, &packed.input, None, &limits, progress.as_mut())
+            });
+            return import::print_imported(&work.leave(imported)?, self.json);
+        };
+        output.write(&packed.input, recipe.time)?;
+        let reference = name::pinned(&recipe.name, &packed.pin);
+        if !self.json {
+            return text::print(&format!("{reference}\n"));
+        }
+        let (Output::Directory(path) | Output::Archive(path)) = &output;
+        let output = path.display().to_string();
+        text::print_json(&Written { pin: packed.pin.to_string(), reference, output })
+    }
+
+    fn recipe(&self) -> Result<Recipe, Error> {
+        let source = match (&self.binary, &self.directory) {
+            (Some(binary), _) => PackSource::Binary(binary.clone()),
+            (None, Some(directory)) => PackSource::Directory(directory.clone()),
+            (None, None) => {
+                return Err(Error::new(Code::Usage, "image pack", "read the arguments", "no source"));
+            }
+        };
+        let (PackSource::Binary(path) | PackSource::Directory(path)) = &source;
+        let name = match &self.name {
+            Some(name) => name::given(name)?,
+            None => name::from_path(path),
+        };
+        let mut entrypoint = self.entrypoint.clone();
+        if let (PackSource::Binary(path), []) = (&source, entrypoint.as_slice()) {
+            entrypoint.push(format!("/{}", binary_name(path)?.display()));
+        }
+        let defaults = ImageConfig {
+            entrypoint,
+            cmd: self.cmd.clone(),
+            env: self.env.clone(),
+            working_dir: self.workdir.clone(),
+            user: self.user.clone(),
+            labels: self.labels()?,
+            ..ImageConfig::default()
+        };
+        let architecture = self.arch.clone();
+        Ok(Recipe { source, name, architecture, defaults, owner: self.owner()?, time: time()? })
+    }
+
+    fn labels(&self) -> Result<BTreeMap<String, String>, Error> {
+        let pairs = self.label.iter().map(|label| match label.split_once('=') {
+            Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+            _ => Err(Error::new(Code::Usage, "--label", "read", format!("`{label}` is not KEY=VALUE"))),
+        });
+        pairs.collect()
+    }
+
+    fn owner(&self) -> Result<(u32, u32), Error> {
+        let ids =
+            self.owner.split_once(':').and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)));
+        // A layer's ids are those of A: 0 and its range.
+        ids.filter(|(uid, gid)| *uid < 65_536 && *gid < 65_536).ok_or_else(|| {
+            let reason = format!("`{}` is not UID:GID, each 0 to 65535", self.owner);
+            Error::new(Code::Usage, "--owner", "read", reason)
+        })
+    }
+}
+
+/// <https://reproducible-builds.org/specs/source-date-epoch/>
+fn time() -> Result<u64, Error> {
+    let Some(value) = std::env::var_os("SOURCE_DATE_EPOCH") else { return Ok(0) };
+    let seconds = value.to_str().and_then(|value| value.parse().ok());
+    seconds.ok_or_else(|| {
+        Error::new(Code::Usage, "SOURCE_DATE_EPOCH", "read", "it is not a number of seconds since 1970")
+    })
+}

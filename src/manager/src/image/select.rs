@@ -1,0 +1,76 @@
+//! Which image of the store a caller means by a name or a digest.
+
+use super::error::Error;
+use super::name;
+use super::record::Record;
+
+/// The shortest piece of a digest that is taken for one.
+const SHORTEST: usize = 6;
+
+/// The one image that `text` names: a pin, the first digits of one, `name@pin`, or a name. Several or none is an error.
+pub fn select<'a>(records: &'a [Record], text: &str) -> Result<&'a Record, Error> {
+    let digest = text.rsplit_once('@').map_or(text, |(_, digest)| digest);
+    let digits = digest.strip_prefix("sha256:").unwrap_or(digest);
+    let local = name::given(text).ok();
+    let docker = name::from_docker(text);
+    let named = |record: &&Record| {
+        [Some(text), local.as_deref(), docker.as_deref()]
+            .into_iter()
+            .flatten()
+            .any(|name| record.names.iter().any(|own| own == name))
+    };
+    let pinned = |record: &&Record| digits.len() >= SHORTEST && record.pin.hex().starts_with(digits);
+    let mut found: Vec<_> = records.iter().filter(named).collect();
+    if found.is_empty() {
+        found = records.iter().filter(pinned).collect();
+    }
+    let reason = match found.as_slice() {
+        [one] => return Ok(one),
+        [] => "no image of the store has this name or digest; `casemate image ls` shows what there is"
+            .to_owned(),
+        several => {
+            let pins: Vec<_> = several.iter().map(|record| record.pin.to_string()).collect();
+            format!("several images have it: {}; give a digest", pins.join(", "))
+        }
+    };
+    Err(Error::Name { given: text.to_owned(), reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use casemate_wire::Digest;
+
+    fn record(byte: u8, names: &[&str]) -> Record {
+        let pin = Digest::from_bytes([byte; 32]);
+        Record {
+            pin,
+            media_type: String::new(),
+            size: 0,
+            manifest: pin,
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+            imported: 0,
+            blobs: Vec::new(),
+            layers: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_text_means_one_image_or_is_an_error() {
+        let records = [
+            record(0xaa, &["localhost/a:1"]),
+            record(0xab, &["docker.io/library/a:1", "localhost/c"]),
+            record(0xac, &["localhost/c"]),
+        ];
+        let found = |text: &str| select(&records, text).ok().map(|record| record.pin.as_bytes()[0]);
+        assert_eq!(found("localhost/a:1"), Some(0xaa));
+        assert_eq!(found("docker.io/library/a:1"), Some(0xab));
+        assert_eq!(found("a:1"), None, "two images could be meant");
+        assert_eq!(found("localhost/c"), None);
+        assert_eq!(found("acacac"), Some(0xac));
+        assert_eq!(found(&format!("x/y@sha256:{}", "ab".repeat(32))), Some(0xab));
+        for none in ["aa", "", "sha256:", "localhost/x", "bbbbbb"] {
+            assert_eq!(found(none), None, "{none}");
+        }
+    }
+}
