@@ -45,7 +45,9 @@ bench: setup ## figures beside crun, runc, bwrap and umoci, from one run
 
 fuzz: ## every parser for FUZZ_SECONDS each, with cargo-fuzz
 	cd fuzz && for target in $$($(CARGO) fuzz list); do \
-	    RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	    mkdir -p "corpus/$$target" && \
+	    RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run "$$target" "corpus/$$target" "seeds/$$target" -- \
+	        -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
 
 # The four programs find each other in the directory of the one that was called, so they stay together.

@@ -190,6 +190,8 @@ mod config {
     //! The files that are shipped.
 
     use super::{Path, files, fs, keys, repository, spec, today};
+    use casemate_manager::spec::{Mount, Root, Waivable};
+    use std::time::Duration;
 
     fn load(path: &Path) -> spec::Spec {
         let text = fs::read_to_string(path).unwrap();
@@ -239,5 +241,83 @@ mod config {
         let names: Vec<_> = spec.containers.iter().map(|container| container.name.as_str()).collect();
         assert_eq!(names, ["probe", "web"]);
         assert_eq!(spec.containers[0].image, spec.containers[1].image, "make demo puts one digest into both");
+    }
+
+    /// What the commented file says, key by key, as the later stages get it.
+    #[test]
+    fn the_commented_file_means_what_it_says() {
+        let spec = load(&repository().join("config/casemate.toml"));
+        let names: Vec<_> = spec.containers.iter().map(|container| container.name.as_str()).collect();
+        assert_eq!(names, ["db", "db-backup"]);
+        let (db, backup) = (&spec.containers[0], &spec.containers[1]);
+        assert_eq!((db.user.uid.get(), db.user.gid.get(), db.init, db.sysfs), (10_002, 10_002, true, false));
+        assert_eq!(db.image.to_string(), format!("docker.io/library/postgres:17@sha256:{}", "c".repeat(64)));
+        assert_eq!((db.stop_signal, db.stop_grace_period), (Some(2), Duration::from_secs(90)));
+        assert!(matches!(db.root, Root::Ephemeral { size, inodes: 4096 } if size.bytes() == 64 << 20));
+        let mounts: Vec<_> = db.mounts.iter().map(|mount| mount.target().as_str()).collect();
+        assert_eq!(mounts, ["/tmp", "/run/postgresql", "/data", "/reports", "/scratch"]);
+        assert!(matches!(db.mounts[0], Mount::Tmpfs { mode: 0o1777, exec: false, inodes: 1024, .. }));
+        assert!(matches!(db.mounts[1], Mount::Tmpfs { inodes: 256, .. }));
+        assert!(matches!(db.mounts[2], Mount::Volume { read_only: false, exec: false, .. }));
+        assert!(matches!(db.mounts[3], Mount::Bind { read_only: true, exec: false, .. }));
+        assert!(matches!(db.mounts[4], Mount::Tmpfs { exec: true, .. }));
+        assert!(db.devices[0].write && db.devices[0].target.as_str() == "/dev/meter");
+        assert_eq!(
+            db.ulimits.iter().map(|u| (u.resource, u.soft, u.hard)).collect::<Vec<_>>(),
+            [(7, 1024, 2048), (4, 0, 0)]
+        );
+        let limits = &db.resources;
+        assert_eq!(
+            (limits.memory.bytes(), limits.memory_swap, limits.pids, limits.cpus.quota()),
+            (512 << 20, 0, 128, 100_000)
+        );
+        assert_eq!((limits.io[0].write_bps, limits.io[0].read_iops), (Some(8 << 20), Some(500)));
+        assert_eq!(db.security.masked_paths[0].as_str(), "/proc/cpuinfo");
+        assert!(db.at.line < backup.at.line);
+        assert_eq!(backup.share_user_with.as_ref(), Some(&db.name));
+        assert_eq!((backup.hostname.as_str(), &backup.root), ("db-backup", &Root::ReadOnly));
+        assert_eq!(
+            (backup.security.cap_add.as_slice(), backup.security.landlock.bind_tcp.as_deref()),
+            ([10].as_slice(), Some([8080].as_slice()))
+        );
+        assert!(spec.waiver(Waivable::LimitsRequired, &backup.name).is_some());
+        assert_eq!(
+            (backup.resources.memory.bytes(), backup.resources.pids),
+            (256 << 20, 128),
+            "waived, yet bounded"
+        );
+    }
+
+    /// `[defaults]` of the commented file are the built-in ones: without them nothing changes.
+    #[test]
+    fn what_a_silent_file_gets_is_what_the_commented_file_says() {
+        let text = |defaults: &str, rest: &str| {
+            let image = format!("docker.io/x@sha256:{:064}", 0);
+            format!(
+                "schema = 1\n[appliance]\nname = \"a\"\n{defaults}[containers.a]\nimage = \"{image}\"\nuser = \"7\"\nresources = {{ memory = 1, pids = 1 }}\n{rest}"
+            )
+        };
+        let read = |text: &str| spec::parse(text, today()).unwrap().0.containers.remove(0);
+        let commented = fs::read_to_string(repository().join("config/casemate.toml")).unwrap();
+        let table = |start: &str, end: &str| {
+            let from = commented.find(start).unwrap();
+            commented[from..from + commented[from..].find(end).unwrap()].to_owned()
+        };
+        let silent = read(&text("", ""));
+        let mut stated = read(&text(&table("[defaults]", "[volumes.db]"), ""));
+        assert_eq!(
+            (silent.stop_signal, stated.stop_signal),
+            (None, Some(15)),
+            "an image may say another one"
+        );
+        stated.stop_signal = None;
+        stated.at = silent.at;
+        assert_eq!(silent, stated);
+        let own = format!(
+            "{}{}",
+            table("  [containers.db.restart]", "  [containers.db.resources]"),
+            table("  [containers.db.logging]", "[containers.db-backup]")
+        );
+        assert_eq!(silent, read(&text("", &own.replace("containers.db.", "containers.a."))));
     }
 }

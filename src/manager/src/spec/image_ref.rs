@@ -3,7 +3,7 @@
 //! Enters: text. Leaves: an [`ImagePin`], or what keeps the text from being one. The grammar is that of the distribution
 //! specification (a name's parts, a tag) with one addition: the registry has to be there, as nothing is looked up by habit.
 
-use casemate_wire::Digest;
+use casemate_wire::{Digest, Name};
 use std::fmt;
 
 /// A pinned image. Only the digest decides what runs; the rest says where it came from.
@@ -109,12 +109,8 @@ fn is_registry(text: &str) -> bool {
             .strip_suffix(']')
             .is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
     }
-    let label = |label: &str| {
-        let inner = label.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-');
-        inner && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
-    };
     let named = host.contains('.') || host == "localhost" || port.is_some();
-    named && host.split('.').all(label)
+    named && host.split('.').all(|label| Name::new(label).is_ok())
 }
 
 /// One part of a repository's path: runs of letters and digits with `.`, `_`, `__` or dashes between them.

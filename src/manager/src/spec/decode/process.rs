@@ -8,6 +8,7 @@ use crate::spec::nearest::did_you_mean;
 use crate::spec::raw::{RawProcess, RawRestart};
 use crate::spec::values::AbsolutePath;
 use crate::spec::{ceiling, keys, rules, words};
+use casemate_wire::Name;
 use std::collections::BTreeMap;
 
 /// The keys of a container that describe its process.
@@ -93,11 +94,8 @@ fn labels(item: &Item<'_>, out: &mut Findings<'_>) -> BTreeMap<String, String> {
 /// RFC 1123, and the 64 bytes that the kernel keeps (__NEW_UTS_LEN).
 fn hostname(item: &Item<'_>, out: &mut Findings<'_>) -> Option<String> {
     let text = item.string(out)?;
-    let label = |label: &str| {
-        let inner = label.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-');
-        inner && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
-    };
-    if text.len() > 64 || !text.split('.').all(label) {
+    // A name is one label of a host name.
+    if text.len() > 64 || !text.split('.').all(|label| Name::new(label).is_ok()) {
         out.add(&rules::HOSTNAME, &item.span, format!("{} is no host name", quoted(text)))
             .help("use at most 64 characters of a-z, 0-9, `-` and dots between labels");
         return None;

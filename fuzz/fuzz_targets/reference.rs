@@ -1,0 +1,13 @@
+//! Image references: what is taken as a pin prints as it was read, and holds nothing that a terminal or a path could misread.
+#![no_main]
+
+use casemate_manager::spec::ImagePin;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    let Ok(pin) = ImagePin::parse(text) else { return };
+    assert_eq!(pin.to_string(), text);
+    assert!(text.bytes().all(|c| c.is_ascii_graphic()));
+    assert!(pin.repository.split('/').all(|part| !matches!(part, "" | "." | "..")));
+    assert!(pin.registry.len() + pin.repository.len() < 255);
+});
