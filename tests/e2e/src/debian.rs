@@ -86,6 +86,9 @@ impl<'a> Rootfs<'a> {
         self
     }
 
+    /// It is complete.
+    pub fn done(self) {}
+
     fn inside(&self, path: &str) -> PathBuf {
         let target = self.root.join(path.trim_start_matches('/'));
         fs::create_dir_all(target.parent().unwrap()).unwrap();

@@ -179,7 +179,7 @@ impl Instance {
         let digest = output.stdout.split_whitespace().find(|word| word.contains("sha256:"));
         let digest = digest.unwrap_or_else(|| panic!("no digest in {:?}", output.stdout));
         let digest = &digest[digest.find("sha256:").unwrap()..];
-        format!("{name}@{digest}")
+        format!("localhost/{name}@{digest}")
     }
 
     /// Imports an image made by [`oci::layout`] of one layer with this content and config, and gives its pin.
@@ -193,7 +193,7 @@ impl Instance {
         let digest = oci::layout(&layout, layers, config);
         self.run(&["image", "import", layout.to_str().unwrap()]).expect(0);
         fs::remove_dir_all(layout).unwrap();
-        format!("{name}@{digest}")
+        format!("localhost/{name}@{digest}")
     }
 
     /// A root file system in the making that has the probe as `/probe`.

@@ -10,7 +10,7 @@
 use casemate_e2e::{Container, Instance, Mode, Output, Spec, both_modes, place};
 use std::fs;
 
-const PIN: &str = "probe@sha256:0000000000000000000000000000000000000000000000000000000000000000";
+const PIN: &str = "localhost/probe@sha256:0000000000000000000000000000000000000000000000000000000000000000";
 
 fn good() -> Container {
     Container::new("a", PIN, 10_001)

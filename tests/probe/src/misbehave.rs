@@ -20,6 +20,7 @@ pub fn run(how: &[&str]) -> Option<ExitCode> {
         ["fds"] => exhaust::descriptors(),
         ["fill-disk", directory] => exhaust::disk(directory),
         ["mark", directory] => exhaust::mark(directory),
+        ["find", path] => exhaust::find(path),
         ["fill-inodes", directory] => exhaust::inodes(directory),
         ["flood"] => output::flood(u64::MAX),
         ["flood", bytes] => output::flood(bytes.parse().ok()?),

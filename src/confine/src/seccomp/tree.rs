@@ -14,12 +14,12 @@ const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 const ARGUMENTS: u32 = 16;
 
-const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
-const AND: u16 = 0x54; // BPF_ALU | BPF_AND | BPF_K
-const JUMP: u16 = 0x05; // BPF_JMP | BPF_JA
-const JUMP_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
-const JUMP_AT_LEAST: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
-const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+pub(super) const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
+pub(super) const AND: u16 = 0x54; // BPF_ALU | BPF_AND | BPF_K
+pub(super) const JUMP: u16 = 0x05; // BPF_JMP | BPF_JA
+pub(super) const JUMP_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+pub(super) const JUMP_AT_LEAST: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
+pub(super) const RETURN: u16 = 0x06; // BPF_RET | BPF_K
 
 /// What a call of one number gets: an action as the kernel numbers it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,7 +118,7 @@ fn all_of(rule: &[Condition], hit: u32) -> Result<Vec<Instruction>, Error> {
         let offset = |then| match then {
             Then::Next => Ok(0),
             Then::Hold => Ok(2),
-            Then::Leave => u8::try_from(length - index).map_err(|_| Error::FilterLength(length)),
+            Then::Leave => u8::try_from(length - index).map_err(|_| Error::FilterRule(length)),
         };
         code.push(Instruction { jt: offset(yes)?, jf: offset(no)?, ..instruction });
     }
@@ -131,7 +131,12 @@ fn test(condition: &Condition) -> Result<Vec<(Instruction, Then, Then)>, Error> 
     if condition.argument > 5 {
         return Err(Error::FilterArgument(condition.argument));
     }
-    let low_word = ARGUMENTS + 8 * u32::from(condition.argument);
+    let first_word = ARGUMENTS + 8 * u32::from(condition.argument);
+    let (low_word, high_word) = if cfg!(target_endian = "little") {
+        (first_word, first_word + 4)
+    } else {
+        (first_word + 4, first_word)
+    };
     let plain = |instruction| (instruction, Then::Next, Then::Next);
     let (high, low) = halves(condition.value);
     let mut code = Vec::new();
@@ -148,7 +153,7 @@ fn test(condition: &Condition) -> Result<Vec<(Instruction, Then, Then)>, Error> 
         }
     };
     if !condition.bits32 {
-        load(&mut code, low_word + 4, high_mask);
+        load(&mut code, high_word, high_mask);
         let differs = if equal { Then::Leave } else { Then::Hold };
         code.push((statement(JUMP_EQUAL, high), Then::Next, differs));
     }

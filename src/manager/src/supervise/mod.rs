@@ -1,1 +1,3 @@
 //! The event loop: starts, logs, restarts, adoption.
+
+pub mod logs;

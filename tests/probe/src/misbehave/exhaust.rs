@@ -89,3 +89,8 @@ pub fn mark(directory: &str) {
     let result = fs::write(Path::new(directory).join("mark"), "");
     say(&format!("mark: {}", Answer::of(&result)));
 }
+
+/// Looks for a file.
+pub fn find(path: &str) {
+    say(&format!("find: {}", Answer::of(&fs::metadata(path))));
+}

@@ -113,9 +113,10 @@ fn limits(item: &Item<'_>, out: &mut Findings<'_>) -> Option<Vec<Limit>> {
 fn volume(item: &Item<'_>, out: &mut Findings<'_>) -> Option<RawVolume> {
     let name = name(item.name, &item.key_span, out);
     let mut table = item.table(&keys::VOLUME, out)?;
+    let words = [("permanent", Persistence::Permanent)];
     let persistence = table
-        .require("persistence", out)
-        .and_then(|item| scalar::word(&item, &[("permanent", Persistence::Permanent)], out));
+        .take("persistence")
+        .map_or(Some(Persistence::Permanent), |item| scalar::word(&item, &words, out));
     table.finish(out);
     Some(RawVolume { name: At { value: name?, span: item.key_span.clone() }, persistence })
 }

@@ -160,7 +160,7 @@ pub(super) fn volumes(spec: &RawSpec, out: &mut Findings<'_>) {
             used.insert(source);
             if !spec.volumes.iter().any(|volume| volume.name.value == *source) {
                 let names = spec.volumes.iter().map(|volume| volume.name.value.as_str());
-                let add = format!("add `[volumes.{source}]` with `persistence = \"permanent\"`");
+                let add = format!("add `[volumes.{source}]`");
                 out.add(
                     &rules::VOLUME_UNKNOWN,
                     &mount.source,

@@ -1,0 +1,169 @@
+//! The log files of one container: `<generation>.log`, the highest number is written, the lower ones are kept up to a count.
+//!
+//! A rotation makes the next number and removes the lowest; nothing is renamed, so a kill between any two steps leaves a
+//! directory that means the same.
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::path::{Path, PathBuf};
+
+/// Bounds of a container's log files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Bytes of one file. One chunk that is longer still goes into one file.
+    pub size: u64,
+    /// Files, the one being written included; 1 and up.
+    pub count: u64,
+}
+
+/// The file that is written, and its directory.
+#[derive(Debug)]
+pub struct Files {
+    directory: PathBuf,
+    file: File,
+    generation: u64,
+    length: u64,
+    bounds: Bounds,
+}
+
+impl Files {
+    /// Opens the highest generation, or makes the first.
+    pub fn open(directory: &Path, bounds: Bounds) -> io::Result<Self> {
+        match fs::DirBuilder::new().mode(0o700).create(directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let generation = generations(directory)?.last().copied().unwrap_or(1);
+        let file = open(directory, generation, OFlags::CREATE)?;
+        let length = file.metadata()?.len();
+        Ok(Self { directory: directory.to_owned(), file, generation, length, bounds })
+    }
+
+    /// The generation that is written.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Bytes in it.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Goes back to where a chunk began that was perhaps half written: in this generation, at this length.
+    pub fn rewind(&mut self, generation: u64, length: u64) -> io::Result<()> {
+        if generation == self.generation && length <= self.length {
+            self.file.set_len(length)?;
+            self.length = length;
+        }
+        Ok(())
+    }
+
+    /// Starts the next file if these bytes would make this one too long.
+    pub fn make_room(&mut self, bytes: usize) -> io::Result<()> {
+        let after = self.length.saturating_add(bytes as u64);
+        if self.length == 0 || after <= self.bounds.size {
+            return Ok(());
+        }
+        let next = self.generation + 1;
+        self.file = open(&self.directory, next, OFlags::CREATE | OFlags::TRUNC)?;
+        (self.generation, self.length) = (next, 0);
+        self.keep(self.bounds.count)
+    }
+
+    /// Appends. When the disk is full, what was kept goes first; what then fails leaves the file as it was.
+    pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut outcome = self.file.write_all_at(bytes, self.length);
+        if outcome.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull) {
+            self.keep(1)?;
+            outcome = self.file.write_all_at(bytes, self.length);
+        }
+        match outcome {
+            Ok(()) => self.length += bytes.len() as u64,
+            Err(error) => {
+                self.file.set_len(self.length)?;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(&self, count: u64) -> io::Result<()> {
+        for old in generations(&self.directory)? {
+            if old + count <= self.generation {
+                fs::remove_file(path(&self.directory, old))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The generations that exist, ascending.
+pub fn generations(directory: &Path) -> io::Result<Vec<u64>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        let digits = name.to_str().and_then(|name| name.strip_suffix(".log"));
+        let number = digits.filter(|digits| digits.bytes().all(|c| c.is_ascii_digit()));
+        found.extend(number.and_then(|digits| digits.parse::<u64>().ok()).filter(|n| *n < u64::MAX / 2));
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// The file of a generation.
+pub fn path(directory: &Path, generation: u64) -> PathBuf {
+    directory.join(format!("{generation}.log"))
+}
+
+fn open(directory: &Path, generation: u64, flags: OFlags) -> io::Result<File> {
+    let all = flags | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::open(path(directory, generation), all, Mode::from_raw_mode(0o600)) {
+        Ok(file) => Ok(file.into()),
+        Err(Errno::LOOP) => Err(io::Error::other("a symbolic link lies in the place of the log file")),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threat_28_a_flood_stays_within_its_bounds() {
+        let base = tempfile::tempdir().unwrap();
+        let mut files = Files::open(base.path(), Bounds { size: 1000, count: 3 }).unwrap();
+        for _ in 0..100 {
+            files.make_room(300).unwrap();
+            files.append(&[b'x'; 300]).unwrap();
+        }
+        let kept = generations(base.path()).unwrap();
+        assert_eq!(kept.len(), 3);
+        let total: u64 = kept.iter().map(|n| path(base.path(), *n).metadata().unwrap().len()).sum();
+        assert!(total <= 3000, "{total}");
+        let again = Files::open(base.path(), Bounds { size: 1000, count: 3 }).unwrap();
+        assert_eq!((again.generation(), again.length()), (files.generation(), files.length()));
+    }
+
+    #[test]
+    fn rewinding_takes_back_only_this_file() {
+        let base = tempfile::tempdir().unwrap();
+        let mut files = Files::open(base.path(), Bounds { size: 1000, count: 3 }).unwrap();
+        files.append(b"whole\nhalf").unwrap();
+        files.rewind(files.generation() + 1, 0).unwrap();
+        assert_eq!(files.length(), 10);
+        files.rewind(files.generation(), 6).unwrap();
+        assert_eq!(fs::read(path(base.path(), files.generation())).unwrap(), b"whole\n");
+    }
+
+    #[test]
+    fn other_names_are_not_logs() {
+        let base = tempfile::tempdir().unwrap();
+        for name in ["1.log", "02.log", "x.log", "-1.log", "99999999999999999999.log", "3.log.gz", ".log"] {
+            fs::write(base.path().join(name), "").unwrap();
+        }
+        assert_eq!(generations(base.path()).unwrap(), [1, 2]);
+    }
+}

@@ -1,0 +1,14 @@
+//! What containers write: kept in files of the CRI log format, bounded, exactly once.
+
+pub mod cri;
+mod files;
+mod journal;
+#[cfg(test)]
+mod kill_test;
+mod pump;
+mod reader;
+
+pub use cri::Stream;
+pub use files::Bounds;
+pub use pump::{Pipes, Pump, Turn};
+pub use reader::Reader;

@@ -1,0 +1,203 @@
+//! From a container's pipes to its log files, every byte exactly once, whenever this process is killed.
+//!
+//! The helper keeps four pipe ends open for us: standard output, standard error, and both ends of a *holding pipe*. The rule:
+//! **the holding pipe is empty, or the journal says where its bytes belong in the log.** One chunk takes five steps:
+//!
+//! 1. look: tee(2) copies what is waiting, without taking it; the records are made from the copy
+//! 2. journal: where these records will begin, in one write
+//! 3. take: splice(2) moves the chunk to the holding pipe, under both pipes' locks: wholly or not at all
+//! 4. write: the records, at that place
+//! 5. let go: one read takes the chunk out of the holding pipe; pipe_read does not stop between bytes that are there
+//!
+//! Killed before 3, nothing has happened. Killed between 3 and 5, the next manager finds the chunk in the holding pipe, cuts
+//! the log back to the journal's place and goes on with 4 ([`Pump::adopt`]).
+
+use super::cri::{self, Stream};
+use super::files::{Bounds, Files};
+use super::journal::{Journal, Place};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, SpliceFlags};
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+/// What a pipe holds (pipe(7)): one chunk at most.
+const CHUNK: usize = 64 * 1024;
+
+/// The ends that the helper gives for one container.
+#[derive(Debug)]
+pub struct Pipes {
+    /// Read end of its standard output.
+    pub stdout: OwnedFd,
+    /// Read end of its standard error.
+    pub stderr: OwnedFd,
+    /// Read end of the holding pipe.
+    pub hold: OwnedFd,
+    /// Write end of the holding pipe.
+    pub hold_write: OwnedFd,
+}
+
+impl Pipes {
+    fn source(&self, stream: Stream) -> BorrowedFd<'_> {
+        match stream {
+            Stream::Stdout => self.stdout.as_fd(),
+            Stream::Stderr => self.stderr.as_fd(),
+        }
+    }
+}
+
+/// What one turn has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// A chunk was written: its bytes are in [`Pump::chunk`].
+    Moved,
+    /// Nothing waits.
+    Idle,
+    /// Nothing waits, and nobody can write any more.
+    Ended,
+}
+
+/// A step that failed. The chunk stays where it was: nothing is lost, and the payload waits once its pipe is full.
+#[derive(Debug)]
+pub struct Error {
+    step: &'static str,
+    reason: io::Error,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.step, self.reason)
+    }
+}
+
+impl std::error::Error for Error {}
+
+fn at<E: Into<io::Error>>(step: &'static str) -> impl FnOnce(E) -> Error {
+    move |reason| Error { step, reason: reason.into() }
+}
+
+/// The pump of one container.
+#[derive(Debug)]
+pub struct Pump {
+    pipes: Pipes,
+    files: Files,
+    journal: Journal,
+    look: (OwnedFd, OwnedFd),
+    chunk: Vec<u8>,
+    records: Vec<u8>,
+}
+
+impl Pump {
+    /// Takes over: finishes what an earlier manager left in the holding pipe.
+    pub fn adopt(pipes: Pipes, logs: &Path, bounds: Bounds, journal: &Path) -> Result<Self, Error> {
+        let files = Files::open(logs, bounds).map_err(at("open the log"))?;
+        let journal = Journal::open(journal).map_err(at("open the journal"))?;
+        let look = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(at("make a pipe"))?;
+        let mut pump = Self { pipes, files, journal, look, chunk: Vec::new(), records: Vec::new() };
+        pump.finish_held()?;
+        Ok(pump)
+    }
+
+    /// The end to wait on.
+    pub fn source(&self, stream: Stream) -> BorrowedFd<'_> {
+        self.pipes.source(stream)
+    }
+
+    /// The bytes of the last chunk, as the payload wrote them.
+    pub fn chunk(&self) -> &[u8] {
+        &self.chunk
+    }
+
+    /// Moves one chunk, if one waits.
+    pub fn turn(&mut self, stream: Stream) -> Result<Turn, Error> {
+        self.finish_held()?;
+        // 1: look
+        match peek(self.pipes.source(stream), &self.look, &mut self.chunk)
+            .map_err(at("look at the output"))?
+        {
+            Some(0) => return Ok(Turn::Ended),
+            Some(_) => {}
+            None => return Ok(Turn::Idle),
+        }
+        self.records.clear();
+        cri::format(&self.chunk, stream, cri::now(), &mut self.records);
+        self.files.make_room(self.records.len()).map_err(at("rotate the log"))?;
+        // 2: journal
+        let place = Place { stream, generation: self.files.generation(), length: self.files.length() };
+        self.journal.write(place).map_err(at("write the journal"))?;
+        // 3: take
+        let length = self.chunk.len();
+        let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
+        let taken = rustix::pipe::splice(
+            self.pipes.source(stream),
+            None,
+            &self.pipes.hold_write,
+            None,
+            length,
+            flags,
+        )
+        .map_err(at("take the output"))?;
+        if taken != length {
+            // The payload's pipe was made of other pieces than its copy: what was taken is what is written.
+            self.finish_held()?;
+            return Ok(Turn::Moved);
+        }
+        self.write_and_let_go()?;
+        Ok(Turn::Moved)
+    }
+
+    /// Steps 4 and 5.
+    fn write_and_let_go(&mut self) -> Result<(), Error> {
+        self.files.append(&self.records).map_err(at("write the log"))?;
+        let length = self.chunk.len();
+        match rustix::io::retry_on_intr(|| rustix::io::read(&self.pipes.hold, self.chunk.as_mut_slice())) {
+            Ok(read) if read == length => Ok(()),
+            Ok(_) => Err(at("let go of the chunk")(io::Error::other("it is not whole"))),
+            Err(errno) => Err(at("let go of the chunk")(errno)),
+        }
+    }
+
+    /// Goes on with a chunk that lies in the holding pipe: an earlier manager's, or one whose write failed.
+    fn finish_held(&mut self) -> Result<(), Error> {
+        match peek(self.pipes.hold.as_fd(), &self.look, &mut self.chunk)
+            .map_err(at("look at the held chunk"))?
+        {
+            None | Some(0) => return Ok(()),
+            Some(_) => {}
+        }
+        // Without a journal the bytes go to the end: perhaps twice, but not lost.
+        let end = Place {
+            stream: Stream::Stdout,
+            generation: self.files.generation(),
+            length: self.files.length(),
+        };
+        let place = self.journal.read().unwrap_or(end);
+        self.files.rewind(place.generation, place.length).map_err(at("cut the log back"))?;
+        self.records.clear();
+        cri::format(&self.chunk, place.stream, cri::now(), &mut self.records);
+        self.write_and_let_go()
+    }
+}
+
+/// Copies what waits in a pipe, at most [`CHUNK`], without taking it: `None` when nothing waits, 0 when nothing ever will.
+fn peek(
+    pipe: BorrowedFd<'_>,
+    look: &(OwnedFd, OwnedFd),
+    chunk: &mut Vec<u8>,
+) -> Result<Option<usize>, Errno> {
+    let length = match rustix::pipe::tee(pipe, &look.1, CHUNK, SpliceFlags::NONBLOCK) {
+        Ok(length) => length,
+        Err(Errno::AGAIN) => return Ok(None),
+        Err(errno) => return Err(errno),
+    };
+    chunk.resize(length, 0);
+    let mut filled = 0;
+    while let Some(rest) = chunk.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match rustix::io::retry_on_intr(|| rustix::io::read(&look.0, &mut *rest))? {
+            0 => return Err(Errno::IO),
+            count => filled += count,
+        }
+    }
+    Ok(Some(length))
+}
