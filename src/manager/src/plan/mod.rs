@@ -146,3 +146,8 @@ fn digest(job: &Job) -> Result<Digest, Refusal> {
     })?;
     Ok(Digest::from_bytes(Sha256::digest(&bytes).into()))
 }
+
+#[cfg(test)]
+mod ceiling_file;
+#[cfg(test)]
+mod tests;
