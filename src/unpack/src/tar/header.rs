@@ -38,7 +38,38 @@ impl<'a> Header<'a> {
             [0, 0, 0, 0, 0, 0, 0, 0] => Format::V7,
             _ => return Err("unknown tar format"),
         };
+        header.check_fields()?;
         Ok(header)
+    }
+
+    /// Every number must be one, in headers that carry no entry and for fields that are overridden or unused too: readers
+    /// that look refuse the archive or, worse, pass over the header.
+    fn check_fields(&self) -> Result<()> {
+        self.size()?;
+        self.mode()?;
+        self.uid()?;
+        self.gid()?;
+        self.mtime()?;
+        let number_or_blank = |at, length| match natural_or_blank(self.bytes(at, length)) {
+            Ok(_) => Ok(()),
+            Err(_) => Err("unused field of the header is not a number"),
+        };
+        match self.format {
+            Format::V7 => Ok(()),
+            Format::Posix => number_or_blank(329, 8).and_then(|()| number_or_blank(337, 8)),
+            // Access and change time, then fields of multi-volume archives; Go 1.7 wrote its prefix over them (go issue 12594).
+            Format::Gnu => {
+                number_or_blank(329, 8).and_then(|()| number_or_blank(337, 8))?;
+                number_or_blank(345, 12).and_then(|()| number_or_blank(357, 12))?;
+                let end = if self.kind() == b'S' { 386 } else { BLOCK };
+                let unused = self.bytes(369, end - 369);
+                if unused.iter().all(|b| *b == 0) {
+                    Ok(())
+                } else {
+                    Err("unused field of the header is not empty")
+                }
+            }
+        }
     }
 
     /// Writers of the seventies summed signed bytes; where the two sums differ, either is taken, as every reader does.
@@ -154,7 +185,8 @@ fn number(field: &[u8]) -> Result<i64> {
             value.filter(|value| (*value < 0) == (start < 0)).ok_or(BAD)
         }
         _ => {
-            let field = field.trim_ascii_start();
+            let start = field.iter().position(|b| *b != b' ').unwrap_or(field.len());
+            let (_, field) = field.split_at_checked(start).unwrap_or((&[], field));
             let end = field.iter().position(|b| matches!(b, 0 | b' ')).unwrap_or(field.len());
             let (digits, rest) = field.split_at_checked(end).unwrap_or((field, &[]));
             if digits.is_empty() || !blank(rest) || !digits.iter().all(|b| matches!(b, b'0'..=b'7')) {

@@ -24,6 +24,8 @@ struct Overrides {
     pax: Option<Pax>,
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
+    /// A global header changes nothing, but it too must be followed by an entry.
+    global: bool,
 }
 
 impl<S: Source> Reader<S> {
@@ -72,10 +74,10 @@ impl<S: Source> Reader<S> {
                     let name = self.long_name(&header)?;
                     over.link.replace(name).is_some()
                 }
-                b'g' if over.is_empty() => {
+                b'g' => {
                     let bytes = self.extended(&header)?;
                     self.at(pax::check_global(&bytes))?;
-                    false
+                    over.pax.is_some() || std::mem::replace(&mut over.global, true)
                 }
                 _ => return self.entry(&header, over).map(Some),
             };
@@ -110,7 +112,8 @@ impl<S: Source> Reader<S> {
     fn entry(&mut self, header: &Header<'_>, over: Overrides) -> Result<Entry, Failure> {
         let mut pax = over.pax.unwrap_or_default();
         let mut holes = self.at(PaxSparse::take(&mut pax))?;
-        let size = self.at(pax.size.map_or_else(|| header.size(), Ok))?;
+        let header_size = self.at(header.size())?;
+        let size = pax.size.unwrap_or(header_size);
         let header_path = self.at(header.path())?;
         let path = pax.path.or(over.path).unwrap_or(header_path);
         let header_link = self.at(header.link())?;
@@ -291,6 +294,6 @@ fn malformed(at: u64, what: &str) -> Failure {
 
 impl Overrides {
     fn is_empty(&self) -> bool {
-        self.pax.is_none() && self.path.is_none() && self.link.is_none()
+        self.pax.is_none() && self.path.is_none() && self.link.is_none() && !self.global
     }
 }

@@ -160,6 +160,13 @@ impl Tree {
         if (above.path.as_slice(), last) == (directory.path.as_slice(), name) {
             return Err(named(&entry.path, "hard link to itself"));
         }
+        if above
+            .path
+            .strip_prefix(join(&directory.path, name).as_slice())
+            .is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
+        {
+            return Err(named(&entry.path, "hard link to what it would replace"));
+        }
         match rustix::fs::statat(&above.fd, last, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
                 return Err(named(&entry.path, "hard link to a directory"));

@@ -89,6 +89,11 @@ impl Store {
         self.layers[0].join("fs")
     }
 
+    /// What one layer holds itself, whiteouts and all.
+    pub fn layer(&self, number: usize) -> PathBuf {
+        self.layers[number].join("fs")
+    }
+
     pub fn check_canary(&self) {
         let canary = self.directory.path().join("canary");
         let names: Vec<_> = fs::read_dir(&canary).unwrap().map(|e| e.unwrap().file_name()).collect();
