@@ -191,7 +191,7 @@ impl Instance {
     pub fn import_layers(&self, name: &str, layers: &[Vec<u8>], config: &serde_json::Value) -> String {
         let layout = self.scratch(&format!("layout-{name}"));
         let digest = oci::layout(&layout, layers, config);
-        self.run(&["image", "import", layout.to_str().unwrap()]).expect(0);
+        self.run(&["image", "import", layout.to_str().unwrap(), "--name", name]).expect(0);
         fs::remove_dir_all(layout).unwrap();
         format!("localhost/{name}@{digest}")
     }

@@ -143,7 +143,7 @@ both_modes! {
         let mut dice = Dice::new();
         let (mut killed, mut ended) = (0, 0);
         for round in 0..30 {
-            let mut import = Up::start(casemate.command(&["image", "import", layout]));
+            let mut import = Up::start(casemate.command(&["image", "import", layout, "--name", "large"]));
             std::thread::sleep(dice.pause(400));
             let victims = match round % 3 {
                 0 => vec![import.pid()],
@@ -161,12 +161,12 @@ both_modes! {
             }
             if ended > 3 {
                 // What is there already takes no time any more; begin again.
-                casemate.run(&["image", "rm", &digest]);
+                casemate.run(&["image", "rm", &digest]).expect(0);
                 ended = 0;
             }
         }
         assert!(killed > 10, "only {killed} of 30 were killed in their work");
-        casemate.run(&["image", "import", layout]).expect(0);
+        casemate.run(&["image", "import", layout, "--name", "large"]).expect(0);
         let image = format!("localhost/large@{digest}");
         let output = casemate.up_to_the_end(&Spec::new([
             Container::new("a", &image, 10_001).command(&["misbehave", "find", "/files/dir-19/file-19"]),
