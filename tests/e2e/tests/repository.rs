@@ -135,6 +135,31 @@ fn each_file_says_what_it_is() {
     }
 }
 
+/// The names that a path begins with: one, or those of the outer list of `{a::b, c::{d, e}}`.
+fn first_names(path: &str) -> Vec<String> {
+    let word =
+        |text: &str| text.trim().split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap().to_owned();
+    let Some(list) = path.strip_prefix('{') else { return vec![word(path)] };
+    let mut depth = 0;
+    let mut names = vec![String::new()];
+    for c in list.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => names.push(String::new()),
+            c => names.last_mut().unwrap().push(c),
+        }
+    }
+    names.iter().map(|name| word(name)).filter(|name| !name.is_empty()).collect()
+}
+
+#[test]
+fn imports_are_read_however_they_are_written() {
+    assert_eq!(first_names("plan::Job;"), ["plan"]);
+    assert_eq!(first_names("{ plan::{a, b}, spec, image::{c::{d}} }; use x"), ["plan", "spec", "image"]);
+}
+
 /// `use` edges inside the manager: module, and the modules that it names by `crate::` or, below itself, by `super::super::`.
 fn edges_of_the_manager() -> BTreeMap<String, BTreeSet<String>> {
     let source = repository().join("src/manager/src");
@@ -147,19 +172,9 @@ fn edges_of_the_manager() -> BTreeMap<String, BTreeSet<String>> {
         }
         let text = product(&file);
         let named = edges.entry(module.clone()).or_default();
-        for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
-            for rest in line.split("crate::").skip(1) {
-                // `use crate::{a, b}` and `crate::a::B` alike.
-                let list = rest.strip_prefix('{').map_or(rest, |list| list.split('}').next().unwrap());
-                let names = if rest.starts_with('{') { list.split(',').collect() } else { vec![list] };
-                for name in names {
-                    let end = |c: char| !c.is_alphanumeric() && c != '_';
-                    let name = name.trim().split(end).next().unwrap();
-                    if !name.is_empty() && name != module {
-                        named.insert(name.to_owned());
-                    }
-                }
-            }
+        let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        for rest in code.join(" ").split("crate::").skip(1) {
+            named.extend(first_names(rest).into_iter().filter(|name| *name != module));
         }
     }
     edges
