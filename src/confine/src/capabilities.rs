@@ -87,7 +87,8 @@ fn bound(kept: CapabilitySet) -> Result<u8, Error> {
         let Some(one) = single(number) else { return Ok(number) };
         match capability_is_in_bounding_set(one) {
             Ok(true) if !kept.contains(one) => {
-                remove_capability_from_bounding_set(one).map_err(|errno| Error::BoundingSet(number, errno))?
+                let removed = remove_capability_from_bounding_set(one);
+                removed.map_err(|errno| Error::BoundingSet(number, errno))?;
             }
             Ok(_) => {}
             // PR_CAPBSET_READ answers EINVAL above the last one.

@@ -1,5 +1,6 @@
 //! Capability sets as the kernel reports them, in the thread and after an execve. They belong to a thread, so each test
 //! changes those of one of its own. Needs CAP_SETPCAP; without it a test says that it was skipped.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use casemate_confine::capabilities::{self, CapabilitySet};
 use casemate_confine::process;

@@ -1,5 +1,6 @@
 //! Landlock, asked by what a confined thread can still do. Needs a kernel with Landlock; without it a test says that it was
 //! skipped.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use casemate_confine::landlock::{Access, Rules, abi, apply};
 use casemate_confine::{Error, process};

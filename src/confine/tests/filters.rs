@@ -1,5 +1,6 @@
 //! The filters, asked by the kernel's answers: every call of the probe's table is made in a process of its own, below the
 //! filter, with allowed and with bad arguments. A filter belongs to a thread, so each test confines one of its own.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use casemate_confine::{process, seccomp};
 use casemate_probe::trial;

@@ -164,6 +164,80 @@ fn threat_10_no_name_and_no_number_of_the_image_decides_who_runs() {
 }
 
 #[test]
+fn threat_10_a_user_is_one_or_two_plain_numbers() {
+    let parse = |user: &str| {
+        let image = format!("site.example/app@sha256:{}", "1".repeat(64));
+        let user: String = user.chars().map(|c| format!("\\U{:08x}", u32::from(c))).collect();
+        let text = format!(
+            "schema = 1\n[appliance]\nname = \"test\"\n[containers.web]\nimage = \"{image}\"\nuser = \"{user}\"\n\
+             resources = {{ memory = \"64MiB\", pids = 10, cpus = 0.5 }}\n"
+        );
+        crate::spec::parse(&text, Date::from_unix(1_795_219_200))
+    };
+    for (user, uid, gid) in
+        [("1", 1, 1), ("65534", 65534, 65534), ("1000:1", 1000, 1), ("10:65534", 10, 65534)]
+    {
+        let (spec, _) = parse(user).unwrap_or_else(|findings| panic!("{user}: {findings:?}"));
+        let user = spec.container("web").unwrap().user;
+        assert_eq!((user.uid.get(), user.gid.get()), (uid, gid));
+    }
+    let refused = [
+        "",
+        ":",
+        "0",
+        "0:0",
+        "1000:0",
+        "0:1000",
+        "00",
+        "01000",
+        "1000:01",
+        "+1000",
+        "-1",
+        "-1:1000",
+        "1000:-1",
+        "1000:",
+        ":1000",
+        "1000:1000:1000",
+        "1000,1000",
+        " 1000",
+        "1000 ",
+        "1000\t",
+        "1000\n",
+        "\n1000",
+        "1000\0",
+        "1_000",
+        "1e3",
+        "0x3e8",
+        "0o1750",
+        "1000.0",
+        "root",
+        "nobody",
+        "app:app",
+        "1000:app",
+        "app:1000",
+        "65535",
+        "65536",
+        "4294966296",
+        "4294967295",
+        "4294967296",
+        "4294968296",
+        "18446744073709551616",
+        "18446744073709552616",
+        "\u{0661}\u{0660}\u{0660}\u{0660}",
+        "\u{ff11}\u{ff10}",
+        "1000\u{a0}",
+        "\u{feff}1000",
+    ];
+    for user in refused {
+        let findings = parse(user).map(|_| ()).unwrap_err();
+        assert!(
+            findings.iter().any(|finding| finding.rule.starts_with("user") || finding.rule == "nul-byte"),
+            "{user:?}: {findings:?}"
+        );
+    }
+}
+
+#[test]
 fn threat_11_no_supplementary_group_comes_from_anywhere() {
     for ids in [IdSpace::Single, IdSpace::Range { count: 65_535 }] {
         assert!(plan_with("", &image(), &Facts { ids, ..facts() }).unwrap().ids.groups.is_empty());
