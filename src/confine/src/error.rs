@@ -37,12 +37,8 @@ pub enum Error {
     LandlockPartial,
     /// A filter's length is not 1..=4096 instructions of 8 bytes.
     FilterLength(usize),
-    /// A system call that no architecture has.
-    UnknownSystemCall(String),
     /// A rule has more instructions than one jump can leave: so many.
     FilterRule(usize),
-    /// A condition on an argument that system calls do not have: there are 0 to 5.
-    FilterArgument(u8),
     /// SECCOMP_SET_MODE_FILTER.
     Seccomp(Errno),
 }
@@ -110,11 +106,9 @@ impl fmt::Display for Error {
             Self::FilterLength(bytes) => {
                 write!(f, "seccomp filter of {bytes} bytes: not 1 to 4096 instructions of 8 bytes")
             }
-            Self::UnknownSystemCall(name) => write!(f, "unknown system call `{name}`"),
             Self::FilterRule(length) => {
                 write!(f, "seccomp filter: a rule takes {length} instructions, a jump reaches 255: split it")
             }
-            Self::FilterArgument(number) => write!(f, "seccomp filter: there is no argument {number}, only 0 to 5"),
             Self::Seccomp(errno) => write!(f, "install the seccomp filter: {errno}"),
         }
     }

@@ -5,7 +5,6 @@ use crate::check::check;
 use crate::fault::{At, Fault};
 use crate::layers;
 use crate::room::{self, Door, dev};
-use casemate_confine::seccomp;
 use casemate_sys::process::{Fork, Namespaces, SingleThreaded, exit_now, fork};
 use casemate_wire::{Digest, Exit, Failure, IdSpace, Job, Name, decode, encode};
 use rustix::io::Errno;
@@ -65,10 +64,8 @@ pub fn start(host: &Host<'_>, job: &Job) -> Result<Container, Failure> {
         ))
         .in_step("check"));
     }
-    let baseline =
-        seccomp::baseline(&job.capabilities).map_err(|error| Fault::refused(error).in_step("seccomp"))?;
     let cgroup = host.cgroups.make(&job.name, &job.limits).map_err(|fault| fault.in_step("limits"))?;
-    let result = spawn(host, job, &cgroup, &baseline);
+    let result = spawn(host, job, &cgroup);
     if result.is_err() {
         cgroup.remove();
     }
@@ -94,7 +91,6 @@ fn spawn(
     host: &Host<'_>,
     job: &Job,
     cgroup: &Cgroup,
-    baseline: &seccomp::Program,
 ) -> Result<(OwnedFd, OwnedFd, [OwnedFd; 4]), Fault> {
     let pipe = || pipe_with(PipeFlags::CLOEXEC).at("pipe");
     let ((out, out_write), (err, err_write), (hold, hold_write), (report, report_write)) =
@@ -112,7 +108,6 @@ fn spawn(
                 dev: dev.as_fd(),
                 stdio: [out_write.as_fd(), err_write.as_fd()],
                 init: host.init,
-                baseline,
             };
             let failure = room::enter(job, &door);
             if let Ok(bytes) = encode(&failure) {

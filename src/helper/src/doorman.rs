@@ -4,6 +4,7 @@
 //! kernel who connected, and pass the connection inward: inside A the manager's uid has no number to be compared with.
 
 use crate::args::Settings;
+use crate::filters;
 use crate::realm::{self, Handover};
 use casemate_confine::{capabilities, landlock, process, seccomp};
 use casemate_sys::process::{Fork, Namespaces, SingleThreaded, exit_now, fork};
@@ -20,33 +21,6 @@ use std::os::fd::{AsFd, OwnedFd};
 
 /// Descriptor 3, as systemd hands listening sockets over (sd_listen_fds(3)).
 const LISTENER: &str = "/proc/self/fd/3";
-
-/// All that the doorman calls once A is made; any other call ends it, and A with it.
-const CALLS: &[&str] = &[
-    "accept4",
-    "fcntl",
-    "getsockopt",
-    "sendmsg",
-    "poll",
-    "ppoll",
-    "read",
-    "write",
-    "close",
-    "waitid",
-    "brk",
-    "mmap",
-    "munmap",
-    "mremap",
-    "madvise",
-    "rt_sigaction",
-    "rt_sigprocmask",
-    "rt_sigreturn",
-    "sigaltstack",
-    "futex",
-    "restart_syscall",
-    "exit",
-    "exit_group",
-];
 
 fn step<T, E: Display>(name: &str, result: Result<T, E>) -> Result<T, String> {
     result.map_err(|error| format!("{name}: {error}"))
@@ -141,7 +115,7 @@ fn confine() -> Result<(), String> {
     step("not dumpable", process::not_dumpable())?;
     // No path is open to it, and no call but these.
     step("landlock", landlock::apply(&landlock::Rules::default(), None))?;
-    step("seccomp", seccomp::allow_list(CALLS).and_then(|filter| seccomp::install(&filter)))
+    step("seccomp", seccomp::install_bytes(filters::DOORMAN))
 }
 
 fn keep(

@@ -11,6 +11,7 @@ mod check;
 mod containers;
 mod doorman;
 mod fault;
+mod filters;
 mod layers;
 mod realm;
 mod room;

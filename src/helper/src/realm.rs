@@ -3,7 +3,7 @@
 use crate::args::Settings;
 use crate::cgroup::Tree;
 use crate::fault::{At, Fault};
-use crate::layers;
+use crate::{filters, layers};
 use crate::room::dev;
 use crate::serve::{self, Realm};
 use casemate_confine::capabilities::CapabilitySet;
@@ -84,7 +84,7 @@ fn surroundings(handover: &Handover) -> Result<(Tree, OwnedFd), Fault> {
 fn confine(single: bool) -> Result<(), Fault> {
     crate::room::confined(process::no_new_privs())?;
     crate::room::confined(process::not_dumpable())?;
-    crate::room::confined(seccomp::realm().and_then(|filter| seccomp::install(&filter)))?;
+    crate::room::confined(seccomp::install_bytes(filters::REALM))?;
     // A map that names A's 0, as every P of a single-id A does, takes CAP_SETFCAP at the time of unshare (Linux 5.12).
     bound(if single { KEPT.union(CapabilitySet::SETFCAP) } else { KEPT })
 }

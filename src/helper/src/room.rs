@@ -14,7 +14,6 @@ mod procfs;
 pub mod root;
 
 use crate::fault::Fault;
-use casemate_confine::seccomp::Program;
 use casemate_wire::{Failure, IdSpace, Job};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -125,7 +124,7 @@ const STEPS: &[Step] = &[
         does: "mark every descriptor above 2 close-on-exec",
         run: launch::descriptors,
     },
-    Step { name: "seccomp", does: "install the built-in baseline, then the profile", run: launch::seccomp },
+    Step { name: "seccomp", does: "install the built-in baseline, then the profile", run: launch::filters },
     Step { name: "exec", does: "execve the payload", run: launch::exec },
 ];
 
@@ -145,8 +144,6 @@ pub struct Room<'a> {
     pub stdio: [BorrowedFd<'a>; 2],
     /// `casemate-init`.
     pub init: BorrowedFd<'a>,
-    /// The built-in seccomp baseline for this job.
-    pub baseline: &'a Program,
     /// Our own procfs, never covered by another mount, never seen by the payload.
     procfs: Option<OwnedFd>,
     /// The tmpfs that the root is built on.
@@ -187,8 +184,6 @@ pub struct Door<'a> {
     pub stdio: [BorrowedFd<'a>; 2],
     /// See [`Room::init`].
     pub init: BorrowedFd<'a>,
-    /// See [`Room::baseline`].
-    pub baseline: &'a Program,
 }
 
 /// Takes the steps. Comes back only with the failure.
@@ -201,7 +196,6 @@ pub fn enter(job: &Job, door: &Door<'_>) -> Failure {
         dev: door.dev,
         stdio: door.stdio,
         init: door.init,
-        baseline: door.baseline,
         stage: None,
         procfs: None,
         root: None,

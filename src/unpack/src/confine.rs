@@ -5,7 +5,8 @@
 
 use crate::fail::system;
 use casemate_confine::capabilities::{self, CapabilitySet};
-use casemate_confine::seccomp::{self, Call, Condition, Operator, Otherwise};
+use casemate_confine::seccomp;
+use casemate_filter::{Call, Condition, Operator, Otherwise, compile};
 use casemate_confine::{Error, process};
 use casemate_wire::{Failure, FailureKind, LayerLimits};
 use rustix::fs::Mode;
@@ -134,18 +135,16 @@ fn conditional(name: &str, argument: u8, operator: Operator, value: u64) -> Call
 }
 
 fn install(calls: &[Call]) -> Result<(), Failure> {
-    seccomp::compile(calls, Otherwise::Kill)
-        .and_then(|program| seccomp::install(&program))
-        .map_err(|error| failed(&error))
+    let program = compile(calls, Otherwise::Kill).map_err(|error| not_confined(&error, None))?;
+    seccomp::install_bytes(&program.to_bytes()).map_err(|error| failed(&error))
 }
 
 fn failed(error: &Error) -> Failure {
-    Failure {
-        step: "confine".to_owned(),
-        object: error.to_string(),
-        errno: error.errno(),
-        kind: FailureKind::NotEnforceable,
-    }
+    not_confined(error, error.errno())
+}
+
+fn not_confined(reason: &dyn std::fmt::Display, errno: Option<i32>) -> Failure {
+    Failure { step: "confine".to_owned(), object: reason.to_string(), errno, kind: FailureKind::NotEnforceable }
 }
 
 /// Kernel constants, the same on every architecture. linux/sched.h, linux/stat.h.

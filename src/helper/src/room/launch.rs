@@ -2,7 +2,9 @@
 
 use super::Room;
 use crate::fault::{At, Fault};
-use casemate_confine::{landlock as rules, seccomp as filters};
+use crate::filters;
+use casemate_confine::landlock as rules;
+use casemate_confine::seccomp;
 use casemate_sys::exec::{self, Strings};
 use casemate_wire::PathAccess;
 use rustix::io::Errno;
@@ -54,10 +56,9 @@ pub fn descriptors(_: &mut Room<'_>) -> Result<(), Fault> {
     casemate_sys::inherited::keep_from_children().at("close_range")
 }
 
-pub fn seccomp(room: &mut Room<'_>) -> Result<(), Fault> {
-    let profile = confined(filters::Program::from_bytes(&room.job.seccomp))?;
-    confined(filters::install(room.baseline))?;
-    confined(filters::install(&profile))
+pub fn filters(room: &mut Room<'_>) -> Result<(), Fault> {
+    confined(seccomp::install_bytes(filters::baseline(&room.job.capabilities)))?;
+    confined(seccomp::install_bytes(&room.job.seccomp))
 }
 
 pub fn exec(room: &mut Room<'_>) -> Result<(), Fault> {

@@ -1,6 +1,6 @@
 //! The TOML of a profile: `schema`, `comment`, and rules with calls, a comment, and conditions.
 
-use casemate_confine::seccomp::{Call, Condition, Lookup, Operator, lookup};
+use casemate_filter::{Call, Condition, Lookup, Operator, lookup};
 use serde::Deserialize;
 use std::fmt;
 
@@ -12,7 +12,7 @@ pub enum Error {
     /// A rule (counted from 1) is wrong, and how.
     Rule(usize, String),
     /// It compiles to no filter.
-    Compile(casemate_confine::Error),
+    Compile(casemate_filter::Error),
 }
 
 impl fmt::Display for Error {

@@ -7,7 +7,7 @@ mod format;
 
 pub use format::Error;
 
-use casemate_confine::seccomp::{self, Otherwise, Program};
+use casemate_filter::{Otherwise, Program};
 
 /// `casemate:service`.
 pub const SERVICE: &str = include_str!("../../../../policies/seccomp/service.toml");
@@ -16,7 +16,7 @@ pub const MINIMAL: &str = include_str!("../../../../policies/seccomp/minimal.tom
 
 /// Compiles a profile.
 pub fn compile(text: &str) -> Result<Program, Error> {
-    seccomp::compile(&format::read(text)?, Otherwise::Refuse).map_err(Error::Compile)
+    casemate_filter::compile(&format::read(text)?, Otherwise::Refuse).map_err(Error::Compile)
 }
 
 #[cfg(test)]

@@ -1,15 +1,6 @@
-//! Seccomp filters: the baseline below every container, the profile that comes with a job, allow lists for our programs.
+//! Installing seccomp filters that casemate-filter made, at build time or for a profile.
 //!
 //! A thread can stack filters; the strictest answer of all decides. seccomp(2).
-
-mod allow;
-mod baseline;
-mod table;
-mod tree;
-
-pub use allow::{Call, Condition, Operator, Otherwise, allow_list, compile};
-pub use baseline::{baseline, realm};
-pub use table::{Lookup, highest, lookup};
 
 use crate::Error;
 use casemate_sys::seccomp::{Instruction, MAX_INSTRUCTIONS};
@@ -30,29 +21,6 @@ impl Program {
         }
         Ok(Self(chunks.iter().map(instruction).collect()))
     }
-
-    /// What [`Self::from_bytes`] reads.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.0.len() * INSTRUCTION);
-        for instruction in &self.0 {
-            bytes.extend_from_slice(&instruction.code.to_ne_bytes());
-            bytes.extend_from_slice(&[instruction.jt, instruction.jf]);
-            bytes.extend_from_slice(&instruction.k.to_ne_bytes());
-        }
-        bytes
-    }
-
-    /// The instructions.
-    pub fn instructions(&self) -> &[Instruction] {
-        &self.0
-    }
-
-    fn new(program: Vec<Instruction>) -> Result<Self, Error> {
-        if program.is_empty() || program.len() > MAX_INSTRUCTIONS {
-            return Err(Error::FilterLength(program.len() * INSTRUCTION));
-        }
-        Ok(Self(program))
-    }
 }
 
 /// One instruction, as it lies in memory.
@@ -72,9 +40,9 @@ pub fn install(program: &Program) -> Result<(), Error> {
     casemate_sys::seccomp::install(&program.0).map_err(Error::Seccomp)
 }
 
-/// The filter's answer that fails the call with this error number.
-fn errno(number: i32) -> u32 {
-    libc::SECCOMP_RET_ERRNO | (number.unsigned_abs() & libc::SECCOMP_RET_DATA)
+/// Reads a filter and installs it.
+pub fn install_bytes(bytes: &[u8]) -> Result<(), Error> {
+    install(&Program::from_bytes(bytes)?)
 }
 
 #[cfg(test)]

@@ -150,7 +150,7 @@ const ELSEWHERE: &[&str] = &["riscv_flush_icache", "riscv_hwprobe"];
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::*;
     use std::collections::BTreeSet;
 
     #[test]

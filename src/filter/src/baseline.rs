@@ -3,11 +3,10 @@
 //! A deny list, since the profile above it is the allow list: it holds where a profile of the user's own is too wide.
 //! Conditions look at the low 32 bits of an argument wherever the kernel does.
 
-use super::Operator::{Equal, MaskedEqual, NotEqual};
-use super::tree::{Verdict, assemble};
-use super::{Condition, Operator, Program, table};
+use crate::Operator::{Equal, MaskedEqual, NotEqual};
+use crate::tree::{Verdict, assemble};
+use crate::{Condition, Operator, Program, table};
 use crate::Error;
-use crate::ceiling::SYS_CHROOT;
 use std::collections::BTreeMap;
 
 /// The namespaces that clone takes as flags. CLONE_NEWTIME shares its bit with the exit signal and is clone3's alone.
@@ -114,11 +113,11 @@ const NOBODY: &[&str] = &[
     "epoll_wait_old",
 ];
 
-/// The baseline for a container that holds these capabilities.
-pub fn baseline(capabilities: &[u8]) -> Result<Program, Error> {
+/// The baseline of containers; `chroot`: for those that hold CAP_SYS_CHROOT.
+pub fn baseline(chroot: bool) -> Result<Program, Error> {
     let mut verdicts = BTreeMap::new();
-    let chroot = if capabilities.contains(&SYS_CHROOT) { None } else { Some(&"chroot") };
-    for name in NOBODY.iter().chain(STEPS_ONLY).chain(chroot) {
+    let refused = if chroot { None } else { Some(&"chroot") };
+    for name in NOBODY.iter().chain(STEPS_ONLY).chain(refused) {
         deny(&mut verdicts, name, Vec::new())?;
     }
     deny(&mut verdicts, "clone", clone_rules())?;
@@ -128,7 +127,7 @@ pub fn baseline(capabilities: &[u8]) -> Result<Program, Error> {
     deny(&mut verdicts, "ioctl", ioctl_rules())?;
     deny(&mut verdicts, "socket", socket_rules())?;
     deny(&mut verdicts, "socketpair", vec![vec![int(0, NotEqual, family(libc::AF_UNIX))]])?;
-    super::tree::hide_clone3(&mut verdicts);
+    crate::tree::hide_clone3(&mut verdicts);
     assemble(verdicts, libc::SECCOMP_RET_ALLOW)
 }
 
@@ -141,9 +140,18 @@ pub fn realm() -> Result<Program, Error> {
     assemble(verdicts, libc::SECCOMP_RET_ALLOW)
 }
 
+/// All that the helper's doorman calls once A is made; any other call ends it, and A with it.
+pub fn doorman() -> Result<Program, Error> {
+    crate::allow_list(&[
+        "accept4", "fcntl", "getsockopt", "sendmsg", "poll", "ppoll", "read", "write", "close", "waitid", "brk", "mmap", "munmap",
+        "mremap", "madvise", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "futex", "restart_syscall", "exit",
+        "exit_group",
+    ])
+}
+
 /// Adds a name, denied when one of the rules fits, or always; one that this architecture does not have needs no rule.
 fn deny(verdicts: &mut BTreeMap<u32, Verdict>, name: &str, rules: Vec<Vec<Condition>>) -> Result<(), Error> {
-    let refuse = super::errno(libc::EPERM);
+    let refuse = crate::errno(libc::EPERM);
     let verdict = if rules.is_empty() {
         Verdict::Always(refuse)
     } else {
@@ -208,14 +216,14 @@ fn family(number: i32) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::*;
 
     #[test]
     fn every_name_is_known() {
-        assert!(baseline(&[]).is_ok());
+        assert!(baseline(false).is_ok());
         assert!(
-            baseline(&[SYS_CHROOT]).unwrap().instructions().len()
-                < baseline(&[]).unwrap().instructions().len()
+            baseline(true).unwrap().instructions().len()
+                < baseline(false).unwrap().instructions().len()
         );
     }
 }

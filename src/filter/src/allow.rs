@@ -3,9 +3,9 @@
 //! Enters: names of system calls, each with the conditions under which it may be made. Leaves: a program that gives
 //! everything else one answer.
 
-use super::Program;
-use super::table;
-use super::tree::{Verdict, assemble, hide_clone3};
+use crate::Program;
+use crate::table;
+use crate::tree::{Verdict, assemble, hide_clone3};
 use crate::Error;
 use std::collections::BTreeMap;
 
@@ -61,7 +61,7 @@ pub fn allow_list(names: &[&str]) -> Result<Program, Error> {
 /// Compiles a list of allowed calls.
 pub fn compile(calls: &[Call], otherwise: Otherwise) -> Result<Program, Error> {
     let miss = match otherwise {
-        Otherwise::Refuse => super::errno(libc::EPERM),
+        Otherwise::Refuse => crate::errno(libc::EPERM),
         Otherwise::Kill => libc::SECCOMP_RET_KILL_PROCESS,
     };
     let allow = libc::SECCOMP_RET_ALLOW;

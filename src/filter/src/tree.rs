@@ -4,9 +4,9 @@
 //! path decides what an installation costs: a chain of one comparison a number takes ten times as long as this tree, and
 //! every start of a container pays for two filters.
 
-use super::{Condition, Operator, Program, table};
+use crate::{Condition, Operator, Program, table};
 use crate::Error;
-use casemate_sys::seccomp::Instruction;
+use crate::Instruction;
 use std::collections::BTreeMap;
 
 /// Offsets in `struct seccomp_data`. linux/seccomp.h.
@@ -33,14 +33,14 @@ pub(super) enum Verdict {
 /// clone3's flags lie in memory, where no filter can read them. It answers ENOSYS; a C library then uses clone.
 pub(super) fn hide_clone3(verdicts: &mut BTreeMap<u32, Verdict>) {
     if let table::Lookup::Here(clone3) = table::lookup("clone3") {
-        verdicts.insert(clone3, Verdict::Always(super::errno(libc::ENOSYS)));
+        verdicts.insert(clone3, Verdict::Always(crate::errno(libc::ENOSYS)));
     }
 }
 
 /// Assembles a filter. Whatever `verdicts` say: a foreign architecture (on x86_64: `int 0x80`, whose socketcall cannot be
 /// judged by its arguments, and x32) is killed, and a number that the table does not reach answers ENOSYS.
 pub(super) fn assemble(mut verdicts: BTreeMap<u32, Verdict>, otherwise: u32) -> Result<Program, Error> {
-    let not_there = Verdict::Always(super::errno(libc::ENOSYS));
+    let not_there = Verdict::Always(crate::errno(libc::ENOSYS));
     let mut ranges: Vec<(u32, Verdict)> = Vec::new();
     let mut append = |start: u32, verdict: Verdict| {
         // Neighbours with the same verdict are one range.
@@ -73,13 +73,13 @@ fn search(ranges: &[(u32, Verdict)]) -> Result<Vec<Instruction>, Error> {
         (_, [(start, _), ..]) => {
             let (lower, upper) = (search(lower)?, search(upper)?);
             // A conditional jump reaches 255 instructions only, an unconditional one all of them.
-            let over = u32::try_from(lower.len()).map_err(|_| Error::FilterLength(lower.len()))?;
+            let over = u32::try_from(lower.len()).map_err(|_| Error::Length(lower.len()))?;
             let mut code = vec![jump(JUMP_AT_LEAST, *start, 0, 1), statement(JUMP, over)];
             code.extend(lower);
             code.extend(upper);
             Ok(code)
         }
-        (_, []) => Err(Error::FilterLength(0)),
+        (_, []) => Err(Error::Length(0)),
     }
 }
 
@@ -118,7 +118,7 @@ fn all_of(rule: &[Condition], hit: u32) -> Result<Vec<Instruction>, Error> {
         let offset = |then| match then {
             Then::Next => Ok(0),
             Then::Hold => Ok(2),
-            Then::Leave => u8::try_from(length - index).map_err(|_| Error::FilterRule(length)),
+            Then::Leave => u8::try_from(length - index).map_err(|_| Error::Length(length)),
         };
         code.push(Instruction { jt: offset(yes)?, jf: offset(no)?, ..instruction });
     }
@@ -129,7 +129,7 @@ fn all_of(rule: &[Condition], hit: u32) -> Result<Vec<Instruction>, Error> {
 /// One condition as instructions; a load takes both its targets as `Next`.
 fn test(condition: &Condition) -> Result<Vec<(Instruction, Then, Then)>, Error> {
     if condition.argument > 5 {
-        return Err(Error::FilterArgument(condition.argument));
+        return Err(Error::Argument(condition.argument));
     }
     let first_word = ARGUMENTS + 8 * u32::from(condition.argument);
     let (low_word, high_word) = if cfg!(target_endian = "little") {

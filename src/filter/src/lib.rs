@@ -1,0 +1,88 @@
+//! From lists of system calls to seccomp filters: the built-in ones at build time, a profile when a file is planned.
+//!
+//! The programs that confine themselves carry only the finished instructions; none of them has this compiler in it.
+#![forbid(unsafe_code)]
+
+mod allow;
+mod baseline;
+mod table;
+mod tree;
+
+pub use allow::{Call, Condition, Operator, Otherwise, allow_list, compile};
+pub use baseline::{baseline, doorman, realm};
+pub use table::{Lookup, highest, lookup};
+
+use std::fmt;
+
+/// Most instructions of one filter (BPF_MAXINSNS).
+const MAX_INSTRUCTIONS: usize = 4096;
+
+/// Why a list is not a filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// It takes this many instructions; 4096 are possible.
+    Length(usize),
+    /// A condition on an argument that system calls do not have: there are 0 to 5.
+    Argument(u8),
+    /// A system call that no architecture has.
+    UnknownSystemCall(String),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length(count) => write!(f, "the filter takes {count} instructions, {MAX_INSTRUCTIONS} are possible"),
+            Self::Argument(number) => write!(f, "there is no argument {number}, only 0 to 5"),
+            Self::UnknownSystemCall(name) => write!(f, "no architecture has a system call {}", name.escape_debug()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// One instruction: `struct sock_filter` of linux/filter.h.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instruction {
+    /// Operation.
+    pub code: u16,
+    /// Instructions to skip when true.
+    pub jt: u8,
+    /// Instructions to skip when false.
+    pub jf: u8,
+    /// Operand.
+    pub k: u32,
+}
+
+/// A filter of 1 to 4096 instructions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program(Vec<Instruction>);
+
+impl Program {
+    fn new(program: Vec<Instruction>) -> Result<Self, Error> {
+        if program.is_empty() || program.len() > MAX_INSTRUCTIONS {
+            return Err(Error::Length(program.len()));
+        }
+        Ok(Self(program))
+    }
+
+    /// The instructions as they lie in memory, 8 bytes each.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.0.len() * 8);
+        for instruction in &self.0 {
+            bytes.extend_from_slice(&instruction.code.to_ne_bytes());
+            bytes.extend_from_slice(&[instruction.jt, instruction.jf]);
+            bytes.extend_from_slice(&instruction.k.to_ne_bytes());
+        }
+        bytes
+    }
+
+    /// The instructions.
+    pub fn instructions(&self) -> &[Instruction] {
+        &self.0
+    }
+}
+
+/// The filter's answer that fails the call with this error number.
+fn errno(number: i32) -> u32 {
+    libc::SECCOMP_RET_ERRNO | (number.unsigned_abs() & libc::SECCOMP_RET_DATA)
+}
