@@ -3,10 +3,10 @@
 //! Enters: names of system calls, each with the conditions under which it may be made. Leaves: a program that gives
 //! everything else one answer.
 
+use crate::Error;
 use crate::Program;
 use crate::table;
 use crate::tree::{Verdict, assemble, hide_clone3};
-use crate::Error;
 use std::collections::BTreeMap;
 
 /// A call that is allowed.

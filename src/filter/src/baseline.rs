@@ -3,10 +3,10 @@
 //! A deny list, since the profile above it is the allow list: it holds where a profile of the user's own is too wide.
 //! Conditions look at the low 32 bits of an argument wherever the kernel does.
 
+use crate::Error;
 use crate::Operator::{Equal, MaskedEqual, NotEqual};
 use crate::tree::{Verdict, assemble};
 use crate::{Condition, Operator, Program, table};
-use crate::Error;
 use std::collections::BTreeMap;
 
 /// The namespaces that clone takes as flags. CLONE_NEWTIME shares its bit with the exit signal and is clone3's alone.
@@ -143,8 +143,28 @@ pub fn realm() -> Result<Program, Error> {
 /// All that the helper's doorman calls once A is made; any other call ends it, and A with it.
 pub fn doorman() -> Result<Program, Error> {
     crate::allow_list(&[
-        "accept4", "fcntl", "getsockopt", "sendmsg", "poll", "ppoll", "read", "write", "close", "waitid", "brk", "mmap", "munmap",
-        "mremap", "madvise", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "futex", "restart_syscall", "exit",
+        "accept4",
+        "fcntl",
+        "getsockopt",
+        "sendmsg",
+        "poll",
+        "ppoll",
+        "read",
+        "write",
+        "close",
+        "waitid",
+        "brk",
+        "mmap",
+        "munmap",
+        "mremap",
+        "madvise",
+        "rt_sigaction",
+        "rt_sigprocmask",
+        "rt_sigreturn",
+        "sigaltstack",
+        "futex",
+        "restart_syscall",
+        "exit",
         "exit_group",
     ])
 }
@@ -221,9 +241,6 @@ mod tests {
     #[test]
     fn every_name_is_known() {
         assert!(baseline(false).is_ok());
-        assert!(
-            baseline(true).unwrap().instructions().len()
-                < baseline(false).unwrap().instructions().len()
-        );
+        assert!(baseline(true).unwrap().instructions().len() < baseline(false).unwrap().instructions().len());
     }
 }

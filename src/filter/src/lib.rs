@@ -31,9 +31,13 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Length(count) => write!(f, "the filter takes {count} instructions, {MAX_INSTRUCTIONS} are possible"),
+            Self::Length(count) => {
+                write!(f, "the filter takes {count} instructions, {MAX_INSTRUCTIONS} are possible")
+            }
             Self::Argument(number) => write!(f, "there is no argument {number}, only 0 to 5"),
-            Self::UnknownSystemCall(name) => write!(f, "no architecture has a system call {}", name.escape_debug()),
+            Self::UnknownSystemCall(name) => {
+                write!(f, "no architecture has a system call {}", name.escape_debug())
+            }
         }
     }
 }

@@ -4,9 +4,9 @@
 //! path decides what an installation costs: a chain of one comparison a number takes ten times as long as this tree, and
 //! every start of a container pays for two filters.
 
-use crate::{Condition, Operator, Program, table};
 use crate::Error;
 use crate::Instruction;
+use crate::{Condition, Operator, Program, table};
 use std::collections::BTreeMap;
 
 /// Offsets in `struct seccomp_data`. linux/seccomp.h.

@@ -43,7 +43,8 @@ fn assert_all(answers: &Answers, prefixes: &[&str], expected: &str) {
 fn threat_21_nothing_is_typed_into_a_terminal() {
     assert_all(&baseline_answers(), &["ioctl(TIOCSTI", "ioctl(TIOCLINUX"], "EPERM");
     // Another request reaches the kernel, which then says that the descriptor is not open.
-    let answer = below(&[&seccomp::baseline(false).unwrap()], || rustix::io::ioctl_fionread(std::io::stdin()));
+    let answer =
+        below(&[&seccomp::baseline(false).unwrap()], || rustix::io::ioctl_fionread(std::io::stdin()));
     assert_ne!(answer.err(), Some(rustix::io::Errno::PERM));
 }
 

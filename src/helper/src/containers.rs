@@ -87,11 +87,7 @@ pub fn start(host: &Host<'_>, job: &Job) -> Result<Container, Failure> {
     })
 }
 
-fn spawn(
-    host: &Host<'_>,
-    job: &Job,
-    cgroup: &Cgroup,
-) -> Result<(OwnedFd, OwnedFd, [OwnedFd; 4]), Fault> {
+fn spawn(host: &Host<'_>, job: &Job, cgroup: &Cgroup) -> Result<(OwnedFd, OwnedFd, [OwnedFd; 4]), Fault> {
     let pipe = || pipe_with(PipeFlags::CLOEXEC).at("pipe");
     let ((out, out_write), (err, err_write), (hold, hold_write), (report, report_write)) =
         (pipe()?, pipe()?, pipe()?, pipe()?);

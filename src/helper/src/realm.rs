@@ -3,9 +3,9 @@
 use crate::args::Settings;
 use crate::cgroup::Tree;
 use crate::fault::{At, Fault};
-use crate::{filters, layers};
 use crate::room::dev;
 use crate::serve::{self, Realm};
+use crate::{filters, layers};
 use casemate_confine::capabilities::CapabilitySet;
 use casemate_confine::{landlock, process, seccomp};
 use casemate_sys::process::SingleThreaded;

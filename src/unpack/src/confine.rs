@@ -6,8 +6,8 @@
 use crate::fail::system;
 use casemate_confine::capabilities::{self, CapabilitySet};
 use casemate_confine::seccomp;
-use casemate_filter::{Call, Condition, Operator, Otherwise, compile};
 use casemate_confine::{Error, process};
+use casemate_filter::{Call, Condition, Operator, Otherwise, compile};
 use casemate_wire::{Failure, FailureKind, LayerLimits};
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -144,7 +144,12 @@ fn failed(error: &Error) -> Failure {
 }
 
 fn not_confined(reason: &dyn std::fmt::Display, errno: Option<i32>) -> Failure {
-    Failure { step: "confine".to_owned(), object: reason.to_string(), errno, kind: FailureKind::NotEnforceable }
+    Failure {
+        step: "confine".to_owned(),
+        object: reason.to_string(),
+        errno,
+        kind: FailureKind::NotEnforceable,
+    }
 }
 
 /// Kernel constants, the same on every architecture. linux/sched.h, linux/stat.h.
