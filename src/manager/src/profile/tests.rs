@@ -36,7 +36,7 @@ fn built_in_profiles_compile_to_what_a_job_can_carry() {
     for text in [SERVICE, MINIMAL] {
         let program = compile(text).unwrap();
         assert_eq!(
-            Program::from_bytes(&program.to_bytes()).unwrap().instructions().len(),
+            casemate_confine::seccomp::Program::from_bytes(&program.to_bytes()).unwrap().instructions().len(),
             program.instructions().len()
         );
     }
