@@ -236,7 +236,7 @@ fn family(number: i32) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use crate::*;
+    use super::*;
 
     #[test]
     fn every_name_is_known() {

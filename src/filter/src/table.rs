@@ -150,7 +150,7 @@ const ELSEWHERE: &[&str] = &["riscv_flush_icache", "riscv_hwprobe"];
 
 #[cfg(test)]
 mod tests {
-    use crate::*;
+    use super::*;
     use std::collections::BTreeSet;
 
     #[test]
