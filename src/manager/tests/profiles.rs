@@ -16,12 +16,12 @@ const NOBODY: u32 = 65534;
 
 /// Runs the test on a thread below the baseline and the profile.
 fn below(text: &str, test: impl FnOnce() + Send) {
-    let filters = [seccomp::baseline(&[]).unwrap(), profile::compile(text).unwrap()];
+    let filters = [casemate_filter::baseline(false).unwrap(), profile::compile(text).unwrap()];
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             become_nobody();
             process::no_new_privs().unwrap();
-            filters.iter().for_each(|filter| seccomp::install(filter).unwrap());
+            filters.iter().for_each(|filter| seccomp::install_bytes(&filter.to_bytes()).unwrap());
             test();
         });
         thread.join().unwrap();
