@@ -46,4 +46,14 @@ pub fn install_bytes(bytes: &[u8]) -> Result<(), Error> {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_that_are_no_filter_are_refused() {
+        for length in [0, 1, 7, 9, 8 * 4096 + 8, 8 * 4096 + 1] {
+            assert_eq!(Program::from_bytes(&vec![0; length]).err(), Some(Error::FilterLength(length)));
+        }
+        assert!(Program::from_bytes(&vec![0; 8 * 4096]).is_ok());
+    }
+}

@@ -90,3 +90,6 @@ impl Program {
 fn errno(number: i32) -> u32 {
     libc::SECCOMP_RET_ERRNO | (number.unsigned_abs() & libc::SECCOMP_RET_DATA)
 }
+
+#[cfg(test)]
+mod tests;
