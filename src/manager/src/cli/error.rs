@@ -91,19 +91,21 @@ impl From<crate::launch::Error> for Error {
 }
 
 /// The text with control characters, the C1 ones and those that reorder text included, shown instead of obeyed: file
-/// names, image names and what a container wrote may end up in it. Line breaks stay out too: one error is one line.
+/// names, image names and what a container wrote may end up in it. Line breaks too: one error is one line.
 pub fn escaped(text: &str) -> String {
-    let reorders =
-        |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() || reorders(c) {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-    }
+    text.chars().for_each(|c| escape(c, &mut out));
     out
+}
+
+/// Appends one character of [`escaped`].
+pub fn escape(c: char, out: &mut String) {
+    let reorders = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if c.is_control() || reorders {
+        out.extend(c.escape_default());
+    } else {
+        out.push(c);
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 mod error;
 mod image;
 
-pub use error::{Code, Error, escaped};
+pub use error::{Code, Error, escape, escaped};
 
 use crate::launch::{Directories, start_stage};
 use clap::Parser;

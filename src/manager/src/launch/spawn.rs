@@ -7,7 +7,7 @@ use super::start_stage::{self, Orders};
 use super::{Directories, Error, Identities, Lock, quit, walk};
 use crate::helper_client::Client;
 use rustix::fd::OwnedFd;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use sha2::{Digest as _, Sha256};
@@ -147,10 +147,11 @@ fn listen(run: &OwnedFd, directories: &Directories, identities: &Identities) -> 
         move |errno| Error::at(&shown, name, errno)
     };
     let socket = seqpacket().map_err(step("open"))?;
-    // The umask leaves it 0600; nobody can connect before listen.
+    // Nobody can connect before listen.
     rustix::net::bind(&socket, &address(run).map_err(step("bind"))?).map_err(step("bind"))?;
+    rustix::fs::chmodat(run, SOCKET, Mode::from_raw_mode(0o600), AtFlags::empty()).map_err(step("set the mode"))?;
     let manager = identities.manager();
-    let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
     rustix::fs::chownat(run, SOCKET, Some(manager.user()), Some(manager.group()), flags)
         .map_err(step("give away"))?;
     rustix::net::listen(&socket, BACKLOG).map_err(step("listen"))?;

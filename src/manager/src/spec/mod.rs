@@ -38,6 +38,7 @@ pub use model::{
 pub use render::render;
 pub use rules::Severity;
 pub use values::{AbsolutePath, ByteSize, CpuList, Cpus, NonRootGid, NonRootUid, ValueError};
+pub use words::signal;
 
 use finding::Findings;
 

@@ -38,7 +38,7 @@ static SIGNALS: &[(&str, u8)] = &[
 ];
 
 /// The number of a signal: `SIGTERM`, `TERM`, `15`, `SIGRTMIN+3`. Real-time signals count from 34, as glibc and musl have them.
-pub(super) fn signal(text: &str) -> Option<u8> {
+pub fn signal(text: &str) -> Option<u8> {
     if let Some(number) = super::values::digits(text) {
         return u8::try_from(number).ok().filter(|number| (1..=64).contains(number));
     }

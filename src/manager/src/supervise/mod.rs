@@ -1,3 +1,51 @@
-//! The event loop: starts, logs, restarts, adoption.
+//! Containers under supervision: started in file order, their output kept, restarted as the file says, stopped in reverse order.
+//!
+//! One thread, one loop ([`run`]): it waits for signals, the helper's events, output, the control socket and the clock, and
+//! lets [`Supervisor`] take one step at a time. The manager may be killed at any moment: the helper keeps containers and pipes,
+//! and the next manager takes over what runs.
 
+mod adopt;
+mod ask;
+mod backoff;
+mod container;
 pub mod logs;
+mod pid;
+pub mod revisions;
+mod run;
+mod show;
+mod supervisor;
+
+pub use container::Order;
+pub use run::{Ending, run};
+pub use show::{Show, printable};
+pub use supervisor::Supervisor;
+
+use crate::helper_client::ClientError;
+use casemate_wire::Name;
+use std::fmt;
+
+/// Why supervising ended before its time. Containers that run go on, if the helper does.
+#[derive(Debug)]
+pub enum Error {
+    /// The helper, or the talk with it.
+    Helper(ClientError),
+    /// The log of a container cannot be opened.
+    Logs(Name, logs::PumpError),
+    /// A system call of the loop.
+    System(&'static str, std::io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Helper(ClientError::Closed) => f.write_str(
+                "helper: supervise: it has ended, and every container with it; see helper.log, then `casemate up` again",
+            ),
+            Self::Helper(error) => error.fmt(f),
+            Self::Logs(name, error) => write!(f, "{name}: {error}"),
+            Self::System(step, error) => write!(f, "manager: {step}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

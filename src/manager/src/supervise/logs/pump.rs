@@ -89,14 +89,15 @@ pub struct Pump {
 }
 
 impl Pump {
-    /// Takes over: finishes what an earlier manager left in the holding pipe.
-    pub fn adopt(pipes: Pipes, logs: &Path, bounds: Bounds, journal: &Path) -> Result<Self, Error> {
+    /// Takes over: finishes what an earlier manager left in the holding pipe. Where that fails now, as on a full disk, the next
+    /// turn tries again.
+    pub fn adopt(pipes: Pipes, logs: &Path, bounds: Bounds, journal: &Path) -> Result<(Self, Option<Error>), Error> {
         let files = Files::open(logs, bounds).map_err(at("open the log"))?;
         let journal = Journal::open(journal).map_err(at("open the journal"))?;
         let look = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(at("make a pipe"))?;
         let mut pump = Self { pipes, files, journal, look, chunk: Vec::new(), records: Vec::new() };
-        pump.finish_held()?;
-        Ok(pump)
+        let unfinished = pump.finish_held().err();
+        Ok((pump, unfinished))
     }
 
     /// The end to wait on.

@@ -1,0 +1,88 @@
+//! The verbs' side of the control socket.
+
+use super::protocol::{Request, Response};
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum AskError {
+    /// Nobody listens: no manager runs.
+    NobodyThere,
+    /// It runs, and cannot be talked to.
+    Io(io::Error),
+    /// What it said is no answer.
+    Nonsense(serde_json::Error),
+    /// It says no.
+    Refused {
+        /// Why.
+        reason: String,
+        /// The exit code that goes with it.
+        code: u8,
+    },
+}
+
+impl fmt::Display for AskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NobodyThere => f.write_str("no manager runs here"),
+            Self::Io(error) => write!(f, "talk to the manager: {error}"),
+            Self::Nonsense(error) => write!(f, "read the manager's answer: {error}"),
+            Self::Refused { reason, .. } => f.write_str(reason),
+        }
+    }
+}
+
+impl std::error::Error for AskError {}
+
+/// The answers to one request.
+#[derive(Debug)]
+pub struct Answers(BufReader<UnixStream>);
+
+/// Asks the manager that listens there.
+pub fn ask(socket: &Path, request: &Request) -> Result<Answers, AskError> {
+    let mut stream = connect(socket).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => AskError::NobodyThere,
+        _ => AskError::Io(error),
+    })?;
+    let mut line = serde_json::to_vec(request).map_err(AskError::Nonsense)?;
+    line.push(b'\n');
+    stream.write_all(&line).map_err(AskError::Io)?;
+    Ok(Answers(BufReader::new(stream)))
+}
+
+/// By way of the directory's descriptor, as an address has room for 107 bytes of path only.
+fn connect(socket: &Path) -> io::Result<UnixStream> {
+    let (Some(directory), Some(name)) = (socket.parent(), socket.file_name()) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let directory = std::fs::File::open(directory)?;
+    let descriptor = rustix::fd::AsRawFd::as_raw_fd(&directory).to_string();
+    UnixStream::connect(Path::new("/proc/self/fd").join(descriptor).join(name))
+}
+
+impl Answers {
+    /// The next answer; a refusal is an error. `None` at the end.
+    pub fn next(&mut self) -> Result<Option<Response>, AskError> {
+        let mut line = Vec::new();
+        if self.0.read_until(b'\n', &mut line).map_err(AskError::Io)? == 0 {
+            return Ok(None);
+        }
+        match serde_json::from_slice(&line).map_err(AskError::Nonsense)? {
+            Response::Failed { reason, code } => Err(AskError::Refused { reason, code }),
+            response => Ok(Some(response)),
+        }
+    }
+
+    /// The answer that there has to be.
+    pub fn one(&mut self) -> Result<Response, AskError> {
+        self.next()?.ok_or_else(|| AskError::Io(io::ErrorKind::UnexpectedEof.into()))
+    }
+
+    /// What follows [`Response::Records`].
+    pub fn records(self) -> BufReader<UnixStream> {
+        self.0
+    }
+}

@@ -1,0 +1,128 @@
+//! The loop.
+
+use super::ask::Pending;
+use super::container::Container;
+use super::logs::Stream;
+use super::{Error, Supervisor};
+use crate::cli::Code;
+use crate::control::{Handle, Server};
+use casemate_sys::signal;
+use casemate_wire::Event;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::time::Timespec;
+use std::time::Instant;
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Every container ended with 0 or because it was asked to.
+    Good,
+    /// The first container, in file order, that did not.
+    Bad(Code),
+}
+
+/// What a descriptor of the loop is.
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    Signals,
+    Helper,
+    Screen,
+    Control(Option<Handle>),
+    Output(usize, Stream),
+}
+
+/// Supervises until every container has ended for good, or until everything was asked to end and has. `signals` are SIGINT,
+/// SIGTERM and SIGHUP: the first one stops in order, the second one kills.
+pub fn run(
+    mut supervisor: Supervisor,
+    mut server: Server,
+    signals: &OwnedFd,
+) -> Result<(Supervisor, Ending), Error> {
+    let mut waiting: Vec<Pending> = Vec::new();
+    loop {
+        let now = Instant::now();
+        let due = supervisor.tick(now)?;
+        waiting.retain_mut(|pending| supervisor.keeps_waiting(&mut server, pending));
+        let asked = server.tick(now);
+        supervisor.show.flush();
+        let over = if supervisor.closing { Container::is_over } else { Container::is_over_for_good };
+        if supervisor.containers.iter().all(over) {
+            break;
+        }
+        let due = due.into_iter().chain(asked).min();
+        for source in ready(&supervisor, &server, signals, due)? {
+            match source {
+                Source::Signals => told(&mut supervisor, signals)?,
+                Source::Helper => {}
+                Source::Screen => supervisor.show.flush(),
+                Source::Control(None) => server.admit(),
+                Source::Control(Some(handle)) => {
+                    if let Some(request) = server.serve(handle) {
+                        waiting.extend(supervisor.ask(&mut server, handle, request)?);
+                    }
+                }
+                Source::Output(n, stream) => drop(supervisor.pump(n, stream)),
+            }
+        }
+        while let Some(Event::Exited { name, exit }) = supervisor.client.next_event().map_err(Error::Helper)? {
+            supervisor.exited(&name, exit);
+        }
+    }
+    server.finish();
+    let verdict = supervisor.containers.iter().find_map(Container::verdict);
+    Ok((supervisor, verdict.map_or(Ending::Good, Ending::Bad)))
+}
+
+/// The first signal asks for the end, the next ones force it.
+fn told(supervisor: &mut Supervisor, signals: &OwnedFd) -> Result<(), Error> {
+    while signal::read(signals.as_fd()).map_err(|error| Error::System("read a signal", error))?.is_some() {
+        if supervisor.closing {
+            supervisor.kill_all()?;
+        }
+        supervisor.closing = true;
+    }
+    Ok(())
+}
+
+/// Waits until something is ready or due.
+fn ready(
+    supervisor: &Supervisor,
+    server: &Server,
+    signals: &OwnedFd,
+    due: Option<Instant>,
+) -> Result<Vec<Source>, Error> {
+    let mut sources = vec![Source::Signals, Source::Helper];
+    let mut descriptors =
+        vec![PollFd::new(signals, PollFlags::IN), PollFd::new(&supervisor.client, PollFlags::IN)];
+    if let Some(screen) = supervisor.show.wants() {
+        sources.push(Source::Screen);
+        descriptors.push(PollFd::from_borrowed_fd(screen, PollFlags::OUT));
+    }
+    for (handle, descriptor, wanted) in server.sources() {
+        sources.push(Source::Control(handle));
+        descriptors.push(PollFd::from_borrowed_fd(descriptor, wanted));
+    }
+    for (n, container) in supervisor.containers.iter().enumerate() {
+        for (live, stream) in container.live.iter().flat_map(|live| live.streams().map(move |s| (live, s))) {
+            sources.push(Source::Output(n, stream));
+            descriptors.push(PollFd::from_borrowed_fd(live.pump().source(stream), PollFlags::IN));
+        }
+    }
+    let rest = if supervisor.client.has_kept_events() {
+        Some(Timespec { tv_sec: 0, tv_nsec: 0 })
+    } else {
+        due.map(|due| {
+            let rest = due.saturating_duration_since(Instant::now());
+            let seconds = i64::try_from(rest.as_secs()).unwrap_or(i64::MAX);
+            Timespec { tv_sec: seconds, tv_nsec: rest.subsec_nanos().into() }
+        })
+    };
+    match poll(&mut descriptors, rest.as_ref()) {
+        Ok(_) | Err(Errno::INTR) => {}
+        Err(errno) => return Err(Error::System("wait", errno.into())),
+    }
+    let hit = descriptors.iter().map(|descriptor| !descriptor.revents().is_empty());
+    Ok(sources.into_iter().zip(hit).filter_map(|(source, hit)| hit.then_some(source)).collect())
+}

@@ -1,0 +1,280 @@
+//! The table of containers and what is done to it: starts, ends, restarts, stops. Each function does one step and returns; the
+//! waiting is done in the loop (`run`).
+
+use super::backoff::Next;
+use super::container::{Container, Live, Order, Phase, Then, Why};
+use super::logs::{Bounds, Pipes, Pump, Stream, cri};
+use super::show::Show;
+use super::{Error, adopt};
+use crate::cli::Code;
+use crate::helper_client::{Client, ClientError};
+use crate::launch::Directories;
+use casemate_wire::{Exit, FailureKind, Name, Reply, Request};
+use rustix::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+/// How long a container that the file no longer has may take to end, and how it is asked.
+const GRACE_OF_STRANGERS: Duration = Duration::from_secs(10);
+/// What is kept of its output.
+const BOUNDS_OF_STRANGERS: Bounds = Bounds { size: 8 << 20, count: 3 };
+
+/// All containers of an instance.
+#[derive(Debug)]
+pub struct Supervisor {
+    pub(super) client: Client,
+    pub(super) directories: Directories,
+    pub(super) containers: Vec<Container>,
+    pub(super) show: Show,
+    /// Everything is to end, in reverse order.
+    pub(super) closing: bool,
+}
+
+impl Supervisor {
+    /// Takes over what runs, and has the rest wait for its start.
+    pub fn new(
+        client: Client,
+        directories: Directories,
+        orders: Vec<Order>,
+        show: Show,
+    ) -> Result<Self, Error> {
+        let now = Instant::now();
+        let containers =
+            orders.into_iter().map(|order| Container::new(order.job.name.clone(), Some(order), now)).collect();
+        let mut supervisor = Self { client, directories, containers, show, closing: false };
+        adopt::adopt(&mut supervisor)?;
+        Ok(supervisor)
+    }
+
+    /// Does what time has made due, and says when to come back.
+    pub fn tick(&mut self, now: Instant) -> Result<Option<Instant>, Error> {
+        let strangers = self.containers.iter().any(|container| container.order.is_none());
+        for n in 0..self.containers.len() {
+            let Some(container) = self.containers.get_mut(n) else { continue };
+            if let Some(live) = &mut container.live {
+                live.wake(now);
+            }
+            match container.phase {
+                // The file's containers wait until what it no longer has is out of their way.
+                Phase::Waiting(due) if due <= now && !strangers => self.start(n)?,
+                Phase::Stopping { kill_at: Some(due), then } if due <= now => {
+                    container.phase = Phase::Stopping { kill_at: None, then };
+                    let name = container.name.clone();
+                    self.show.note(&name, "does not end: killed");
+                    self.tell(Request::Kill(name))?;
+                }
+                _ => {}
+            }
+            self.settle(n)?;
+        }
+        self.containers.retain(|container| container.order.is_some() || !container.is_over());
+        if self.closing {
+            self.stop_last()?;
+        }
+        let due = |container: &Container| match container.phase {
+            Phase::Waiting(at) if !strangers => Some(at),
+            Phase::Stopping { kill_at, .. } => kill_at,
+            _ => None,
+        };
+        let rests = |container: &Container| container.live.as_ref().and_then(Live::rests_until);
+        Ok(self.containers.iter().flat_map(|container| [due(container), rests(container)]).flatten().min())
+    }
+
+    /// Starts one container now.
+    fn start(&mut self, n: usize) -> Result<(), Error> {
+        let Some(container) = self.containers.get_mut(n) else { return Ok(()) };
+        let Some(order) = &container.order else { return Ok(()) };
+        let outcome = self.client.call(Request::Start(Box::new(order.job.clone())), &[]);
+        match outcome {
+            Ok((Reply::Started, descriptors)) => {
+                let (live, complaint) = attach(&self.directories, container, descriptors, cri::now(), None)?;
+                (container.live, container.phase, container.failure) = (Some(live), Phase::Running, None);
+                if let Some(complaint) = complaint {
+                    self.show.note(&container.name, &complaint);
+                }
+                Ok(())
+            }
+            Ok(_) => Err(Error::Helper(ClientError::Protocol("not the answer to a start"))),
+            Err(ClientError::Failed(failure)) => {
+                let code = match failure.kind {
+                    FailureKind::Container | FailureKind::Refused => Code::Failed,
+                    FailureKind::Verification => Code::Verification,
+                    FailureKind::NotEnforceable => Code::NotEnforceable,
+                };
+                let text = ClientError::Failed(failure).to_string();
+                let complaint = format!("{}: start: {text}", container.name);
+                start_failed(container, code, text);
+                self.complain(&complaint);
+                Ok(())
+            }
+            Err(error) => Err(Error::Helper(error)),
+        }
+    }
+
+    /// The helper says that a container has ended.
+    pub fn exited(&mut self, name: &Name, exit: Exit) {
+        let container = self.containers.iter_mut().find(|container| container.name == *name);
+        if let Some(live) = container.and_then(|container| container.live.as_mut()) {
+            live.exited = Some(exit);
+        }
+    }
+
+    /// Moves one chunk of output.
+    pub fn pump(&mut self, n: usize, stream: Stream) -> bool {
+        let Some(container) = self.containers.get_mut(n) else { return false };
+        let Some(live) = &mut container.live else { return false };
+        let (moved, complaint) = live.turn(stream);
+        if moved {
+            self.show.output(&container.name, stream, live.pump().chunk());
+        }
+        if let Some(complaint) = complaint {
+            self.show.note(&container.name, &format!("its output waits: {complaint}"));
+        }
+        moved
+    }
+
+    /// Ends the story of a container that has exited: all its output is read, then the helper forgets it.
+    fn settle(&mut self, n: usize) -> Result<(), Error> {
+        let Some(exit) = self.containers.get(n).and_then(|c| c.live.as_ref()?.exited) else { return Ok(()) };
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            while self.pump(n, stream) {}
+        }
+        let Some(container) = self.containers.get_mut(n) else { return Ok(()) };
+        if container.live.as_ref().is_some_and(|live| live.rests_until().is_some()) {
+            return Ok(());
+        }
+        let started = container.live.take().map_or(exit.at, |live| live.started);
+        container.exit = Some(exit);
+        self.show.ended(&container.name);
+        let name = container.name.clone();
+        self.tell(Request::Forget(name.clone()))?;
+        let ran = Duration::from_nanos(exit.at.saturating_sub(started));
+        let Some(container) = self.containers.get_mut(n) else { return Ok(()) };
+        let note = after(container, exit, ran, self.closing, Instant::now());
+        self.show.note(&name, &note);
+        Ok(())
+    }
+
+    /// Asks one container to end, and remembers what is wanted then.
+    pub fn stop(&mut self, n: usize, then: Then) -> Result<(), Error> {
+        let Some(container) = self.containers.get_mut(n) else { return Ok(()) };
+        container.backoff.reset();
+        match (&mut container.phase, then) {
+            (Phase::Stopping { then: wanted, .. }, _) => *wanted = then,
+            (Phase::Running, _) => {
+                let order = container.order.as_ref();
+                let grace = order.map_or(GRACE_OF_STRANGERS, |order| order.grace);
+                let signal = order.map_or(casemate_sys::signal::TERM, |order| order.stop_signal);
+                container.phase = Phase::Stopping { kill_at: Some(Instant::now() + grace), then };
+                let name = container.name.clone();
+                self.tell(Request::Signal { name, signal })?;
+            }
+            (Phase::Waiting(_) | Phase::Ended(_), Then::Start) => container.phase = Phase::Waiting(Instant::now()),
+            (Phase::Waiting(_), Then::Rest) => container.phase = Phase::Ended(Why::Stopped),
+            // Of what has ended for good the reason stays known, unless somebody is to be told that it rests.
+            (Phase::Ended(_), Then::Rest) => {}
+        }
+        Ok(())
+    }
+
+    /// In reverse order, each when the one after it has ended.
+    fn stop_last(&mut self) -> Result<(), Error> {
+        for n in (0..self.containers.len()).rev() {
+            match self.containers.get(n) {
+                Some(container) if container.is_over() => {}
+                Some(_) => {
+                    self.stop(n, Then::Rest)?;
+                    if self.containers.get(n).is_none_or(|container| !container.is_over()) {
+                        return Ok(());
+                    }
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Kills everything at once.
+    pub fn kill_all(&mut self) -> Result<(), Error> {
+        self.closing = true;
+        let running: Vec<Name> =
+            self.containers.iter().filter(|c| c.live.is_some()).map(|c| c.name.clone()).collect();
+        for container in &mut self.containers {
+            if container.live.is_some() {
+                container.phase = Phase::Stopping { kill_at: None, then: Then::Rest };
+            }
+        }
+        running.into_iter().try_for_each(|name| self.tell(Request::Kill(name)))
+    }
+
+    /// A request that may come too late: the container has ended meanwhile, and its event is on the way.
+    fn tell(&mut self, request: Request) -> Result<(), Error> {
+        match self.client.done(request) {
+            Ok(()) | Err(ClientError::Failed(_)) => Ok(()),
+            Err(error) => Err(Error::Helper(error)),
+        }
+    }
+
+    fn complain(&mut self, text: &str) {
+        self.show.flush();
+        let line = format!("casemate: {}\n", crate::cli::escaped(text));
+        let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
+    }
+}
+
+/// A container's descriptors as [`Request::Attach`] gives them, and what could not be written yet of the holding pipe.
+pub(super) fn attach(
+    directories: &Directories,
+    container: &Container,
+    descriptors: Vec<OwnedFd>,
+    started: u64,
+    exited: Option<Exit>,
+) -> Result<(Live, Option<String>), Error> {
+    let [pidfd, stdout, stderr, hold, hold_write] = <[OwnedFd; 5]>::try_from(descriptors)
+        .map_err(|_| Error::Helper(ClientError::Protocol("not the five descriptors of a container")))?;
+    let bounds = container.order.as_ref().map_or(BOUNDS_OF_STRANGERS, |order| order.bounds);
+    let pipes = Pipes { stdout, stderr, hold, hold_write };
+    let journal = directories.run.join("journals").join(container.name.as_str());
+    let (pump, complaint) = Pump::adopt(pipes, &directories.logs(&container.name), bounds, &journal)
+        .map_err(|error| Error::Logs(container.name.clone(), error))?;
+    Ok((Live::new(pidfd, started, exited, pump), complaint.map(|error| error.to_string())))
+}
+
+/// A start that failed: the first one for good, a later one counts as an end with 127, as a shell would say it.
+fn start_failed(container: &mut Container, code: Code, text: String) {
+    container.failure = Some(text);
+    let restart = container.order.as_ref().map(|order| order.restart).filter(|_| container.restarts > 0);
+    let next = restart.map(|rule| container.backoff.after(&rule, Duration::ZERO, 127));
+    container.phase = match next {
+        Some(Next::Again(wait)) if code == Code::Failed => {
+            container.restarts += 1;
+            Phase::Waiting(Instant::now() + wait)
+        }
+        _ => Phase::Ended(Why::Failed(code)),
+    };
+}
+
+/// What an end leads to, and how it is told.
+fn after(container: &mut Container, exit: Exit, ran: Duration, closing: bool, now: Instant) -> String {
+    let mut how = match exit.signal {
+        Some(signal) => format!("ended by signal {signal}"),
+        None => format!("exited with {}", exit.code),
+    };
+    if exit.oom_kills > 0 {
+        how.push_str(", over its memory limit");
+    }
+    let (phase, what) = match (&container.phase, &container.order) {
+        (Phase::Stopping { then: Then::Start, .. }, Some(_)) if !closing => (Phase::Waiting(now), String::new()),
+        (Phase::Stopping { .. }, _) | (_, None) => (Phase::Ended(Why::Stopped), String::new()),
+        (_, Some(_)) if closing => (Phase::Ended(Why::Stopped), String::new()),
+        (_, Some(order)) => match container.backoff.after(&order.restart, ran, exit.code) {
+            Next::Ended => (Phase::Ended(Why::Completed), String::new()),
+            Next::GaveUp => (Phase::Ended(Why::GaveUp), "; restarted too often, left".to_owned()),
+            Next::Again(wait) => {
+                container.restarts += 1;
+                (Phase::Waiting(now + wait), format!("; restart in {} s", wait.as_secs_f32()))
+            }
+        },
+    };
+    container.phase = phase;
+    how + &what
+}
