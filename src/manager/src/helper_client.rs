@@ -17,6 +17,7 @@ pub struct Client {
     last: u32,
     events: VecDeque<Event>,
     buffer: Vec<u8>,
+    interrupt: Option<OwnedFd>,
 }
 
 /// Why a request has no answer.
@@ -28,6 +29,8 @@ pub enum ClientError {
     Io(Errno),
     /// The helper has closed the connection.
     Closed,
+    /// The caller was told to stop while it waited; the connection is of no more use.
+    Interrupted,
     /// What came is not what was asked for.
     Protocol(&'static str),
     /// The helper speaks another protocol: the two programs are not of one version.
@@ -44,6 +47,7 @@ impl fmt::Display for ClientError {
             Self::Closed => {
                 f.write_str("helper: exchange a packet: it has closed the connection; see helper.log")
             }
+            Self::Interrupted => f.write_str("helper: wait for its answer: told to stop"),
             Self::Protocol(what) => write!(f, "helper: read its answer: {what}"),
             Self::Version(theirs) => write!(
                 f,
@@ -66,7 +70,7 @@ impl Client {
     /// Greets on a connected socket ([`crate::launch::Session::connect`] makes one). `supervise`: this client gets the events,
     /// in the place of an earlier one.
     pub fn greet(socket: OwnedFd, supervise: bool) -> Result<(Self, Facts), ClientError> {
-        let mut client = Self { socket, last: 0, events: VecDeque::new(), buffer: vec![0; MAX_MESSAGE] };
+        let mut client = Self { socket, last: 0, events: VecDeque::new(), buffer: vec![0; MAX_MESSAGE], interrupt: None };
         match client.call(Request::Hello { protocol: PROTOCOL, supervise }, &[])? {
             (Reply::Facts(facts), _) if facts.protocol == PROTOCOL => Ok((client, facts)),
             (Reply::Facts(facts), _) => Err(ClientError::Version(facts.protocol)),
@@ -139,7 +143,28 @@ impl Client {
         !self.events.is_empty()
     }
 
+    /// From now on waiting ends with [`ClientError::Interrupted`] when this descriptor has something to read.
+    pub fn interrupt_on(&mut self, descriptor: impl AsFd) -> Result<(), ClientError> {
+        let copy = rustix::io::fcntl_dupfd_cloexec(descriptor, 3).map_err(ClientError::Io)?;
+        self.interrupt = Some(copy);
+        Ok(())
+    }
+
+    /// From now on nothing but the helper ends the waiting.
+    pub fn interrupt_never(&mut self) {
+        self.interrupt = None;
+    }
+
+    fn wait(&self) -> Result<(), ClientError> {
+        let Some(interrupt) = &self.interrupt else { return Ok(()) };
+        let mut ready = [PollFd::new(interrupt, PollFlags::IN), PollFd::new(&self.socket, PollFlags::IN)];
+        rustix::io::retry_on_intr(|| rustix::event::poll(&mut ready, None)).map_err(ClientError::Io)?;
+        let [interrupt, _] = ready;
+        if interrupt.revents().is_empty() { Ok(()) } else { Err(ClientError::Interrupted) }
+    }
+
     fn receive(&mut self) -> Result<(Answer, Vec<OwnedFd>), ClientError> {
+        self.wait()?;
         let (length, descriptors) = match socket::receive(&self.socket, &mut self.buffer) {
             Ok(Some(received)) => received,
             Ok(None) | Err(Errno::CONNRESET) => return Err(ClientError::Closed),

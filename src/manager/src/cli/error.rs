@@ -90,6 +90,26 @@ impl From<crate::launch::Error> for Error {
     }
 }
 
+impl From<crate::plan::Error> for Error {
+    fn from(error: crate::plan::Error) -> Self {
+        let code = match error.kind {
+            crate::plan::Kind::Spec => Code::Spec,
+            crate::plan::Kind::Verification => Code::Verification,
+            crate::plan::Kind::NotEnforceable => Code::NotEnforceable,
+        };
+        Self::told(code, error)
+    }
+}
+
+impl From<crate::supervise::Error> for Error {
+    fn from(error: crate::supervise::Error) -> Self {
+        match error {
+            crate::supervise::Error::Helper(error @ ClientError::Failed(_)) => error.into(),
+            error => Self::told(Code::Failed, error),
+        }
+    }
+}
+
 /// The text with control characters, the C1 ones and those that reorder text included, shown instead of obeyed: file
 /// names, image names and what a container wrote may end up in it. Line breaks too: one error is one line.
 pub fn escaped(text: &str) -> String {

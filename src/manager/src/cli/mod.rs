@@ -1,7 +1,13 @@
 //! The command line: one verb a file, each a `clap::Args` with a `run`.
 
+mod ask;
+mod check;
 mod error;
+mod file;
 mod image;
+mod logs;
+mod ps;
+mod up;
 
 pub use error::{Code, Error, escape, escaped};
 
@@ -60,7 +66,31 @@ impl Global {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
+    Check(check::Check),
+    Up(up::Up),
+    /// Stop all containers in reverse order, and the manager with them
+    Down,
+    Ps(ps::Ps),
+    Logs(logs::Logs),
+    /// Stop containers: their signal, their grace period, then SIGKILL
+    ///
+    /// A stopped container stays stopped until `casemate start` or the next `casemate up`.
+    #[command(after_help = "Example:\n  casemate stop web")]
+    Stop(ask::Names),
+    /// Start containers that were stopped or have ended
+    #[command(after_help = "Example:\n  casemate start web")]
+    Start(ask::Names),
+    /// Stop containers and start them again
+    #[command(after_help = "Example:\n  casemate restart web db")]
+    Restart(ask::Names),
+    /// Wait until containers have ended, and show their exit codes
+    ///
+    /// Exits with 0 if all ended with 0, else with 1.
+    #[command(after_help = "Example:\n  casemate wait migrate && echo migrated")]
+    Wait(ask::Names),
     Image(image::Image),
+    /// Show the version, and that of the manager that runs
+    Version,
 }
 
 /// The program: its exit code is the process's.
@@ -79,11 +109,25 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { Code::Usage.into() } else { ExitCode::SUCCESS };
         }
     };
-    let outcome = match &line.verb {
-        Verb::Image(verb) => verb.run(&line.global).map(|()| ExitCode::SUCCESS),
-    };
+    let outcome = run(&line);
     outcome.unwrap_or_else(|error| {
         let _ = writeln!(std::io::stderr(), "casemate: {error}");
         error.code().into()
     })
+}
+
+fn run(Line { global, verb }: &Line) -> Result<ExitCode, Error> {
+    match verb {
+        Verb::Check(verb) => verb.run(),
+        Verb::Up(verb) => verb.run(global),
+        Verb::Down => ask::down(global),
+        Verb::Ps(verb) => verb.run(global),
+        Verb::Logs(verb) => verb.run(global),
+        Verb::Stop(names) => names.stop(global),
+        Verb::Start(names) => names.start(global),
+        Verb::Restart(names) => names.restart(global),
+        Verb::Wait(names) => names.wait(global),
+        Verb::Image(verb) => verb.run(global).map(|()| ExitCode::SUCCESS),
+        Verb::Version => ask::version(global),
+    }
 }

@@ -88,6 +88,11 @@ impl Session {
         Client::greet(socket, supervise)
     }
 
+    /// The run directory, open.
+    pub fn run_directory(&self) -> &OwnedFd {
+        &self.run
+    }
+
     /// The end of the work: the last one out asks the helper to quit, which it refuses while a container runs, and removes
     /// its socket and cgroups. Says what could not be removed.
     pub fn leave(mut self, client: Client) -> Result<(), Error> {

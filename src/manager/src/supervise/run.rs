@@ -6,6 +6,7 @@ use super::logs::Stream;
 use super::{Error, Supervisor};
 use crate::cli::Code;
 use crate::control::{Handle, Server};
+use crate::helper_client::Client;
 use casemate_sys::signal;
 use casemate_wire::Event;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -39,7 +40,7 @@ pub fn run(
     mut supervisor: Supervisor,
     mut server: Server,
     signals: &OwnedFd,
-) -> Result<(Supervisor, Ending), Error> {
+) -> Result<(Client, Server, Ending), Error> {
     let mut waiting: Vec<Pending> = Vec::new();
     loop {
         let now = Instant::now();
@@ -70,9 +71,9 @@ pub fn run(
             supervisor.exited(&name, exit);
         }
     }
-    server.finish();
     let verdict = supervisor.containers.iter().find_map(Container::verdict);
-    Ok((supervisor, verdict.map_or(Ending::Good, Ending::Bad)))
+    supervisor.show.finish();
+    Ok((supervisor.client, server, verdict.map_or(Ending::Good, Ending::Bad)))
 }
 
 /// The first signal asks for the end, the next ones force it.

@@ -4,9 +4,9 @@ mod import;
 mod inspect;
 mod list;
 mod pack;
-mod progress;
+pub(super) mod progress;
 mod remove;
-mod text;
+pub(super) mod text;
 
 use crate::cli::{Code, Error, Global};
 use crate::helper_client::{Client, ClientError};

@@ -5,7 +5,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 
 /// A bar on standard error if that is a terminal.
-pub(super) fn progress() -> Box<dyn Progress> {
+pub(in crate::cli) fn progress() -> Box<dyn Progress> {
     if std::io::stderr().is_terminal() { Box::new(Bar::new()) } else { Box::new(Silent) }
 }
 

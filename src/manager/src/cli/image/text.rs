@@ -5,7 +5,7 @@ use serde::Serialize;
 use std::io::Write;
 
 /// Prints to standard output. A reader that went away is no reason for a panic, but it is an error.
-pub(super) fn print(text: &str) -> Result<(), Error> {
+pub(in crate::cli) fn print(text: &str) -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
@@ -13,19 +13,19 @@ pub(super) fn print(text: &str) -> Result<(), Error> {
 }
 
 /// Prints a value as JSON.
-pub(super) fn print_json(value: &impl Serialize) -> Result<(), Error> {
+pub(in crate::cli) fn print_json(value: &impl Serialize) -> Result<(), Error> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Error::new(Code::Failed, "the answer", "encode", error))?;
     print(&format!("{text}\n"))
 }
 
 /// Tells the caller something on standard error, which may be closed.
-pub(super) fn note(text: &str) {
+pub(in crate::cli) fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "casemate: {}", escaped(text));
 }
 
 /// `1.5 MiB`: three digits at the most, so that columns stay narrow.
-pub(super) fn size(bytes: u64) -> String {
+pub(in crate::cli) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     let mut shown = format!("{bytes} B");
     // In tenths, so that no floating point is needed.
@@ -45,7 +45,7 @@ pub(super) fn size(bytes: u64) -> String {
 }
 
 /// A text in so many columns: too long, it keeps its end, where names differ.
-pub(super) fn fit(text: &str, columns: usize) -> String {
+pub(in crate::cli) fn fit(text: &str, columns: usize) -> String {
     let text = escaped(text);
     let count = text.chars().count();
     if count <= columns {

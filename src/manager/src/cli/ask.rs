@@ -1,0 +1,95 @@
+//! The verbs that only ask the running manager: stop, start, restart, wait, down, version.
+
+use super::image::text::print;
+use super::{Code, Error, Global};
+use crate::control::{Answers, AskError, Request, Response, ask};
+use std::process::ExitCode;
+
+/// Asks the manager of this instance.
+pub fn manager(global: &Global, request: &Request) -> Result<Answers, Error> {
+    let directories = global.directories()?;
+    ask(&directories.control_socket(), request).map_err(|error| failed(&directories.run.display(), error))
+}
+
+/// What a failed request means.
+pub fn failed(run: &dyn std::fmt::Display, error: AskError) -> Error {
+    match error {
+        AskError::NobodyThere => Error::new(Code::Failed, run, "connect", "no manager runs here")
+            .remedy("`casemate up FILE` starts one; --run-dir names another"),
+        AskError::Refused { reason, code } => {
+            let code = match code {
+                2 => Code::Usage,
+                3 => Code::Spec,
+                4 => Code::Verification,
+                5 => Code::NotEnforceable,
+                _ => Code::Failed,
+            };
+            Error::told(code, reason)
+        }
+        AskError::Io(_) | AskError::Nonsense(_) => Error::new(Code::Failed, run, "ask", error),
+    }
+}
+
+fn done(global: &Global, request: &Request) -> Result<ExitCode, Error> {
+    let run = global.directories()?.run;
+    let mut answers = manager(global, request)?;
+    answers.one().map_err(|error| failed(&run.display(), error))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Containers by name.
+#[derive(Debug, clap::Args)]
+pub struct Names {
+    /// The containers
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+}
+
+impl Names {
+    /// `casemate stop`.
+    pub(super) fn stop(&self, global: &Global) -> Result<ExitCode, Error> {
+        done(global, &Request::Stop { names: self.names.clone() })
+    }
+
+    /// `casemate start`.
+    pub(super) fn start(&self, global: &Global) -> Result<ExitCode, Error> {
+        done(global, &Request::Start { names: self.names.clone() })
+    }
+
+    /// `casemate restart`.
+    pub(super) fn restart(&self, global: &Global) -> Result<ExitCode, Error> {
+        done(global, &Request::Restart { names: self.names.clone() })
+    }
+
+    /// `casemate wait`: a line a container, with its exit code.
+    pub(super) fn wait(&self, global: &Global) -> Result<ExitCode, Error> {
+        let run = global.directories()?.run;
+        let mut answers = manager(global, &Request::Wait { names: self.names.clone() })?;
+        let mut good = true;
+        loop {
+            match answers.one().map_err(|error| failed(&run.display(), error))? {
+                Response::Ended { name, code } => {
+                    good &= code == Some(0);
+                    let code = code.map_or("-".to_owned(), |code| code.to_string());
+                    print(&format!("{name} {code}\n"))?;
+                }
+                _ => return Ok(if good { ExitCode::SUCCESS } else { Code::Failed.into() }),
+            }
+        }
+    }
+}
+
+/// `casemate down`.
+pub(super) fn down(global: &Global) -> Result<ExitCode, Error> {
+    done(global, &Request::Down {})
+}
+
+/// `casemate version`.
+pub(super) fn version(global: &Global) -> Result<ExitCode, Error> {
+    print(&format!("casemate {}\n", env!("CARGO_PKG_VERSION")))?;
+    let running = manager(global, &Request::Version {}).ok().and_then(|mut answers| answers.one().ok());
+    if let Some(Response::Version { version }) = running {
+        print(&format!("manager {version}, running\n"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

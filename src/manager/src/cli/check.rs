@@ -1,0 +1,76 @@
+//! `casemate check`.
+
+use super::file::{File, waivers};
+use super::image::text::{print, print_json};
+use super::{Code, Error};
+use crate::spec::Finding;
+use serde::Serialize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const EXAMPLE: &str = "Example:\n  casemate check casemate.toml && echo good";
+
+/// Judge a file without starting anything
+///
+/// Shows all errors at once, each with its rule, its line and what to do. What the file waives comes first. Needs no host:
+/// it works on a machine that runs nothing.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub struct Check {
+    /// The file
+    file: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    file: String,
+    ok: bool,
+    waivers: Vec<Waiver<'a>>,
+    findings: &'a [Finding],
+}
+
+#[derive(Serialize)]
+struct Waiver<'a> {
+    rule: &'static str,
+    container: &'a str,
+    reason: &'a str,
+    expires: String,
+}
+
+impl<'a> Waiver<'a> {
+    fn of(waiver: &'a crate::spec::Waiver) -> Self {
+        Self {
+            rule: waiver.rule.id(),
+            container: waiver.container.as_str(),
+            reason: &waiver.reason,
+            expires: waiver.expires.to_string(),
+        }
+    }
+}
+
+impl Check {
+    pub(super) fn run(&self) -> Result<ExitCode, Error> {
+        let read = File::read(&self.file, None)?;
+        if self.json {
+            return self.report(&read);
+        }
+        let file = read.map_err(super::file::Faulty::tell)?;
+        file.tell();
+        let (containers, waived) = (file.spec.containers.len(), waivers(&file.spec).len());
+        print(&format!("{}: good: containers: {containers}, waivers: {waived}\n", self.file.display()))?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn report(&self, read: &Result<File, super::file::Faulty>) -> Result<ExitCode, Error> {
+        let (ok, waivers, findings) = match read {
+            Ok(file) => (true, file.spec.waivers.as_slice(), file.warnings.as_slice()),
+            Err(faulty) => (false, [].as_slice(), faulty.findings.as_slice()),
+        };
+        let waivers = waivers.iter().map(Waiver::of).collect();
+        print_json(&Report { file: self.file.display().to_string(), ok, waivers, findings })?;
+        Ok(if ok { ExitCode::SUCCESS } else { Code::Spec.into() })
+    }
+}

@@ -1,0 +1,162 @@
+//! `casemate up`: the story of one start, from the file to the last container's end.
+
+use super::file::{Faulty, File};
+use super::image::progress::progress;
+use super::{Code, Error, Global};
+use crate::control::Server;
+use crate::helper_client::Client;
+use crate::image::{Limits, Store, unpack_missing};
+use crate::launch::{self, Role, Session};
+use crate::plan::{self, Outside};
+use crate::spec::{self, ContainerSpec};
+use crate::supervise::logs::Bounds;
+use crate::supervise::{self, Ending, Order, Show, Supervisor, revisions};
+use casemate_sys::signal;
+use casemate_wire::Facts;
+use rustix::fd::{AsFd, OwnedFd};
+use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const EXAMPLE: &str = "Example:\n  casemate image import app.tar\n  casemate up casemate.toml\n\n\
+    Ctrl-C stops the containers in reverse order, a second Ctrl-C kills them. After `kill -9` of this process the containers \
+    run on; the same command takes them over again.";
+
+/// Start the containers of a file, and stay with them
+///
+/// Every line of output is shown behind the name of its container. Ends when every container has ended for good: 0 if all
+/// ended well, else 1.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub struct Up {
+    /// The file
+    file: PathBuf,
+}
+
+impl Up {
+    pub(super) fn run(&self, global: &Global) -> Result<ExitCode, Error> {
+        let directories = global.directories()?;
+        let file = File::read(&self.file, Some(&directories.state))?.map_err(Faulty::tell)?;
+        file.tell();
+        let outside = outside(&file)?;
+        let session = launch::enter(directories, Role::Supervisor)?;
+        let signals = signal::descriptor(&[signal::INT, signal::TERM, signal::HUP])
+            .map_err(|error| Error::new(Code::Failed, "manager", "take signals", error))?;
+        let (mut client, facts) = session.connect(true)?;
+        client.interrupt_on(&signals)?;
+        let orders = orders(&file, &outside, &facts, &mut client, &session);
+        client.interrupt_never();
+        match orders.and_then(|orders| supervise(&file, orders, client, &session, &signals)) {
+            Ok((client, server, ending)) => {
+                let left = session.leave(client);
+                // Whoever asked for the end learns of it when nothing is left.
+                server.finish();
+                left?;
+                Ok(match ending {
+                    Ending::Good => ExitCode::SUCCESS,
+                    Ending::Bad(code) => code.into(),
+                })
+            }
+            Err(error) => {
+                // What an earlier manager left running goes on running; the helper refuses to quit then.
+                if let Ok((client, _)) = session.connect(false)
+                    && let Err(left) = session.leave(client)
+                {
+                    let _ = writeln!(std::io::stderr(), "casemate: {left}");
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+/// What the plan needs of the host, read with the caller's rights.
+fn outside(file: &File) -> Result<Vec<Outside>, Error> {
+    let directory = file.path.parent().unwrap_or(Path::new("."));
+    file.spec
+        .containers
+        .iter()
+        .map(|container| Outside::read(container, directory).map_err(Error::from))
+        .collect()
+}
+
+/// Every container planned, every layer there, before anything is started or stopped.
+fn orders(
+    file: &File,
+    outside: &[Outside],
+    facts: &Facts,
+    client: &mut Client,
+    session: &Session,
+) -> Result<Vec<Order>, Error> {
+    let store = Store::open(&session.directories.state)?;
+    let mut orders = Vec::new();
+    let mut images = Vec::new();
+    let mut errors = Vec::new();
+    for (container, outside) in file.spec.containers.iter().zip(outside) {
+        let planned = store.resolve(&container.image.digest).map_err(Error::from).and_then(|image| {
+            let job = plan::job(&file.spec, container, &image, facts, outside)?;
+            orders.push(order(container, job, image.config.stop_signal.as_deref()));
+            images.push(image);
+            Ok(())
+        });
+        errors.extend(planned.err());
+    }
+    if let Some(last) = errors.pop() {
+        for error in errors {
+            let _ = writeln!(std::io::stderr(), "casemate: {error}");
+        }
+        return Err(last);
+    }
+    images.sort_by_key(|image| image.manifest);
+    images.dedup_by_key(|image| image.manifest);
+    for image in images {
+        unpack_missing(client, &store, &image, &Limits::default(), progress().as_mut())?;
+    }
+    Ok(orders)
+}
+
+fn order(container: &ContainerSpec, job: casemate_wire::Job, image_signal: Option<&str>) -> Order {
+    let image_signal = image_signal.and_then(spec::signal);
+    Order {
+        job,
+        restart: container.restart,
+        stop_signal: container.stop_signal.or(image_signal).unwrap_or(signal::TERM),
+        grace: container.stop_grace_period,
+        bounds: Bounds {
+            size: container.logging.max_size.bytes(),
+            count: container.logging.max_file.into(),
+        },
+        image: container.image.to_string(),
+    }
+}
+
+fn supervise(
+    file: &File,
+    orders: Vec<Order>,
+    client: Client,
+    session: &Session,
+    signals: &OwnedFd,
+) -> Result<(Client, Server, Ending), Error> {
+    let directories = &session.directories;
+    let failed = |object: &Path, step| {
+        let object = object.display().to_string();
+        move |error: std::io::Error| Error::new(Code::Failed, object, step, error)
+    };
+    revisions::apply(&directories.state, &file.text)
+        .map_err(failed(&directories.state.join("revisions"), "keep the file"))?;
+    let journals = directories.run.join("journals");
+    match std::fs::DirBuilder::new().mode(0o700).create(&journals) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(failed(&journals, "make the directory")(error));
+        }
+        _ => {}
+    }
+    let socket = directories.control_socket();
+    let server = Server::listen(session.run_directory().as_fd(), &socket)
+        .map_err(|errno| failed(&socket, "listen")(errno.into()))?;
+    let names: Vec<_> = orders.iter().map(|order| &order.job.name).collect();
+    let show = Show::new(&names);
+    let supervisor = Supervisor::new(client, directories.clone(), orders, show)?;
+    Ok(supervise::run(supervisor, server, signals)?)
+}
