@@ -70,7 +70,8 @@ impl Client {
     /// Greets on a connected socket ([`crate::launch::Session::connect`] makes one). `supervise`: this client gets the events,
     /// in the place of an earlier one.
     pub fn greet(socket: OwnedFd, supervise: bool) -> Result<(Self, Facts), ClientError> {
-        let mut client = Self { socket, last: 0, events: VecDeque::new(), buffer: vec![0; MAX_MESSAGE], interrupt: None };
+        let mut client =
+            Self { socket, last: 0, events: VecDeque::new(), buffer: vec![0; MAX_MESSAGE], interrupt: None };
         match client.call(Request::Hello { protocol: PROTOCOL, supervise }, &[])? {
             (Reply::Facts(facts), _) if facts.protocol == PROTOCOL => Ok((client, facts)),
             (Reply::Facts(facts), _) => Err(ClientError::Version(facts.protocol)),

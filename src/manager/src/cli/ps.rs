@@ -25,7 +25,11 @@ impl Ps {
         let Response::Containers { containers } = answer else {
             return Err(Error::new(Code::Failed, run.display(), "ask", "not the answer to this request"));
         };
-        if self.json { print_json(&containers)? } else { print(&table(&containers, cri::now()))? };
+        if self.json {
+            print_json(&containers)?
+        } else {
+            print(&table(&containers, cri::now()))?
+        };
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -42,7 +46,8 @@ fn table(containers: &[Status], now: u64) -> String {
             _ => container.state.clone(),
         };
         let pid = container.pid.map_or("-".to_owned(), |pid| pid.to_string());
-        let uptime = container.started.map_or("-".to_owned(), |at| span(now.saturating_sub(at) / 1_000_000_000));
+        let uptime =
+            container.started.map_or("-".to_owned(), |at| span(now.saturating_sub(at) / 1_000_000_000));
         // The digest is for `--json`: what people look for stands before it.
         let image = container.image.split('@').next().unwrap_or_default();
         let row = format!(

@@ -123,10 +123,7 @@ fn order(container: &ContainerSpec, job: casemate_wire::Job, image_signal: Optio
         restart: container.restart,
         stop_signal: container.stop_signal.or(image_signal).unwrap_or(signal::TERM),
         grace: container.stop_grace_period,
-        bounds: Bounds {
-            size: container.logging.max_size.bytes(),
-            count: container.logging.max_file.into(),
-        },
+        bounds: Bounds { size: container.logging.max_size.bytes(), count: container.logging.max_file.into() },
         image: container.image.to_string(),
     }
 }

@@ -149,7 +149,8 @@ fn listen(run: &OwnedFd, directories: &Directories, identities: &Identities) -> 
     let socket = seqpacket().map_err(step("open"))?;
     // Nobody can connect before listen.
     rustix::net::bind(&socket, &address(run).map_err(step("bind"))?).map_err(step("bind"))?;
-    rustix::fs::chmodat(run, SOCKET, Mode::from_raw_mode(0o600), AtFlags::empty()).map_err(step("set the mode"))?;
+    rustix::fs::chmodat(run, SOCKET, Mode::from_raw_mode(0o600), AtFlags::empty())
+        .map_err(step("set the mode"))?;
     let manager = identities.manager();
     let flags = AtFlags::SYMLINK_NOFOLLOW;
     rustix::fs::chownat(run, SOCKET, Some(manager.user()), Some(manager.group()), flags)

@@ -35,14 +35,16 @@ impl Supervisor {
         request: Request,
     ) -> Result<Option<Pending>, Error> {
         let unknown = match &request {
-            Request::Stop { names } | Request::Start { names } | Request::Restart { names } | Request::Wait { names } => {
-                names.iter().find(|name| self.find(name).is_none())
-            }
+            Request::Stop { names }
+            | Request::Start { names }
+            | Request::Restart { names }
+            | Request::Wait { names } => names.iter().find(|name| self.find(name).is_none()),
             Request::Logs { name, .. } => Some(name).filter(|name| self.find(name).is_none()),
             Request::Ps {} | Request::Down {} | Request::Version {} => None,
         };
         if let Some(name) = unknown {
-            let reason = format!("{name}: find: the file has no container of this name; `casemate ps` lists them");
+            let reason =
+                format!("{name}: find: the file has no container of this name; `casemate ps` lists them");
             server.answer(handle, &Response::Failed { reason, code: Code::Usage as u8 }, true);
             return Ok(None);
         }
@@ -142,7 +144,9 @@ impl Supervisor {
                     server.answer(handle, &response, true);
                     return false;
                 }
-                names.retain(|name| self.find(name).is_some_and(|container| container.phase != Phase::Running));
+                names.retain(|name| {
+                    self.find(name).is_some_and(|container| container.phase != Phase::Running)
+                });
                 self.done_when_empty(server, handle, names)
             }
             Goal::Silent(name) => {
@@ -168,9 +172,8 @@ impl Supervisor {
 
     fn each(&mut self, names: &[String], then: Then) -> Result<(), Error> {
         let wanted = |container: &Container| names.iter().any(|name| name == container.name.as_str());
-        let found: Vec<usize> = (0..self.containers.len())
-            .filter(|n| self.containers.get(*n).is_some_and(wanted))
-            .collect();
+        let found: Vec<usize> =
+            (0..self.containers.len()).filter(|n| self.containers.get(*n).is_some_and(wanted)).collect();
         found.into_iter().rev().try_for_each(|n| self.stop(n, then))
     }
 }

@@ -67,7 +67,9 @@ pub fn run(
                 Source::Output(n, stream) => drop(supervisor.pump(n, stream)),
             }
         }
-        while let Some(Event::Exited { name, exit }) = supervisor.client.next_event().map_err(Error::Helper)? {
+        while let Some(Event::Exited { name, exit }) =
+            supervisor.client.next_event().map_err(Error::Helper)?
+        {
             supervisor.exited(&name, exit);
         }
     }

@@ -38,8 +38,10 @@ impl Supervisor {
         show: Show,
     ) -> Result<Self, Error> {
         let now = Instant::now();
-        let containers =
-            orders.into_iter().map(|order| Container::new(order.job.name.clone(), Some(order), now)).collect();
+        let containers = orders
+            .into_iter()
+            .map(|order| Container::new(order.job.name.clone(), Some(order), now))
+            .collect();
         let mut supervisor = Self { client, directories, containers, show, closing: false };
         adopt::adopt(&mut supervisor)?;
         Ok(supervisor)
@@ -168,7 +170,9 @@ impl Supervisor {
                 let name = container.name.clone();
                 self.tell(Request::Signal { name, signal })?;
             }
-            (Phase::Waiting(_) | Phase::Ended(_), Then::Start) => container.phase = Phase::Waiting(Instant::now()),
+            (Phase::Waiting(_) | Phase::Ended(_), Then::Start) => {
+                container.phase = Phase::Waiting(Instant::now())
+            }
             (Phase::Waiting(_), Then::Rest) => container.phase = Phase::Ended(Why::Stopped),
             // Of what has ended for good the reason stays known, unless somebody is to be told that it rests.
             (Phase::Ended(_), Then::Rest) => {}
@@ -263,7 +267,9 @@ fn after(container: &mut Container, exit: Exit, ran: Duration, closing: bool, no
         how.push_str(", over its memory limit");
     }
     let (phase, what) = match (&container.phase, &container.order) {
-        (Phase::Stopping { then: Then::Start, .. }, Some(_)) if !closing => (Phase::Waiting(now), String::new()),
+        (Phase::Stopping { then: Then::Start, .. }, Some(_)) if !closing => {
+            (Phase::Waiting(now), String::new())
+        }
         (Phase::Stopping { .. }, _) | (_, None) => (Phase::Ended(Why::Stopped), String::new()),
         (_, Some(_)) if closing => (Phase::Ended(Why::Stopped), String::new()),
         (_, Some(order)) => match container.backoff.after(&order.restart, ran, exit.code) {

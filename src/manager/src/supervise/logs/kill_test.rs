@@ -29,7 +29,8 @@ fn pump(orders: &str, bounds: Bounds) {
         hold: open(OFlags::RDONLY),
         hold_write: open(OFlags::WRONLY),
     };
-    let (mut pump, unfinished) = Pump::adopt(pipes, &base.join("logs"), bounds, &base.join("journal")).unwrap();
+    let (mut pump, unfinished) =
+        Pump::adopt(pipes, &base.join("logs"), bounds, &base.join("journal")).unwrap();
     assert!(unfinished.is_none());
     let mut open = vec![Stream::Stdout, Stream::Stderr];
     while !open.is_empty() {

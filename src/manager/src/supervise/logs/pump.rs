@@ -91,7 +91,12 @@ pub struct Pump {
 impl Pump {
     /// Takes over: finishes what an earlier manager left in the holding pipe. Where that fails now, as on a full disk, the next
     /// turn tries again.
-    pub fn adopt(pipes: Pipes, logs: &Path, bounds: Bounds, journal: &Path) -> Result<(Self, Option<Error>), Error> {
+    pub fn adopt(
+        pipes: Pipes,
+        logs: &Path,
+        bounds: Bounds,
+        journal: &Path,
+    ) -> Result<(Self, Option<Error>), Error> {
         let files = Files::open(logs, bounds).map_err(at("open the log"))?;
         let journal = Journal::open(journal).map_err(at("open the journal"))?;
         let look = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(at("make a pipe"))?;
