@@ -1,4 +1,11 @@
 //! Images from outside: what other tools write comes in, what is damaged or too much does not, and nothing of it stays.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test reports by panicking"
+)]
 
 use casemate_e2e::{Instance, Mode, both_modes, host, oci, place, poll};
 use rustix::process::Signal;

@@ -21,13 +21,13 @@ const MAX_SHORT: usize = 256;
 
 /// What was read of one config.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Config {
+pub struct Config {
     /// The defaults.
-    pub(super) defaults: ImageConfig,
+    pub defaults: ImageConfig,
     /// For which machine.
-    pub(super) platform: Platform,
+    pub platform: Platform,
     /// Digests of the uncompressed layers, bottom first.
-    pub(super) diff_ids: Vec<Digest>,
+    pub diff_ids: Vec<Digest>,
 }
 
 #[derive(Deserialize)]
@@ -64,7 +64,7 @@ const DEFAULT_KEYS: [&str; 9] =
     ["User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Volumes", "WorkingDir", "Labels", "StopSignal"];
 
 /// Reads the config of a manifest with so many layers.
-pub(super) fn parse(bytes: &[u8], layers: usize) -> Result<Config, Flaw> {
+pub fn parse(bytes: &[u8], layers: usize) -> Result<Config, Flaw> {
     let document = json::parse(bytes)?;
     json::refuse_lookalikes(&document, &["architecture", "os", "variant", "config", "rootfs"])?;
     if let Some(rootfs) = document.get("rootfs") {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// The most layers: overlayfs takes 500 lower directories.
-pub(super) const MAX_LAYERS: usize = 500;
+pub const MAX_LAYERS: usize = 500;
 /// The most manifests of an index.
 const MAX_MANIFESTS: usize = 1000;
 /// Keys that decide what a document means.
@@ -19,49 +19,49 @@ const DESCRIPTOR_KEYS: [&str; 5] = ["mediaType", "digest", "size", "platform", "
 
 /// What leads from one document to the next: OCI image-spec, descriptor.md.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Descriptor {
+pub struct Descriptor {
     /// What the target is.
-    pub(super) media_type: String,
+    pub media_type: String,
     /// Its digest.
-    pub(super) digest: Digest,
+    pub digest: Digest,
     /// Its bytes, exact.
-    pub(super) size: u64,
+    pub size: u64,
 }
 
 /// One manifest of an index or of a layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
+pub struct Entry {
     /// Where it is.
-    pub(super) descriptor: Descriptor,
+    pub descriptor: Descriptor,
     /// For which machine.
-    pub(super) platform: Option<Platform>,
+    pub platform: Option<Platform>,
     /// The names that the writer gave it: `io.containerd.image.name`, `org.opencontainers.image.ref.name`.
-    pub(super) full_name: Option<String>,
+    pub full_name: Option<String>,
     /// See `full_name`.
-    pub(super) ref_name: Option<String>,
+    pub ref_name: Option<String>,
 }
 
 /// For which machine an image is, in Go's words.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub(super) struct Platform {
+pub struct Platform {
     /// `amd64`, `arm64`, `arm`, `riscv64`, …
     #[serde(default)]
-    pub(super) architecture: String,
+    pub architecture: String,
     /// `linux`.
     #[serde(default)]
-    pub(super) os: String,
+    pub os: String,
     /// `v7`, `v8`.
     #[serde(default)]
-    pub(super) variant: Option<String>,
+    pub variant: Option<String>,
 }
 
 /// An image manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Manifest {
+pub struct Manifest {
     /// The image config.
-    pub(super) config: Descriptor,
+    pub config: Descriptor,
     /// Bottom first; 1 to [`MAX_LAYERS`].
-    pub(super) layers: Vec<Descriptor>,
+    pub layers: Vec<Descriptor>,
 }
 
 #[derive(Deserialize)]
@@ -102,14 +102,14 @@ struct Annotations {
 }
 
 /// Reads an index that a descriptor of this media type led to.
-pub(super) fn parse_index(bytes: &[u8], media_type: &str) -> Result<Vec<Entry>, Flaw> {
+pub fn parse_index(bytes: &[u8], media_type: &str) -> Result<Vec<Entry>, Flaw> {
     let document = read_document(bytes)?;
     media::check_document(media_type, own_media_type(&document)?)?;
     index_entries(document)
 }
 
 /// Reads the `index.json` of a layout: no descriptor leads to it, and it may leave its media type out.
-pub(super) fn parse_layout_index(bytes: &[u8]) -> Result<Vec<Entry>, Flaw> {
+pub fn parse_layout_index(bytes: &[u8]) -> Result<Vec<Entry>, Flaw> {
     let document = read_document(bytes)?;
     let own = own_media_type(&document)?.unwrap_or(media::OCI_INDEX);
     media::check_document(media::OCI_INDEX, Some(own))?;
@@ -117,7 +117,7 @@ pub(super) fn parse_layout_index(bytes: &[u8]) -> Result<Vec<Entry>, Flaw> {
 }
 
 /// Reads a manifest that a descriptor of this media type led to.
-pub(super) fn parse_manifest(bytes: &[u8], media_type: &str) -> Result<Manifest, Flaw> {
+pub fn parse_manifest(bytes: &[u8], media_type: &str) -> Result<Manifest, Flaw> {
     let document = read_document(bytes)?;
     media::check_document(media_type, own_media_type(&document)?)?;
     refuse_keys(&document, &["manifests", "fsLayers"])?;

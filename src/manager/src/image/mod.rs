@@ -5,12 +5,12 @@
 
 mod blobs;
 mod change;
-mod config;
+pub mod config;
 mod error;
 mod flaw;
 pub mod import;
 mod json;
-mod manifest;
+pub mod manifest;
 mod media;
 mod model;
 pub mod name;
