@@ -20,8 +20,7 @@ const RLIMITS: [(u8, u64, u64); 2] = [(RLIMIT_CORE, 0, 0), (RLIMIT_NOFILE, 1024,
 pub(super) fn process(container: &ContainerSpec, image: &ImageConfig) -> Result<Process, Refusal> {
     let argv = words(container, image)?;
     let env = environment(container, image);
-    let working_dir = container.working_dir.as_ref().map(|path| path.as_str().to_owned());
-    let cwd = working_dir.or_else(|| image.working_dir.clone()).unwrap_or_else(|| "/".to_owned());
+    let cwd = working_directory(container, image)?;
     for (what, text) in
         argv.iter().map(|word| ("command", word)).chain(env.iter().map(|entry| ("environment", entry)))
     {
@@ -32,12 +31,20 @@ pub(super) fn process(container: &ContainerSpec, image: &ImageConfig) -> Result<
             ));
         }
     }
-    if !cwd.starts_with('/') || cwd.contains('\0') {
-        let reason = format!("the image's working directory {cwd:?} is not an absolute path");
-        return Err(Refusal::spec("working-dir", reason).remedy("write working_dir in the file"));
-    }
     let bytes = |texts: Vec<String>| texts.into_iter().map(String::into_bytes).collect();
     Ok(Process { argv: bytes(argv), env: bytes(env), cwd, rlimits: rlimits(container) })
+}
+
+/// The file's, else the image's in its normal form (images write `/app/`), else the root.
+fn working_directory(container: &ContainerSpec, image: &ImageConfig) -> Result<String, Refusal> {
+    let own = container.working_dir.as_ref().map(|path| path.as_str());
+    let path = own.or(image.working_dir.as_deref()).unwrap_or("/");
+    let names: Vec<&str> = path.split('/').filter(|name| !matches!(*name, "" | ".")).collect();
+    if !path.starts_with('/') || path.contains('\0') || names.contains(&"..") {
+        let reason = format!("the image's working directory {path:?} is not an absolute path without `..`");
+        return Err(Refusal::spec("working-dir", reason).remedy("write working_dir in the file"));
+    }
+    Ok(format!("/{}", names.join("/")))
 }
 
 /// As docker: an entrypoint of the file clears the image's command, which was written for the image's entrypoint.

@@ -260,7 +260,11 @@ fn threat_13_what_the_image_says_changes_its_process_and_volumes_only() {
     plain.process = Process { cwd: "/srv".to_owned(), ..plain.process };
     plain.digest = job.digest;
     assert_eq!(job, plain);
-    for cwd in ["srv", "", "/a\0b"] {
+    for (cwd, normal) in [("/app/", "/app"), ("//a/./b//", "/a/b"), ("/", "/")] {
+        image.config.working_dir = Some(cwd.to_owned());
+        assert_eq!(plan_with("", &image, &facts()).unwrap().process.cwd, normal);
+    }
+    for cwd in ["srv", "", "/a\0b", "/a/../b", ".."] {
         image.config.working_dir = Some(cwd.to_owned());
         assert_eq!(plan_with("", &image, &facts()).unwrap_err().rule, "working-dir", "{cwd:?}");
         assert_eq!(plan_with("working_dir = \"/data\"", &image, &facts()).unwrap().process.cwd, "/data");
