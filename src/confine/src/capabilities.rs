@@ -85,13 +85,14 @@ fn confine(kept: CapabilitySet, ambient: CapabilitySet) -> Result<(), Error> {
 fn bound(kept: CapabilitySet) -> Result<u8, Error> {
     for number in 0..64 {
         let Some(one) = single(number) else { return Ok(number) };
-        match capability_is_in_bounding_set(one) {
-            Ok(true) if !kept.contains(one) => {
-                let removed = remove_capability_from_bounding_set(one);
-                removed.map_err(|errno| Error::BoundingSet(number, errno))?;
-            }
-            Ok(_) => {}
-            // PR_CAPBSET_READ answers EINVAL above the last one.
+        let result = if kept.contains(one) {
+            capability_is_in_bounding_set(one).map(drop)
+        } else {
+            remove_capability_from_bounding_set(one)
+        };
+        match result {
+            Ok(()) => {}
+            // Both answer EINVAL above the last one.
             Err(Errno::INVAL) => return Ok(number),
             Err(errno) => return Err(Error::BoundingSet(number, errno)),
         }

@@ -72,15 +72,22 @@ fn search(ranges: &[(u32, Verdict)]) -> Result<Vec<Instruction>, Error> {
         ([], [(_, verdict)]) => answer(verdict),
         (_, [(start, _), ..]) => {
             let (lower, upper) = (search(lower)?, search(upper)?);
-            // A conditional jump reaches 255 instructions only, an unconditional one all of them.
-            let over = u32::try_from(lower.len()).map_err(|_| Error::Length(lower.len()))?;
-            let mut code = vec![jump(JUMP_AT_LEAST, *start, 0, 1), statement(JUMP, over)];
+            let mut code = skip(*start, lower.len())?;
             code.extend(lower);
             code.extend(upper);
             Ok(code)
         }
         (_, []) => Err(Error::Length(0)),
     }
+}
+
+/// Skips so many instructions when the number is at least `start`. A test reaches over 255, a plain jump over any number.
+fn skip(start: u32, distance: usize) -> Result<Vec<Instruction>, Error> {
+    if let Ok(near) = u8::try_from(distance) {
+        return Ok(vec![jump(JUMP_AT_LEAST, start, near, 0)]);
+    }
+    let far = u32::try_from(distance).map_err(|_| Error::Length(distance))?;
+    Ok(vec![jump(JUMP_AT_LEAST, start, 0, 1), statement(JUMP, far)])
 }
 
 fn answer(verdict: &Verdict) -> Result<Vec<Instruction>, Error> {
