@@ -2,6 +2,7 @@
 //!
 //! What arrives is decoded by `casemate-wire` to its last byte; an answer to a question that was not asked ends the connection.
 
+use crate::printable::escaped;
 use casemate_sys::socket;
 use casemate_wire::{Answer, Event, Facts, Failure, MAX_MESSAGE, PROTOCOL, Packet, Reply, Request};
 use rustix::event::{PollFd, PollFlags};
@@ -56,9 +57,9 @@ impl fmt::Display for ClientError {
             Self::Failed(failure) => match failure.errno {
                 Some(errno) => {
                     let reason = Errno::from_raw_os_error(errno);
-                    write!(f, "{}: {}: {reason}", failure.object.escape_debug(), failure.step.escape_debug())
+                    write!(f, "{}: {}: {reason}", escaped(&failure.object), escaped(&failure.step))
                 }
-                None => write!(f, "{}: {}", failure.step.escape_debug(), failure.object.escape_debug()),
+                None => write!(f, "{}: {}", escaped(&failure.step), escaped(&failure.object)),
             },
         }
     }

@@ -9,10 +9,12 @@
 
 pub mod cli;
 pub mod control;
+pub mod exit;
 pub mod helper_client;
 pub mod image;
 pub mod launch;
 pub mod plan;
+pub mod printable;
 pub mod profile;
 pub mod spec;
 pub mod supervise;

@@ -1,30 +1,9 @@
 //! What a verb says when it cannot do what was asked, and the exit code that goes with it.
 
+use crate::exit::Code;
 use crate::helper_client::ClientError;
-use casemate_wire::FailureKind;
+use crate::printable::escaped;
 use std::fmt;
-use std::process::ExitCode;
-
-/// The exit codes besides 0, stable.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Code {
-    /// A container, or the work itself, failed.
-    Failed = 1,
-    /// The command line is wrong.
-    Usage = 2,
-    /// The file is wrong.
-    Spec = 3,
-    /// Bytes are not what was pinned.
-    Verification = 4,
-    /// This host cannot apply a control.
-    NotEnforceable = 5,
-}
-
-impl From<Code> for ExitCode {
-    fn from(code: Code) -> Self {
-        Self::from(code as u8)
-    }
-}
 
 /// `casemate: <object>: <step>: <reason>; <what to do>`.
 #[derive(Debug)]
@@ -73,11 +52,7 @@ impl std::error::Error for Error {}
 impl From<ClientError> for Error {
     fn from(error: ClientError) -> Self {
         let code = match &error {
-            ClientError::Failed(failure) => match failure.kind {
-                FailureKind::Container | FailureKind::Refused => Code::Failed,
-                FailureKind::Verification => Code::Verification,
-                FailureKind::NotEnforceable => Code::NotEnforceable,
-            },
+            ClientError::Failed(failure) => failure.kind.into(),
             _ => Code::Failed,
         };
         Self::told(code, error)
@@ -107,24 +82,6 @@ impl From<crate::supervise::Error> for Error {
             crate::supervise::Error::Helper(error @ ClientError::Failed(_)) => error.into(),
             error => Self::told(Code::Failed, error),
         }
-    }
-}
-
-/// The text with control characters, the C1 ones and those that reorder text included, shown instead of obeyed: file
-/// names, image names and what a container wrote may end up in it. Line breaks too: one error is one line.
-pub fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    text.chars().for_each(|c| escape(c, &mut out));
-    out
-}
-
-/// Appends one character of [`escaped`].
-pub fn escape(c: char, out: &mut String) {
-    let reorders = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if c.is_control() || reorders {
-        out.extend(c.escape_default());
-    } else {
-        out.push(c);
     }
 }
 

@@ -9,7 +9,9 @@ mod logs;
 mod ps;
 mod up;
 
-pub use error::{Code, Error, escape, escaped};
+pub use crate::exit::Code;
+pub use crate::printable::escaped;
+pub use error::Error;
 
 use crate::launch::{Directories, start_stage};
 use clap::Parser;

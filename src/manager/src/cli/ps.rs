@@ -37,7 +37,7 @@ impl Ps {
 /// 80 columns.
 fn table(containers: &[Status], now: u64) -> String {
     let mut lines = format!(
-        "{:<16} {:<12} {:>7} {:>7} {:>8}  {}\n",
+        "{:<16} {:<13} {:>7} {:>7} {:>8}  {}\n",
         "NAME", "STATE", "PID", "UPTIME", "RESTARTS", "IMAGE"
     );
     for container in containers {
@@ -53,9 +53,9 @@ fn table(containers: &[Status], now: u64) -> String {
         let row = format!(
             "{} {} {pid:>7} {uptime:>7} {:>8}  {}",
             fit(&container.name, 16),
-            fit(&state, 12),
+            fit(&state, 13),
             container.restarts,
-            fit(image, 24)
+            fit(image, 23)
         );
         lines.push_str(row.trim_end());
         lines.push('\n');

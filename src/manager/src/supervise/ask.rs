@@ -4,7 +4,7 @@ use super::container::{Container, Phase, Then, Why};
 use super::logs::Reader;
 use super::supervisor::Supervisor;
 use super::{Error, pid};
-use crate::cli::Code;
+use crate::exit::Code;
 use crate::control::{Handle, Request, Response, Server, Status};
 
 /// A connection that waits for something.

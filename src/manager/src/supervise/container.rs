@@ -2,7 +2,7 @@
 
 use super::backoff::Backoff;
 use super::logs::{Bounds, Pump, Stream, Turn};
-use crate::cli::Code;
+use crate::exit::Code;
 use crate::spec::Restart;
 use casemate_wire::{Exit, Job, Name};
 use rustix::fd::OwnedFd;

@@ -17,7 +17,7 @@ mod supervisor;
 
 pub use container::Order;
 pub use run::{Ending, run};
-pub use show::{Show, printable};
+pub use show::Show;
 pub use supervisor::Supervisor;
 
 use crate::helper_client::ClientError;

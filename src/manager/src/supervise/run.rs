@@ -4,7 +4,7 @@ use super::ask::Pending;
 use super::container::Container;
 use super::logs::Stream;
 use super::{Error, Supervisor};
-use crate::cli::Code;
+use crate::exit::Code;
 use crate::control::{Handle, Server};
 use crate::helper_client::Client;
 use casemate_sys::signal;

@@ -6,10 +6,10 @@ use super::container::{Container, Live, Order, Phase, Then, Why};
 use super::logs::{Bounds, Pipes, Pump, Stream, cri};
 use super::show::Show;
 use super::{Error, adopt};
-use crate::cli::Code;
+use crate::exit::Code;
 use crate::helper_client::{Client, ClientError};
 use crate::launch::Directories;
-use casemate_wire::{Exit, FailureKind, Name, Reply, Request};
+use casemate_wire::{Exit, Name, Reply, Request};
 use rustix::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -97,11 +97,7 @@ impl Supervisor {
             }
             Ok(_) => Err(Error::Helper(ClientError::Protocol("not the answer to a start"))),
             Err(ClientError::Failed(failure)) => {
-                let code = match failure.kind {
-                    FailureKind::Container | FailureKind::Refused => Code::Failed,
-                    FailureKind::Verification => Code::Verification,
-                    FailureKind::NotEnforceable => Code::NotEnforceable,
-                };
+                let code = Code::from(failure.kind);
                 let text = ClientError::Failed(failure).to_string();
                 let complaint = format!("{}: start: {text}", container.name);
                 start_failed(container, code, text);
@@ -220,7 +216,7 @@ impl Supervisor {
 
     fn complain(&mut self, text: &str) {
         self.show.flush();
-        let line = format!("casemate: {}\n", crate::cli::escaped(text));
+        let line = format!("casemate: {}\n", crate::printable::escaped(text));
         let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
     }
 }

@@ -13,7 +13,6 @@ use crate::helper_client::{Client, ClientError};
 use crate::image::{self, Limits, Store};
 use crate::launch::{self, Role, Session};
 use crate::spec::ByteSize;
-use casemate_wire::FailureKind;
 use std::path::PathBuf;
 
 /// Bring images in, look at them, make them
@@ -132,11 +131,7 @@ impl From<image::Error> for Error {
             | E::TooLarge { .. }
             | E::Index { .. } => Code::Verification,
             E::Name { .. } | E::Pack { .. } => Code::Usage,
-            E::Helper { error: ClientError::Failed(failure), .. } => match failure.kind {
-                FailureKind::Container | FailureKind::Refused => Code::Failed,
-                FailureKind::Verification => Code::Verification,
-                FailureKind::NotEnforceable => Code::NotEnforceable,
-            },
+            E::Helper { error: ClientError::Failed(failure), .. } => failure.kind.into(),
             E::Io { .. } | E::InUse { .. } | E::Helper { .. } => Code::Failed,
         };
         Self::told(code, error)

@@ -1,0 +1,54 @@
+//! Text from outside, made harmless for a terminal: what would move the cursor or reorder the line is shown, not obeyed.
+
+use std::fmt::Write;
+
+/// The text with control characters, the C1 ones and those that reorder text included, shown instead of obeyed: file
+/// names, image names and what a container wrote may end up in it. Line breaks too: one error is one line.
+pub fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    text.chars().for_each(|c| escape(c, &mut out));
+    out
+}
+
+/// Appends one character of [`escaped`].
+fn escape(c: char, out: &mut String) {
+    let reorders = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if c.is_control() || reorders {
+        out.extend(c.escape_default());
+    } else {
+        out.push(c);
+    }
+}
+
+/// Appends bytes that a container wrote as text: what is not UTF-8, and every control character but the tab, is written as an escape.
+pub fn printable(bytes: &[u8], out: &mut String) {
+    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c == '\t' { out.push(c) } else { escape(c, out) }
+        }
+        for byte in chunk.invalid() {
+            let _ = write!(out, "\\x{byte:02x}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(bytes: &[u8]) -> String {
+        let mut out = String::new();
+        printable(bytes, &mut out);
+        out
+    }
+
+    #[test]
+    fn threat_21_and_29_control_bytes_are_shown_not_obeyed() {
+        assert_eq!(shown(b"a\tb\r\n"), "a\tb");
+        assert_eq!(shown(b"\x1b]0;title\x07"), "\\u{1b}]0;title\\u{7}");
+        assert_eq!(shown(b"x\rforged | y"), "x\\rforged | y");
+        assert_eq!(shown(b"\xff\xc3\xa9\xc2\x9b"), "\\xffé\\u{9b}");
+    }
+}
