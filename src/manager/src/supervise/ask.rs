@@ -4,8 +4,8 @@ use super::container::{Container, Phase, Then, Why};
 use super::logs::Reader;
 use super::supervisor::Supervisor;
 use super::{Error, pid};
-use crate::exit::Code;
 use crate::control::{Handle, Request, Response, Server, Status};
+use crate::exit::Code;
 
 /// A connection that waits for something.
 #[derive(Debug)]
