@@ -66,7 +66,11 @@ const STEPS: &[Step] = &[
         does: "tmpfs on /dev with six proven nodes, own devpts, shm, the job's devices",
         run: dev::build,
     },
-    Step { name: "proc", does: "show procfs at /proc, nosuid, nodev, noexec", run: procfs::show },
+    Step {
+        name: "proc",
+        does: "show procfs at /proc, nosuid, nodev, noexec; sysfs read-only if the job asks",
+        run: procfs::show,
+    },
     Step {
         name: "mounts",
         does: "attach tmpfs, volumes and binds, nosuid, nodev, noexec unless asked for",

@@ -16,9 +16,13 @@ fn mount_flags() -> MountAttrFlags {
 }
 
 fn procfs(subset_pid: bool) -> Result<OwnedFd, Errno> {
-    let context = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    if subset_pid {
-        fsconfig_set_string(&context, "subset", "pid")?;
+    fresh("proc", if subset_pid { Some(("subset", "pid")) } else { None })
+}
+
+fn fresh(kind: &str, option: Option<(&str, &str)>) -> Result<OwnedFd, Errno> {
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    if let Some((key, value)) = option {
+        fsconfig_set_string(&context, key, value)?;
     }
     fsconfig_create(&context)?;
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, mount_flags())
@@ -47,7 +51,16 @@ pub fn show(room: &mut Room<'_>) -> Result<(), Fault> {
         open_tree(room.procfs()?, "", flags).at("proc")?
     };
     let target = paths::directory(room.root()?, "proc")?;
-    attach(&mount, &target, "/proc")
+    attach(&mount, &target, "/proc")?;
+    if room.job.sysfs {
+        // It shows the interfaces of the container's own network namespace, and the host's devices.
+        let mount = fresh("sysfs", None)
+            .at("sysfs (is the host's /sys partly covered?)")
+            .map_err(Fault::as_not_enforceable)?;
+        set_attributes(mount.as_fd(), Attributes::READ_ONLY, false).at("sysfs")?;
+        attach(&mount, &paths::directory(room.root()?, "sys")?, "/sys")?;
+    }
+    Ok(())
 }
 
 /// Attaches a detached mount to a target that was resolved before.

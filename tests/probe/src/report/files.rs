@@ -3,7 +3,7 @@
 use crate::answer::Answer;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// One open descriptor.
@@ -129,7 +129,8 @@ impl Walk {
                 }
                 if kind.is_dir() {
                     left.push(path);
-                } else if !kind.is_socket() && !writable && open_for_writing(&path).is_ok() {
+                } else if !kind.is_socket() && !writable && !is_mask(&path) && open_for_writing(&path).is_ok()
+                {
                     self.files.push(path.to_string_lossy().into_owned());
                 }
             }
@@ -144,6 +145,13 @@ fn is_left_out(path: &Path, without: &[&str]) -> bool {
     let process = path.parent() == Some(Path::new("/proc"))
         && path.file_name().is_some_and(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit));
     process || without.iter().any(|left_out| path == Path::new(left_out))
+}
+
+/// A mask of procfs: /dev/null bound over a file, which takes all writes and keeps none.
+fn is_mask(path: &Path) -> bool {
+    let null = rustix::fs::makedev(1, 3);
+    path.starts_with("/proc")
+        && fs::metadata(path).is_ok_and(|data| data.file_type().is_char_device() && data.rdev() == null)
 }
 
 fn can_make_a_file(directory: &Path) -> bool {

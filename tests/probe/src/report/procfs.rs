@@ -8,8 +8,8 @@ use std::io::Read;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// Entries that are to be absent, empty or unreadable (threat 27), and sysctls that are to be out of reach.
-const SENSITIVE: [&str; 25] = [
+/// Entries that are to be absent, empty or unreadable (threat 27).
+const SENSITIVE: [&str; 19] = [
     "/proc/kcore",
     "/proc/keys",
     "/proc/key-users",
@@ -17,9 +17,6 @@ const SENSITIVE: [&str; 25] = [
     "/proc/acpi",
     "/proc/scsi",
     "/proc/interrupts",
-    "/proc/irq",
-    "/proc/bus",
-    "/proc/fs",
     "/proc/asound",
     "/proc/latency_stats",
     "/proc/sched_debug",
@@ -29,10 +26,7 @@ const SENSITIVE: [&str; 25] = [
     "/proc/kpagecount",
     "/proc/kpageflags",
     "/proc/modules",
-    "/proc/config.gz",
-    "/proc/sys/kernel/core_pattern",
-    "/proc/sys/kernel/modprobe",
-    "/proc/sys/vm/panic_on_oom",
+    "/proc/pressure",
     "/sys/firmware",
     "/sys/devices/virtual/powercap",
 ];

@@ -100,12 +100,14 @@ fn landlock() -> String {
 type Attempt = fn() -> Result<()>;
 
 fn attempts() -> BTreeMap<String, String> {
-    let all: [(&str, Attempt); 6] = [
+    let all: [(&str, Attempt); 8] = [
         ("become root", || set_uid(0)),
         ("become another user", || set_uid(12_345)),
         ("raise the open file limit", raise_nofile),
         ("write own oom_score_adj lower", || fs::write("/proc/self/oom_score_adj", "-1000")),
         ("write own uid_map", || fs::write("/proc/self/uid_map", "0 0 1")),
+        ("bind TCP port 8080", || std::net::TcpListener::bind(("127.0.0.1", 8080)).map(drop)),
+        ("connect to TCP port 8080", || std::net::TcpStream::connect(("127.0.0.1", 8080)).map(drop)),
         ("remount the root", || {
             let flags = rustix::mount::MountFlags::empty();
             Ok(rustix::mount::mount_remount("/", flags, c"")?)
