@@ -75,7 +75,7 @@ pub const MASKED: &[&str] = &[
 pub const MASKED_PER_CPU: &str = "thermal_throttle";
 
 /// Always read-only.
-pub const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"];
+pub const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/pressure", "/proc/sys"];
 
 /// Whether a container may hold this capability.
 pub fn capability(number: u8) -> bool {

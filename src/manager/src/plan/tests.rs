@@ -404,7 +404,7 @@ fn threat_27_proc_is_masked_and_minimal_sees_processes_only() {
     ] {
         assert!(job.proc.masked.contains(&format!("/proc/{path}")), "{path}");
     }
-    assert_eq!(job.proc.read_only, ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys"]);
+    assert_eq!(job.proc.read_only, ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/pressure", "/proc/sys"]);
     assert!(!job.proc.masked.iter().any(|path| path.starts_with("/sys")));
     let sysfs = plan_of("sysfs = true").proc.masked;
     for path in
