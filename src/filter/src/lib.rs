@@ -22,6 +22,8 @@ const MAX_INSTRUCTIONS: usize = 4096;
 pub enum Error {
     /// It takes this many instructions; 4096 are possible.
     Length(usize),
+    /// A rule takes this many instructions; a jump leaves 255 behind it at the most.
+    Rule(usize),
     /// A condition on an argument that system calls do not have: there are 0 to 5.
     Argument(u8),
     /// A system call that no architecture has.
@@ -33,6 +35,9 @@ impl fmt::Display for Error {
         match self {
             Self::Length(count) => {
                 write!(f, "the filter takes {count} instructions, {MAX_INSTRUCTIONS} are possible")
+            }
+            Self::Rule(count) => {
+                write!(f, "a rule takes {count} instructions, 255 are possible: give it fewer conditions")
             }
             Self::Argument(number) => write!(f, "there is no argument {number}, only 0 to 5"),
             Self::UnknownSystemCall(name) => {

@@ -174,7 +174,7 @@ fn a_filter_of_hundreds_of_calls_answers_after_a_dozen_tests() {
 fn a_rule_that_no_jump_can_leave_is_an_error() {
     let conditions = vec![condition(0, true, Operator::NotEqual, 1); 200];
     let call = Call { name: "read".to_owned(), conditions };
-    assert!(matches!(compile(&[call], Otherwise::Refuse), Err(Error::Length(_))));
+    assert!(matches!(compile(&[call], Otherwise::Refuse), Err(Error::Rule(_))));
     let call = Call { name: "read".to_owned(), conditions: vec![condition(6, true, Operator::Equal, 1)] };
     assert_eq!(compile(&[call], Otherwise::Refuse).err(), Some(Error::Argument(6)));
 }

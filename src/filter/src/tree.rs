@@ -125,7 +125,7 @@ fn all_of(rule: &[Condition], hit: u32) -> Result<Vec<Instruction>, Error> {
         let offset = |then| match then {
             Then::Next => Ok(0),
             Then::Hold => Ok(2),
-            Then::Leave => u8::try_from(length - index).map_err(|_| Error::Length(length)),
+            Then::Leave => u8::try_from(length - index).map_err(|_| Error::Rule(length)),
         };
         code.push(Instruction { jt: offset(yes)?, jf: offset(no)?, ..instruction });
     }
