@@ -2,7 +2,7 @@
 
 use super::error::Refusal;
 use crate::image::ImageConfig;
-use crate::spec::ContainerSpec;
+use crate::spec::{AbsolutePath, ContainerSpec};
 use casemate_wire::{Process, Rlimit};
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ pub(super) fn process(container: &ContainerSpec, image: &ImageConfig) -> Result<
 
 /// The file's, else the image's in its normal form (images write `/app/`), else the root.
 fn working_directory(container: &ContainerSpec, image: &ImageConfig) -> Result<String, Refusal> {
-    let own = container.working_dir.as_ref().map(|path| path.as_str());
+    let own = container.working_dir.as_ref().map(AbsolutePath::as_str);
     let path = own.or(image.working_dir.as_deref()).unwrap_or("/");
     let names: Vec<&str> = path.split('/').filter(|name| !matches!(*name, "" | ".")).collect();
     if !path.starts_with('/') || path.contains('\0') || names.contains(&"..") {
