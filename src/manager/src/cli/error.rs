@@ -61,7 +61,7 @@ impl From<ClientError> for Error {
 
 impl From<crate::launch::Error> for Error {
     fn from(error: crate::launch::Error) -> Self {
-        Self::told(Code::Failed, error)
+        Self::told(error.code(), error)
     }
 }
 

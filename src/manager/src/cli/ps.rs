@@ -25,11 +25,7 @@ impl Ps {
         let Response::Containers { containers } = answer else {
             return Err(Error::new(Code::Failed, run.display(), "ask", "not the answer to this request"));
         };
-        if self.json {
-            print_json(&containers)?
-        } else {
-            print(&table(&containers, cri::now()))?
-        };
+        if self.json { print_json(&containers) } else { print(&table(&containers, cri::now())) }?;
         Ok(ExitCode::SUCCESS)
     }
 }

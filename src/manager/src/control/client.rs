@@ -64,21 +64,16 @@ fn connect(socket: &Path) -> io::Result<UnixStream> {
 }
 
 impl Answers {
-    /// The next answer; a refusal is an error. `None` at the end.
-    pub fn next(&mut self) -> Result<Option<Response>, AskError> {
+    /// The next answer; a refusal is an error, and so is the end.
+    pub fn one(&mut self) -> Result<Response, AskError> {
         let mut line = Vec::new();
         if self.0.read_until(b'\n', &mut line).map_err(AskError::Io)? == 0 {
-            return Ok(None);
+            return Err(AskError::Io(io::ErrorKind::UnexpectedEof.into()));
         }
         match serde_json::from_slice(&line).map_err(AskError::Nonsense)? {
             Response::Failed { reason, code } => Err(AskError::Refused { reason, code }),
-            response => Ok(Some(response)),
+            response => Ok(response),
         }
-    }
-
-    /// The answer that there has to be.
-    pub fn one(&mut self) -> Result<Response, AskError> {
-        self.next()?.ok_or_else(|| AskError::Io(io::ErrorKind::UnexpectedEof.into()))
     }
 
     /// What follows [`Response::Records`].

@@ -1,5 +1,6 @@
 //! Which step on the way to the manager failed, on what, and what to do.
 
+use crate::exit::Code;
 use std::fmt;
 use std::path::Path;
 
@@ -10,15 +11,27 @@ pub struct Error {
     step: &'static str,
     reason: String,
     remedy: Option<String>,
+    not_enforceable: bool,
 }
 
 impl Error {
     pub(super) fn new(object: impl fmt::Display, step: &'static str, reason: impl fmt::Display) -> Self {
-        Self { object: object.to_string(), step, reason: reason.to_string(), remedy: None }
+        Self { object: object.to_string(), step, reason: reason.to_string(), remedy: None, not_enforceable: false }
     }
 
     pub(super) fn at(path: &Path, step: &'static str, reason: impl fmt::Display) -> Self {
         Self::new(path.display(), step, reason)
+    }
+
+    /// The host does not give what every container needs.
+    pub(super) fn not_enforceable(mut self) -> Self {
+        self.not_enforceable = true;
+        self
+    }
+
+    /// The exit code.
+    pub fn code(&self) -> Code {
+        if self.not_enforceable { Code::NotEnforceable } else { Code::Failed }
     }
 
     pub(super) fn remedy(mut self, what_to_do: impl Into<String>) -> Self {

@@ -82,10 +82,17 @@ fn supervisor(run: &OwnedFd, directories: &Directories, identities: &Identities)
 }
 
 impl Session {
-    /// Connects to the helper that [`enter`] made sure of.
-    pub fn connect(&self, supervise: bool) -> Result<(Client, Facts), ClientError> {
-        let socket = spawn::connect(&self.run).map_err(ClientError::Connect)?;
-        Client::greet(socket, supervise)
+    /// Connects to the helper that [`enter`] made sure of. One that could not make user namespace A has ended by now: then
+    /// its own words are the reason.
+    pub fn connect(&self, supervise: bool) -> Result<(Client, Facts), Error> {
+        let at = self.directories.helper_socket();
+        let socket = spawn::connect(&self.run).map_err(|errno| Error::at(&at, "connect", errno))?;
+        Client::greet(socket, supervise).map_err(|error| match error {
+            ClientError::Closed => {
+                Error::at(&at, "greet the helper", spawn::last_words(&self.directories)).not_enforceable()
+            }
+            error => Error::at(&at, "greet the helper", error),
+        })
     }
 
     /// The run directory, open.

@@ -86,6 +86,17 @@ fn address(run: &OwnedFd) -> Result<SocketAddrUnix, Errno> {
     SocketAddrUnix::new(format!("/proc/self/fd/{}/{SOCKET}", rustix::fd::AsRawFd::as_raw_fd(run)))
 }
 
+/// What the helper said last.
+pub fn last_words(directories: &Directories) -> String {
+    let log = std::fs::read(directories.helper_log()).unwrap_or_default();
+    let log = String::from_utf8_lossy(&log);
+    let last = log.lines().rev().find(|line| !line.trim().is_empty());
+    last.map_or_else(
+        || format!("it has ended and {} is empty", directories.helper_log().display()),
+        |line| format!("it has ended: {}", line.trim()),
+    )
+}
+
 /// Removes what a dead helper left, and starts a new one.
 fn start(run: &OwnedFd, directories: &Directories, identities: &Identities) -> Result<Child, Error> {
     walk::remove_file(run, &directories.run, SOCKET)?;

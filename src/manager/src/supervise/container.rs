@@ -145,6 +145,8 @@ pub struct Container {
     pub phase: Phase,
     /// What runs of it, or ran and was not yet read to the end.
     pub live: Option<Live>,
+    /// The helper still has it, ended: so that a later manager knows that it is not to be run again.
+    pub kept: bool,
     /// How it ended last.
     pub exit: Option<Exit>,
     /// How often it was started again by its policy.
@@ -163,6 +165,7 @@ impl Container {
             order,
             phase: Phase::Waiting(now),
             live: None,
+            kept: false,
             exit: None,
             restarts: 0,
             backoff: Backoff::default(),

@@ -129,12 +129,11 @@ impl Show {
         let mut ready = [PollFd::from_borrowed_fd(self.out.as_fd(), PollFlags::OUT)];
         let count = poll(&mut ready, Some(&now)).unwrap_or(0);
         let [ready] = ready;
-        count > 0 && ready.revents().contains(PollFlags::OUT)
-            || count > 0 && {
-                // Hung up: nobody will read any more, and the containers are not to suffer for it.
-                self.forget();
-                false
-            }
+        if count > 0 && !ready.revents().contains(PollFlags::OUT) {
+            // Hung up: nobody will read any more, and the containers are not to suffer for it.
+            self.forget();
+        }
+        count > 0 && !self.gone
     }
 
     fn forget(&mut self) {

@@ -83,6 +83,7 @@ impl Supervisor {
 
     /// Starts one container now.
     fn start(&mut self, n: usize) -> Result<(), Error> {
+        self.forget(n)?;
         let Some(container) = self.containers.get_mut(n) else { return Ok(()) };
         let Some(order) = &container.order else { return Ok(()) };
         let outcome = self.client.call(Request::Start(Box::new(order.job.clone())), &[]);
@@ -130,7 +131,7 @@ impl Supervisor {
         moved
     }
 
-    /// Ends the story of a container that has exited: all its output is read, then the helper forgets it.
+    /// Ends a run: all output is read, then it is decided what follows. What has ended for good stays known to the helper.
     fn settle(&mut self, n: usize) -> Result<(), Error> {
         let Some(exit) = self.containers.get(n).and_then(|c| c.live.as_ref()?.exited) else { return Ok(()) };
         for stream in [Stream::Stdout, Stream::Stderr] {
@@ -143,13 +144,26 @@ impl Supervisor {
         let started = container.live.take().map_or(exit.at, |live| live.started);
         container.exit = Some(exit);
         self.show.ended(&container.name);
-        let name = container.name.clone();
-        self.tell(Request::Forget(name.clone()))?;
+        container.kept = true;
         let ran = Duration::from_nanos(exit.at.saturating_sub(started));
-        let Some(container) = self.containers.get_mut(n) else { return Ok(()) };
         let note = after(container, exit, ran, self.closing, Instant::now());
-        self.show.note(&name, &note);
-        Ok(())
+        self.show.note(&container.name, &note);
+        if container.is_over_for_good() && container.order.is_some() {
+            return Ok(());
+        }
+        self.forget(n)
+    }
+
+    /// Has the helper free what it keeps of an ended container.
+    fn forget(&mut self, n: usize) -> Result<(), Error> {
+        match self.containers.get_mut(n).filter(|container| container.kept) {
+            Some(container) => {
+                container.kept = false;
+                let name = container.name.clone();
+                self.tell(Request::Forget(name))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Asks one container to end, and remembers what is wanted then.
@@ -167,7 +181,7 @@ impl Supervisor {
                 self.tell(Request::Signal { name, signal })?;
             }
             (Phase::Waiting(_) | Phase::Ended(_), Then::Start) => {
-                container.phase = Phase::Waiting(Instant::now())
+                container.phase = Phase::Waiting(Instant::now());
             }
             (Phase::Waiting(_), Then::Rest) => container.phase = Phase::Ended(Why::Stopped),
             // Of what has ended for good the reason stays known, unless somebody is to be told that it rests.
