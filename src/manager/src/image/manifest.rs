@@ -45,10 +45,8 @@ pub struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Platform {
     /// `amd64`, `arm64`, `arm`, `riscv64`, …
-    #[serde(default)]
     pub architecture: String,
     /// `linux`.
-    #[serde(default)]
     pub os: String,
     /// `v7`, `v8`.
     #[serde(default)]
@@ -69,6 +67,8 @@ pub struct Manifest {
 struct RawIndex {
     schema_version: u64,
     manifests: Vec<Value>,
+    #[serde(default)]
+    subject: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -79,6 +79,8 @@ struct RawManifest {
     layers: Vec<Value>,
     #[serde(default)]
     artifact_type: Option<String>,
+    #[serde(default)]
+    subject: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -123,6 +125,7 @@ pub fn parse_manifest(bytes: &[u8], media_type: &str) -> Result<Manifest, Flaw> 
     refuse_keys(&document, &["manifests", "fsLayers"])?;
     let raw: RawManifest = json::typed(document)?;
     require_version_2(raw.schema_version)?;
+    raw.subject.map(descriptor).transpose()?;
     let config = descriptor(raw.config)?.descriptor;
     media::check_config(&config.media_type)?;
     match raw.artifact_type {
@@ -170,6 +173,7 @@ fn index_entries(document: Value) -> Result<Vec<Entry>, Flaw> {
     refuse_keys(&document, &["layers", "config", "fsLayers"])?;
     let raw: RawIndex = json::typed(document)?;
     require_version_2(raw.schema_version)?;
+    raw.subject.map(descriptor).transpose()?;
     if raw.manifests.len() > MAX_MANIFESTS {
         return Err(Flaw::TooMany { what: "manifests", limit: MAX_MANIFESTS });
     }
@@ -179,6 +183,7 @@ fn index_entries(document: Value) -> Result<Vec<Entry>, Flaw> {
 fn descriptor(value: Value) -> Result<Entry, Flaw> {
     json::refuse_lookalikes(&value, &DESCRIPTOR_KEYS)?;
     let raw: RawDescriptor = json::typed(value)?;
+    media::check_grammar(&raw.media_type)?;
     let digest = raw.digest.parse().map_err(|_| Flaw::Digest(raw.digest.clone()))?;
     let Annotations { full_name, ref_name } = raw.annotations.unwrap_or_default();
     let descriptor = Descriptor { media_type: raw.media_type, digest, size: raw.size };

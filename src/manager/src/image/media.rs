@@ -15,6 +15,23 @@ const DOCKER_TAR: &str = "application/vnd.docker.image.rootfs.diff.tar";
 const DOCKER_TAR_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 const DOCKER_TAR_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
 
+/// Refuses what is no media type at all (RFC 6838, section 4.2).
+pub(super) fn check_grammar(media_type: &str) -> Result<(), Flaw> {
+    let inner = |c: u8| c.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&c);
+    let name = |name: &str| {
+        let starts = name.bytes().next().is_some_and(|c| c.is_ascii_alphanumeric());
+        starts && name.len() <= 127 && name.bytes().all(inner)
+    };
+    match media_type.split_once('/') {
+        Some((kind, subtype)) if name(kind) && name(subtype) => Ok(()),
+        _ => Err(Flaw::Text {
+            what: "media type",
+            reason: "is not type/subtype",
+            found: media_type.chars().take(256).collect(),
+        }),
+    }
+}
+
 /// What a document is, by its media type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {

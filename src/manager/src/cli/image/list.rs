@@ -81,6 +81,6 @@ mod tests {
         let table = table(&[record]);
         assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
         let first = table.lines().nth(1).unwrap();
-        assert_eq!(first, "docker.io/library/a                  abababababab   118 MiB    127  2027-01-15");
+        assert_eq!(first, "docker.io/library/a                  abababababab   117 MiB    127  2027-01-15");
     }
 }

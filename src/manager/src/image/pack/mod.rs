@@ -11,6 +11,7 @@ pub use output::Output;
 
 use super::config;
 use super::error::Error;
+use super::flaw::Flaw;
 use super::import::{Input, Part};
 use super::manifest::Descriptor;
 use super::media;
@@ -89,7 +90,8 @@ fn documents(recipe: &Recipe, layer: PackedLayer) -> Result<(BTreeMap<String, Pa
     let architecture = recipe.architecture.as_deref().unwrap_or(Host::this().architecture());
     let config = write::config(architecture, recipe.time, &recipe.defaults, layer.diff_id)?;
     // What is made here is judged as what is imported: a caller's words may break the same rules.
-    config::parse(&config, 1).map_err(Error::document("the config of the new image"))?;
+    let judged = |flaw: Flaw| Error::Pack { path: "the new image".into(), reason: flaw.to_string() };
+    config::parse(&config, 1).map_err(judged)?;
     let config_descriptor = describe(media::OCI_CONFIG, &config);
     let layer_type = media::OCI_TAR_GZIP.to_owned();
     let layer_descriptor = Descriptor { media_type: layer_type, digest: layer.digest, size: layer.size };
