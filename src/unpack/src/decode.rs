@@ -90,7 +90,7 @@ impl<R: Read> BufRead for Blob<R> {
 /// The three encodings of a layer, told apart by their first bytes: media types are claims.
 pub enum Stream<R: BufRead> {
     /// Members one after the other (RFC 1952).
-    Gzip(MultiGzDecoder<R>),
+    Gzip(Box<MultiGzDecoder<R>>),
     /// Frames one after the other (RFC 8878).
     Zstd(zstd::stream::read::Decoder<'static, R>),
     /// A tar as it is.
@@ -101,7 +101,7 @@ impl<R: BufRead> Stream<R> {
     /// Looks at the first bytes.
     pub fn new(mut input: R) -> io::Result<Self> {
         Ok(match input.fill_buf()? {
-            [0x1f, 0x8b, ..] => Self::Gzip(MultiGzDecoder::new(input)),
+            [0x1f, 0x8b, ..] => Self::Gzip(Box::new(MultiGzDecoder::new(input))),
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(input)?;
                 decoder.window_log_max(ZSTD_WINDOW_LOG)?;

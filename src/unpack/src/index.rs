@@ -37,7 +37,7 @@ pub fn index(archive: impl Source) -> IndexOutcome {
     let mut reader = Reader::new(archive);
     let mut nodes = BTreeMap::new();
     let (mut entries, mut bytes) = (0_u64, 0_usize);
-    while let Some(entry) = reader.next()? {
+    while let Some(entry) = reader.entry()? {
         let bad = |what: &str| refused("read archive", format!("{}: {what}", printable(&entry.path)));
         let path = LayerPath::new(&entry.path, &LIMITS).map_err(bad)?;
         let path = path.bytes();

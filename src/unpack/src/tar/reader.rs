@@ -40,7 +40,7 @@ impl<S: Source> Reader<S> {
     }
 
     /// The next entry; `None` after the end of the archive, behind which only zeros may stand. Content not used is passed over.
-    pub fn next(&mut self) -> Result<Option<Entry>, Failure> {
+    pub fn entry(&mut self) -> Result<Option<Entry>, Failure> {
         self.finish_content()?;
         let mut over = Overrides::default();
         loop {
@@ -79,7 +79,7 @@ impl<S: Source> Reader<S> {
                     self.at(pax::check_global(&bytes))?;
                     over.pax.is_some() || std::mem::replace(&mut over.global, true)
                 }
-                _ => return self.entry(&header, over).map(Some),
+                _ => return self.assemble(&header, over).map(Some),
             };
             if twice || (over.pax.is_some() && (over.path.is_some() || over.link.is_some())) {
                 return Err(self.bad("two extended headers override the same entry"));
@@ -109,7 +109,7 @@ impl<S: Source> Reader<S> {
         self.left = self.left.saturating_sub(count as u64);
     }
 
-    fn entry(&mut self, header: &Header<'_>, over: Overrides) -> Result<Entry, Failure> {
+    fn assemble(&mut self, header: &Header<'_>, over: Overrides) -> Result<Entry, Failure> {
         let mut pax = over.pax.unwrap_or_default();
         let mut holes = self.at(PaxSparse::take(&mut pax))?;
         let header_size = self.at(header.size())?;

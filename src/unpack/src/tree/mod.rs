@@ -59,7 +59,7 @@ impl Tree {
 
     /// Applies every entry, then the times of directories.
     pub fn fill<S: Source>(&mut self, reader: &mut Reader<S>) -> Result<(), Failure> {
-        while let Some(entry) = reader.next()? {
+        while let Some(entry) = reader.entry()? {
             self.apply(&entry, reader)?;
         }
         self.set_times()

@@ -7,8 +7,8 @@ use casemate_wire::{Failure, FailureKind, LayerLimits, UnpackOrder};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-fn refused(tar: Vec<u8>) -> Failure {
-    let failure = Store::new().apply(&tar).expect_err("must be refused");
+fn refused(tar: impl AsRef<[u8]>) -> Failure {
+    let failure = Store::new().apply(tar.as_ref()).expect_err("must be refused");
     assert_eq!(failure.kind, FailureKind::Verification, "{failure:?}");
     failure
 }
@@ -181,8 +181,8 @@ fn threat_07_nothing_hides_behind_the_end() {
     refused([&one.0[..], &zeros, &Tar::new().file("b", "y").end()].concat());
     refused([&one.clone().end()[..], &Tar::new().file("b", "y").end()].concat());
     refused([&one.clone().end()[..], b"x"].concat());
-    refused(one.0[..512 + 100].to_vec());
-    refused(one.0[..700].to_vec());
+    refused(&one.0[..512 + 100]);
+    refused(&one.0[..700]);
     refused(Tar::new().raw(&Head { size: 2000, ..Head::new("a", b'0') }, b"short").end());
     Store::new().apply(&one.0).unwrap();
     Store::new().apply(&[one.end(), vec![0; 10_240]].concat()).unwrap();

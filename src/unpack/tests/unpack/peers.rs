@@ -143,7 +143,7 @@ fn read_by_us(tar: &[u8]) -> Option<String> {
     use casemate_unpack::tar::{Kind, Reader};
     let mut reader = Reader::new(tar);
     let mut text = Vec::new();
-    while let Some(entry) = reader.next().ok()? {
+    while let Some(entry) = reader.entry().ok()? {
         while let bytes @ [_, ..] = reader.content().ok()? {
             text.extend_from_slice(bytes);
             let count = bytes.len();
@@ -257,7 +257,7 @@ fn threat_07_the_archives_of_go() {
         let reason = WE_REFUSE.iter().find(|(refused, _)| *refused == name).map(|(_, reason)| *reason);
         match outcome {
             Ok(_) if GO_REFUSES.contains(&name) || reason.is_some() => {
-                wrong.push(format!("{name}: accepted"))
+                wrong.push(format!("{name}: accepted"));
             }
             Ok(_) => {}
             Err(failure) => {

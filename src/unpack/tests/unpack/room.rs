@@ -177,6 +177,8 @@ impl Store {
         let child = command.spawn().unwrap();
         mapper.join().unwrap();
         let output = child.wait_with_output().unwrap();
+        // Overlayfs leaves a directory of mode 0 that an ordinary user could not remove.
+        let _ = fs::set_permissions(base.join("work/work"), fs::Permissions::from_mode(0o700));
         (output.stdout, output.status.success())
     }
 
@@ -200,7 +202,7 @@ fn root_at(place: &Path, overlay: Option<&CString>) -> io::Result<()> {
     rustix::mount::mount_change("/", private)?;
     match overlay {
         Some(options) => {
-            rustix::mount::mount("overlay", place, "overlay", MountFlags::empty(), options.as_c_str())?
+            rustix::mount::mount("overlay", place, "overlay", MountFlags::empty(), options.as_c_str())?;
         }
         None => rustix::mount::mount_bind(place, place)?,
     }
