@@ -50,14 +50,19 @@ impl Supervisor {
     /// Does what time has made due, and says when to come back.
     pub fn tick(&mut self, now: Instant) -> Result<Option<Instant>, Error> {
         let strangers = self.containers.iter().any(|container| container.order.is_none());
+        let mut started = false;
         for n in 0..self.containers.len() {
             let Some(container) = self.containers.get_mut(n) else { continue };
             if let Some(live) = &mut container.live {
                 live.wake(now);
             }
             match container.phase {
-                // The file's containers wait until what it no longer has is out of their way.
-                Phase::Waiting(due) if due <= now && !strangers => self.start(n)?,
+                // The file's containers wait until what it no longer has is out of their way. One a turn, so that many of
+                // them do not keep output and requests waiting.
+                Phase::Waiting(due) if due <= now && !strangers && !started => {
+                    started = true;
+                    self.start(n)?;
+                }
                 Phase::Stopping { kill_at: Some(due), then } if due <= now => {
                     container.phase = Phase::Stopping { kill_at: None, then };
                     let name = container.name.clone();
