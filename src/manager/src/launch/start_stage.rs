@@ -68,7 +68,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Error {
 
 fn carry_out(orders: &Orders) -> Result<std::convert::Infallible, Error> {
     let step = |name| move |errno| Error::new(NAME, name, errno);
-    casemate_sys::inherited::keep_from_children().map_err(|errno| Error::new(NAME, "mark inherited descriptors", errno))?;
+    casemate_sys::inherited::keep_from_children()
+        .map_err(|errno| Error::new(NAME, "mark inherited descriptors", errno))?;
     rustix::process::setsid().map_err(step("open a session"))?;
     rustix::process::chdir("/").map_err(step("change to /"))?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
