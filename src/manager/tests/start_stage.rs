@@ -1,6 +1,8 @@
 //! What a program gets from the start stage, asked from its own side: the real binary, with a program of the system in the
 //! helper's place.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use casemate_manager::launch::Ids;
 use casemate_manager::launch::start_stage::{NAME, Orders};
 use std::collections::BTreeMap;

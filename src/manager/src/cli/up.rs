@@ -152,6 +152,9 @@ fn supervise(
     let socket = directories.control_socket();
     let server = Server::listen(session.run_directory().as_fd(), &socket)
         .map_err(|errno| failed(&socket, "listen")(errno.into()))?;
+    // Five descriptors a container.
+    casemate_sys::resource::raise_descriptor_limit()
+        .map_err(|error| Error::new(Code::Failed, "manager", "raise its descriptor limit", error))?;
     let names: Vec<_> = orders.iter().map(|order| &order.job.name).collect();
     let show = Show::new(&names);
     let supervisor = Supervisor::new(client, directories.clone(), orders, show)?;

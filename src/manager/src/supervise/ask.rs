@@ -144,9 +144,7 @@ impl Supervisor {
                     server.answer(handle, &response, true);
                     return false;
                 }
-                names.retain(|name| {
-                    self.find(name).is_some_and(|container| container.phase != Phase::Running)
-                });
+                names.retain(|name| self.find(name).is_some_and(|container| !has_run(container)));
                 self.done_when_empty(server, handle, names)
             }
             Goal::Silent(name) => {
@@ -180,6 +178,11 @@ impl Supervisor {
 
 fn runs(container: &Container) -> bool {
     container.phase == Phase::Running
+}
+
+/// It runs, or it did and was quick.
+fn has_run(container: &Container) -> bool {
+    matches!(container.phase, Phase::Running | Phase::Ended(Why::Completed))
 }
 
 fn failed(container: &Container) -> Option<Response> {

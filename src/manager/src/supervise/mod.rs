@@ -31,6 +31,8 @@ pub enum Error {
     Helper(ClientError),
     /// The log of a container cannot be opened.
     Logs(Name, logs::PumpError),
+    /// What all logs need.
+    Glass(logs::PumpError),
     /// A system call of the loop.
     System(&'static str, std::io::Error),
 }
@@ -43,6 +45,7 @@ impl fmt::Display for Error {
             ),
             Self::Helper(error) => error.fmt(f),
             Self::Logs(name, error) => write!(f, "{name}: {error}"),
+            Self::Glass(error) => write!(f, "manager: {error}"),
             Self::System(step, error) => write!(f, "manager: {step}: {error}"),
         }
     }

@@ -3,7 +3,7 @@
 
 use super::backoff::Next;
 use super::container::{Container, Live, Order, Phase, Then, Why};
-use super::logs::{Bounds, Pipes, Pump, Stream, cri};
+use super::logs::{Bounds, Glass, Pipes, Pump, Stream, cri};
 use super::show::Show;
 use super::{Error, adopt};
 use crate::exit::Code;
@@ -11,6 +11,7 @@ use crate::helper_client::{Client, ClientError};
 use crate::launch::Directories;
 use casemate_wire::{Exit, Name, Reply, Request};
 use rustix::fd::OwnedFd;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// How long a container that the file no longer has may take to end, and how it is asked.
@@ -25,6 +26,7 @@ pub struct Supervisor {
     pub(super) directories: Directories,
     pub(super) containers: Vec<Container>,
     pub(super) show: Show,
+    pub(super) glass: Rc<Glass>,
     /// Everything is to end, in reverse order.
     pub(super) closing: bool,
 }
@@ -37,12 +39,13 @@ impl Supervisor {
         orders: Vec<Order>,
         show: Show,
     ) -> Result<Self, Error> {
+        let glass = Glass::new().map_err(Error::Glass)?;
         let now = Instant::now();
         let containers = orders
             .into_iter()
             .map(|order| Container::new(order.job.name.clone(), Some(order), now))
             .collect();
-        let mut supervisor = Self { client, directories, containers, show, closing: false };
+        let mut supervisor = Self { client, directories, containers, show, glass, closing: false };
         adopt::adopt(&mut supervisor)?;
         Ok(supervisor)
     }
@@ -94,7 +97,8 @@ impl Supervisor {
         let outcome = self.client.call(Request::Start(Box::new(order.job.clone())), &[]);
         match outcome {
             Ok((Reply::Started, descriptors)) => {
-                let (live, complaint) = attach(&self.directories, container, descriptors, cri::now(), None)?;
+                let (live, complaint) =
+                    attach(&self.directories, &self.glass, container, descriptors, cri::now(), None)?;
                 (container.live, container.phase, container.failure) = (Some(live), Phase::Running, None);
                 if let Some(complaint) = complaint {
                     self.show.note(&container.name, &complaint);
@@ -243,6 +247,7 @@ impl Supervisor {
 /// A container's descriptors as [`Request::Attach`] gives them, and what could not be written yet of the holding pipe.
 pub(super) fn attach(
     directories: &Directories,
+    glass: &Rc<Glass>,
     container: &Container,
     descriptors: Vec<OwnedFd>,
     started: u64,
@@ -253,8 +258,9 @@ pub(super) fn attach(
     let bounds = container.order.as_ref().map_or(BOUNDS_OF_STRANGERS, |order| order.bounds);
     let pipes = Pipes { stdout, stderr, hold, hold_write };
     let journal = directories.run.join("journals").join(container.name.as_str());
-    let (pump, complaint) = Pump::adopt(pipes, &directories.logs(&container.name), bounds, &journal)
-        .map_err(|error| Error::Logs(container.name.clone(), error))?;
+    let (pump, complaint) =
+        Pump::adopt(pipes, Rc::clone(glass), &directories.logs(&container.name), bounds, &journal)
+            .map_err(|error| Error::Logs(container.name.clone(), error))?;
     Ok((Live::new(pidfd, started, exited, pump), complaint.map(|error| error.to_string())))
 }
 

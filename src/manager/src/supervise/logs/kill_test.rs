@@ -3,7 +3,7 @@
 
 use super::cri::{self, Stream};
 use super::files::{self, Bounds};
-use super::pump::{Pipes, Pump, Turn};
+use super::pump::{Glass, Pipes, Pump, Turn};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
@@ -30,7 +30,7 @@ fn pump(orders: &str, bounds: Bounds) {
         hold_write: open(OFlags::WRONLY),
     };
     let (mut pump, unfinished) =
-        Pump::adopt(pipes, &base.join("logs"), bounds, &base.join("journal")).unwrap();
+        Pump::adopt(pipes, Glass::new().unwrap(), &base.join("logs"), bounds, &base.join("journal")).unwrap();
     assert!(unfinished.is_none());
     let mut open = vec![Stream::Stdout, Stream::Stderr];
     while !open.is_empty() {

@@ -10,5 +10,5 @@ mod reader;
 
 pub use cri::Stream;
 pub use files::Bounds;
-pub use pump::{Error as PumpError, Pipes, Pump, Turn};
+pub use pump::{Error as PumpError, Glass, Pipes, Pump, Turn};
 pub use reader::Reader;

@@ -21,6 +21,7 @@ use rustix::pipe::{PipeFlags, SpliceFlags};
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::rc::Rc;
 
 /// What a pipe holds (pipe(7)): one chunk at most.
 const CHUNK: usize = 64 * 1024;
@@ -77,13 +78,28 @@ fn at<E: Into<io::Error>>(step: &'static str) -> impl FnOnce(E) -> Error {
     move |reason| Error { step, reason: reason.into() }
 }
 
+/// The pipe that copies are looked at through. One serves all pumps, as it is empty between two steps.
+#[derive(Debug)]
+pub struct Glass {
+    read: OwnedFd,
+    write: OwnedFd,
+}
+
+impl Glass {
+    /// Makes the pipe.
+    pub fn new() -> Result<Rc<Self>, Error> {
+        let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(at("make a pipe"))?;
+        Ok(Rc::new(Self { read, write }))
+    }
+}
+
 /// The pump of one container.
 #[derive(Debug)]
 pub struct Pump {
     pipes: Pipes,
     files: Files,
     journal: Journal,
-    look: (OwnedFd, OwnedFd),
+    glass: Rc<Glass>,
     chunk: Vec<u8>,
     records: Vec<u8>,
 }
@@ -93,14 +109,14 @@ impl Pump {
     /// turn tries again.
     pub fn adopt(
         pipes: Pipes,
+        glass: Rc<Glass>,
         logs: &Path,
         bounds: Bounds,
         journal: &Path,
     ) -> Result<(Self, Option<Error>), Error> {
         let files = Files::open(logs, bounds).map_err(at("open the log"))?;
         let journal = Journal::open(journal).map_err(at("open the journal"))?;
-        let look = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(at("make a pipe"))?;
-        let mut pump = Self { pipes, files, journal, look, chunk: Vec::new(), records: Vec::new() };
+        let mut pump = Self { pipes, files, journal, glass, chunk: Vec::new(), records: Vec::new() };
         let unfinished = pump.finish_held().err();
         Ok((pump, unfinished))
     }
@@ -119,7 +135,7 @@ impl Pump {
     pub fn turn(&mut self, stream: Stream) -> Result<Turn, Error> {
         self.finish_held()?;
         // 1: look
-        match peek(self.pipes.source(stream), &self.look, &mut self.chunk)
+        match peek(self.pipes.source(stream), &self.glass, &mut self.chunk)
             .map_err(at("look at the output"))?
         {
             Some(0) => return Ok(Turn::Ended),
@@ -166,7 +182,7 @@ impl Pump {
 
     /// Goes on with a chunk that lies in the holding pipe: an earlier manager's, or one whose write failed.
     fn finish_held(&mut self) -> Result<(), Error> {
-        match peek(self.pipes.hold.as_fd(), &self.look, &mut self.chunk)
+        match peek(self.pipes.hold.as_fd(), &self.glass, &mut self.chunk)
             .map_err(at("look at the held chunk"))?
         {
             None | Some(0) => return Ok(()),
@@ -187,12 +203,8 @@ impl Pump {
 }
 
 /// Copies what waits in a pipe, at most [`CHUNK`], without taking it: `None` when nothing waits, 0 when nothing ever will.
-fn peek(
-    pipe: BorrowedFd<'_>,
-    look: &(OwnedFd, OwnedFd),
-    chunk: &mut Vec<u8>,
-) -> Result<Option<usize>, Errno> {
-    let length = match rustix::pipe::tee(pipe, &look.1, CHUNK, SpliceFlags::NONBLOCK) {
+fn peek(pipe: BorrowedFd<'_>, glass: &Glass, chunk: &mut Vec<u8>) -> Result<Option<usize>, Errno> {
+    let length = match rustix::pipe::tee(pipe, &glass.write, CHUNK, SpliceFlags::NONBLOCK) {
         Ok(length) => length,
         Err(Errno::AGAIN) => return Ok(None),
         Err(errno) => return Err(errno),
@@ -200,7 +212,7 @@ fn peek(
     chunk.resize(length, 0);
     let mut filled = 0;
     while let Some(rest) = chunk.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match rustix::io::retry_on_intr(|| rustix::io::read(&look.0, &mut *rest))? {
+        match rustix::io::retry_on_intr(|| rustix::io::read(&glass.read, &mut *rest))? {
             0 => return Err(Errno::IO),
             count => filled += count,
         }
