@@ -7,16 +7,17 @@ use crate::image::{self, Record, name};
 use serde::Serialize;
 use std::path::PathBuf;
 
+const EXAMPLES: &str = "Example:\n\
+    \x20 skopeo copy docker://docker.io/library/redis:8 oci-archive:redis.tar\n\
+    \x20 casemate image import redis.tar --name docker.io/library/redis:8";
+
 /// Bring an image in from a directory or an archive
 ///
 /// Reads an OCI layout directory, an OCI archive, and what `docker save` and `podman save` write. Every byte is proven, every
 /// layer is unpacked, and then the image appears; if anything is wrong, nothing does. Prints the pin of each image: paste it
 /// after `image =` in the file.
-///
-///   skopeo copy docker://docker.io/library/redis:8 oci-archive:redis.tar
-///   casemate image import redis.tar --name docker.io/library/redis:8
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_long_help = EXAMPLES)]
 pub struct Import {
     /// An OCI layout directory, or an archive that is not compressed
     path: PathBuf,

@@ -8,16 +8,17 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+const EXAMPLES: &str = "Examples:\n\
+    \x20 casemate image pack --binary ./server --user 10001 --name server:1\n\
+    \x20 casemate image pack rootfs/ --entrypoint /bin/app --output app.tar";
+
 /// Make an image from a directory or from one static binary
 ///
 /// The same input gives the same digest on every machine: entries are sorted, times are 0 or SOURCE_DATE_EPOCH, owners are
 /// root or --owner, extended attributes and set-id bits are left out. Without --output the image goes straight into the
 /// store. Needs nothing but the right to read the source.
-///
-///   casemate image pack --binary ./server --user 10001 --name server:1
-///   casemate image pack rootfs/ --entrypoint /bin/app --output app.tar
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_long_help = EXAMPLES)]
 pub struct Pack {
     /// The directory whose content becomes the image's root
     #[arg(value_name = "DIR", required_unless_present = "binary", conflicts_with = "binary")]
