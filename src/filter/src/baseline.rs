@@ -140,6 +140,21 @@ pub fn realm() -> Result<Program, Error> {
     assemble(verdicts, libc::SECCOMP_RET_ALLOW)
 }
 
+/// What the manager gives itself once its helper runs: it starts no program, and has no socket but local ones.
+pub fn manager() -> Result<Program, Error> {
+    let mut verdicts = BTreeMap::new();
+    for name in NOBODY.iter().chain(STEPS_ONLY).chain(&["chroot", "execve", "execveat"]) {
+        deny(&mut verdicts, name, Vec::new())?;
+    }
+    deny(&mut verdicts, "clone", clone_rules())?;
+    deny(&mut verdicts, "ioctl", ioctl_rules())?;
+    for name in ["socket", "socketpair"] {
+        deny(&mut verdicts, name, vec![vec![int(0, NotEqual, family(libc::AF_UNIX))]])?;
+    }
+    crate::tree::hide_clone3(&mut verdicts);
+    assemble(verdicts, libc::SECCOMP_RET_ALLOW)
+}
+
 /// All that the helper's doorman calls once A is made; any other call ends it, and A with it.
 pub fn doorman() -> Result<Program, Error> {
     crate::allow_list(&[

@@ -9,7 +9,7 @@ mod table;
 mod tree;
 
 pub use allow::{Call, Condition, Operator, Otherwise, allow_list, compile};
-pub use baseline::{baseline, doorman, realm};
+pub use baseline::{baseline, doorman, manager, realm};
 pub use table::{Lookup, highest, lookup};
 
 use std::fmt;

@@ -44,6 +44,7 @@ impl Up {
         let signals = signal::descriptor(&[signal::INT, signal::TERM, signal::HUP])
             .map_err(|error| Error::new(Code::Failed, "manager", "take signals", error))?;
         let (mut client, facts) = session.connect(true)?;
+        session.confine()?;
         client.interrupt_on(&signals)?;
         let orders = orders(&file, &outside, &facts, &mut client, &session);
         client.interrupt_never();

@@ -7,6 +7,7 @@
 mod delegate;
 mod directories;
 mod error;
+mod fence;
 mod hierarchies;
 mod identity;
 mod lock;
@@ -93,6 +94,11 @@ impl Session {
             }
             error => Error::at(&at, "greet the helper", error),
         })
+    }
+
+    /// Shuts this process into what supervising takes. Afterwards no file but those of this instance can be opened.
+    pub fn confine(&self) -> Result<(), Error> {
+        fence::confine(&self.directories)
     }
 
     /// The run directory, open.

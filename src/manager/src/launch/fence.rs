@@ -1,0 +1,64 @@
+//! The manager's own prison: its directories, its cgroups to clean up, local sockets, and no program to start.
+//!
+//! Enters: a manager that has started its helper and read its file. Leaves: a process that a hostile manifest, log line or
+//! control request, should one take it over, finds without network, without other people's files and without exec.
+
+use super::{Directories, Error};
+use casemate_confine::landlock::{self, Access, Rules};
+use casemate_confine::seccomp;
+use std::path::PathBuf;
+
+/// Applies Landlock and seccomp to this thread, which is all of the process, for good.
+pub fn confine(directories: &Directories) -> Result<(), Error> {
+    let failed = |step| {
+        move |error: casemate_confine::Error| Error::new("this process", step, error).not_enforceable()
+    };
+    let own = Access { read: true, write: true, ..Access::default() };
+    let look = Access { read: true, ..Access::default() };
+    let mut paths = vec![
+        (directories.state.clone(), own),
+        (directories.run.clone(), own),
+        (PathBuf::from("/proc"), look),
+    ];
+    // Only to take away what the helper leaves.
+    let cgroups = PathBuf::from("/sys/fs/cgroup");
+    if cgroups.is_dir() {
+        paths.push((cgroups, own));
+    }
+    let rules = Rules { paths, bind_tcp: None, connect_tcp: None, scoped: false };
+    landlock::apply(&rules, None).map_err(failed("confine its files"))?;
+    let filter = casemate_filter::manager()
+        .map_err(|error| Error::new("this process", "compile its filter", error))?;
+    seccomp::install_bytes(&filter.to_bytes()).map_err(failed("confine its system calls"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::ErrorKind;
+
+    #[test]
+    fn a_confined_manager_has_its_directories_and_nothing_else() {
+        let base = tempfile::tempdir().unwrap();
+        let directories = Directories { state: base.path().join("state"), run: base.path().join("run") };
+        std::fs::create_dir(&directories.state).unwrap();
+        std::fs::create_dir(&directories.run).unwrap();
+        let canary = base.path().join("canary");
+        std::fs::write(&canary, "").unwrap();
+        // Landlock and seccomp belong to a thread, so this one can be given up.
+        std::thread::spawn(move || {
+            rustix::thread::set_no_new_privs(true).unwrap();
+            confine(&directories).unwrap();
+            std::fs::write(directories.state.join("mine"), "").unwrap();
+            std::os::unix::net::UnixListener::bind(directories.run.join("socket")).unwrap();
+            let denied =
+                |result: std::io::Result<()>| result.unwrap_err().kind() == ErrorKind::PermissionDenied;
+            assert!(denied(std::fs::read(&canary).map(drop)));
+            assert!(denied(std::fs::read("/etc/passwd").map(drop)));
+            assert!(denied(std::net::TcpListener::bind("127.0.0.1:0").map(drop)));
+            assert!(denied(std::process::Command::new("/bin/true").spawn().map(drop)));
+        })
+        .join()
+        .unwrap();
+    }
+}
