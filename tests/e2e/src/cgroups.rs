@@ -121,7 +121,8 @@ impl Drop for Delegated {
     }
 }
 
-fn remove(directory: &Path) -> std::io::Result<()> {
+/// Removes a tree of cgroups; fails while a process is in it.
+pub fn remove(directory: &Path) -> std::io::Result<()> {
     for entry in fs::read_dir(directory)?.flatten() {
         if entry.file_type()?.is_dir() {
             remove(&entry.path())?;

@@ -247,6 +247,13 @@ impl Instance {
         host::processes().into_iter().filter(|process| names_us(process) && ours(process)).collect()
     }
 
+    /// The cgroup trees that the run directory's list names and that are still there; empty without the right to read it.
+    pub fn cgroups(&self) -> Vec<PathBuf> {
+        let list = fs::read_to_string(self.run_directory().join("cgroups")).unwrap_or_default();
+        let trees = list.lines().map(PathBuf::from);
+        trees.filter(|tree| tree.starts_with("/sys/fs/cgroup") && tree.is_dir()).collect()
+    }
+
     /// The processes of the helper: the one that stays outside, and the one in A.
     pub fn helpers(&self) -> Vec<Process> {
         let mut all = self.programs();
@@ -294,6 +301,10 @@ impl Drop for Instance {
             return;
         }
         self.end();
+        // A helper that was killed leaves its cgroups to the next start, which there will not be.
+        for tree in self.cgroups() {
+            poll::until("the end of its cgroups", || crate::cgroups::remove(&tree).ok());
+        }
         let mounts = host::mounts_of(&self.directory);
         assert!(mounts.is_empty(), "mounts are left: {mounts:?}");
         make_removable(&self.directory);
