@@ -333,11 +333,13 @@ pub fn finish(command: Command, time: Duration) -> Output {
 
 /// The report in what a container has written; `up` puts the container's name before each line.
 pub fn parse_report(text: &str) -> Report {
-    let json: String = text
-        .lines()
-        .map(|line| line.split_once("| ").map_or(line, |(_, rest)| rest))
-        .skip_while(|line| *line != "{")
-        .collect::<Vec<_>>()
-        .join("\n");
+    let mut lines = text.lines().map(|line| line.split_once("| ").map_or(line, |(_, rest)| rest));
+    let mut json = String::new();
+    for line in lines.by_ref().skip_while(|line| *line != "{") {
+        json.push_str(line);
+        if line == "}" {
+            break;
+        }
+    }
     serde_json::from_str(&json).unwrap_or_else(|error| panic!("no report ({error}) in:\n{text}"))
 }

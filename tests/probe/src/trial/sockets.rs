@@ -65,6 +65,9 @@ pub fn table() -> Vec<Trial> {
         }
         all.push(Trial::new(format!("{family}/socketpair"), libc::SYS_socketpair, &[number, 1, 0, 8]));
     }
+    // Without a protocol the kernel refuses a raw socket before it asks who wants it.
+    all.push(Trial::new("AF_INET/RAW/IPPROTO_ICMP", libc::SYS_socket, &[2, 3, 1]));
+    all.push(Trial::new("AF_INET6/RAW/IPPROTO_ICMPV6", libc::SYS_socket, &[10, 3, 58]));
     let xfrm = [16, 3, NETLINK_XFRM];
     all.push(Trial::new("AF_NETLINK/RAW/NETLINK_XFRM", libc::SYS_socket, &xfrm));
     // Only the low 32 bits count for the kernel; a filter that compares 64 is passed by this.
