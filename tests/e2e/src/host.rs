@@ -2,7 +2,9 @@
 
 use rustix::process::{Pid, Signal};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// One process of the host.
 #[derive(Debug, Clone)]
@@ -87,6 +89,42 @@ pub fn descendants(of: &[i32]) -> Vec<Process> {
 /// Sends a signal to one process; false if it is gone.
 pub fn signal(pid: i32, signal: Signal) -> bool {
     Pid::from_raw(pid).is_some_and(|pid| rustix::process::kill_process(pid, signal).is_ok())
+}
+
+/// A device node of this host that everybody may open, with an inode of its own; gone when dropped. Needs root.
+#[derive(Debug)]
+pub struct OpenDevice(String);
+
+impl OpenDevice {
+    /// Makes another node of /dev/zero's device.
+    pub fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = format!("/dev/casemate-test-{}-{number}", std::process::id());
+        let mode = rustix::fs::Mode::from_raw_mode(0o666);
+        let kind = rustix::fs::FileType::CharacterDevice;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, rustix::fs::makedev(1, 5)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).unwrap();
+        Self(path)
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for OpenDevice {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for OpenDevice {
+    fn drop(&mut self) {
+        // Were it to stay, it would be one more /dev/zero.
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 /// Lines of this host's mountinfo that name a path.

@@ -130,7 +130,9 @@ impl Instance {
 
     /// The file's text; limits are waived where this instance's user cannot have them.
     pub fn text_of(&self, spec: &Spec) -> String {
-        let can = self.mode == Mode::Root || self.cgroup.is_some() || crate::cgroups::own_is_delegated();
+        // Root that plays the user owns every cgroup, and the user it plays owns none.
+        let own = || !crate::mode::we_are_root() && crate::cgroups::own_is_delegated();
+        let can = self.mode == Mode::Root || self.cgroup.is_some() || own();
         if can { spec.text() } else { spec.clone().without_limits().text() }
     }
 

@@ -31,6 +31,13 @@ impl Error {
         self
     }
 
+    /// Puts in front what it was about.
+    #[must_use]
+    pub fn about(mut self, object: impl fmt::Display) -> Self {
+        self.text = format!("{object}: {}", self.text);
+        self
+    }
+
     /// The exit code.
     pub fn code(&self) -> Code {
         self.code

@@ -95,7 +95,10 @@ fn orders(
     let mut images = Vec::new();
     let mut errors = Vec::new();
     for (container, outside) in file.spec.containers.iter().zip(outside) {
-        let planned = store.resolve(&container.image.digest).map_err(Error::from).and_then(|image| {
+        let unresolved = |error| {
+            Error::from(error).about(format_args!("container `{}`: {}", container.name, container.image))
+        };
+        let planned = store.resolve(&container.image.digest).map_err(unresolved).and_then(|image| {
             let job = plan::job(&file.spec, container, &image, facts, outside)?;
             orders.push(order(container, job, image.config.stop_signal.as_deref()));
             images.push(image);
