@@ -115,7 +115,7 @@ both_modes! {
             .resource("memory", "\"96MiB\"");
         let client = |then: &str| {
             let ask = "redis-cli -s /run/redis/redis.sock ping | grep -q PONG";
-            Container::new("client", &image, 10_002).entrypoint(&["/bin/sh", "-c", &until_it_works(ask, then)])
+            Container::new("client", &image, 10_001).set("share_user_with", "\"redis\"").entrypoint(&["/bin/sh", "-c", &until_it_works(ask, then)])
                 .set("volumes", "[{ type = \"volume\", source = \"sockets\", target = \"/run/redis\" }]")
         };
         let cli = "redis-cli -s /run/redis/redis.sock";
@@ -125,7 +125,7 @@ both_modes! {
             let line = up.until_line("result:");
             up.signal(Signal::INT);
             let output = up.wait(poll::PATIENCE);
-            assert!(output.stdout.contains("Ready to accept connections"), "{output:?}");
+            assert!(output.stdout.contains("ready to accept connections"), "{output:?}");
             line
         };
         let line = session(&format!("{cli} set colour blue; {cli} incr visits; echo result: $({cli} get colour)"));
@@ -156,7 +156,8 @@ both_modes! {
             \x20 if not part: break\n\
             \x20 data += part\n\
             print('answer:', data.split(b'\\r\\n')[0].decode(), data.decode().split('\\r\\n\\r\\n')[1])";
-        let client = Container::new("python", &casemate.pack_directory("python", &python(), &[]), 10_002)
+        let client = Container::new("python", &casemate.pack_directory("python", &python(), &[]), 10_001)
+            .set("share_user_with", "\"nginx\"")
             .entrypoint(&["/usr/bin/python3.11", "-c", script])
             .set("volumes", "[{ type = \"volume\", source = \"sockets\", target = \"/run/nginx\" }]");
         let mut up = casemate.up(&Spec::new([server, client]).head("[volumes.sockets]"));
