@@ -3,6 +3,7 @@
 // Helpers of tests are tests; the lints only know functions marked as such.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod confined;
 mod craft;
 mod hostile;
 mod index;

@@ -1,0 +1,78 @@
+//! What the program gave up before its first byte of input, as the kernel tells it.
+
+use crate::craft::Tar;
+use crate::room::{Store, sha256};
+use casemate_wire::UnpackOrder;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The process that was started with this argument, once it waits in a read of its input.
+fn waiting(argument: &str) -> PathBuf {
+    for _ in 0..600 {
+        for entry in fs::read_dir("/proc").unwrap() {
+            let path = entry.unwrap().path();
+            let named = fs::read(path.join("cmdline"))
+                .is_ok_and(|line| String::from_utf8_lossy(&line).contains(argument));
+            if named && fs::read_dir(path.join("task")).is_ok_and(|tasks| tasks.count() == 2) {
+                return path;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("casemate-unpack did not start to read");
+}
+
+#[test]
+fn threat_06_both_threads_are_confined_before_the_first_byte() {
+    let store = Store::new();
+    let tar = Tar::new().file("a", "x").end();
+    // Unlike any other test's, so that the process can be told from theirs.
+    let size = 1_000_000 + u64::from(std::process::id());
+    let order = UnpackOrder {
+        blob: sha256(&tar),
+        size,
+        diff_id: sha256(b"confined"),
+        limits: store.limits,
+        ids: store.ids,
+    };
+    let argument = order.argument().unwrap();
+    let (blob, mut feed) = std::io::pipe().unwrap();
+    let base = store.directory.path().join("confined");
+    fs::create_dir(&base).unwrap();
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| {
+            let program = Path::new(env!("CARGO_BIN_EXE_casemate-unpack"));
+            store.enter(
+                &base,
+                File::from(OwnedFd::from(blob)),
+                program,
+                &["casemate-unpack", "layer", &argument],
+            )
+        });
+        for task in fs::read_dir(waiting(&argument).join("task")).unwrap() {
+            let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+            let value = |key: &str| {
+                let line = status.lines().find(|line| line.starts_with(key)).unwrap_or_default();
+                line.split_whitespace().nth(1).unwrap_or_default().to_owned()
+            };
+            assert_eq!((value("NoNewPrivs:"), value("Seccomp:")), ("1".into(), "2".into()));
+            // CHOWN 0, DAC_OVERRIDE 1, FOWNER 3, FSETID 4.
+            assert_eq!(
+                (value("CapEff:"), value("CapPrm:")),
+                ("000000000000001b".into(), "000000000000001b".into())
+            );
+            for set in ["CapInh:", "CapBnd:", "CapAmb:"] {
+                assert_eq!(value(set), "0000000000000000", "{set}");
+            }
+        }
+        feed.write_all(&tar).unwrap();
+        drop(feed);
+        let (bytes, good) = run.join().unwrap();
+        assert!(!good);
+        let outcome: casemate_wire::UnpackOutcome = casemate_wire::decode(&bytes).unwrap();
+        assert_eq!(outcome.unwrap_err().step, "check blob");
+    });
+}
