@@ -29,6 +29,13 @@ pub struct Store {
     layers: Vec<PathBuf>,
 }
 
+impl Drop for Store {
+    /// A layer may hold directories that their owner may not enter, which only root could remove.
+    fn drop(&mut self) {
+        let _ = Command::new("chmod").args(["-R", "u+rwX"]).arg(self.directory.path()).status();
+    }
+}
+
 pub fn sha256(bytes: &[u8]) -> Digest {
     Digest::from_bytes(Sha256::digest(bytes).into())
 }
