@@ -3,6 +3,7 @@
 use super::image::text::print;
 use super::{Code, Error, Global};
 use crate::control::{Answers, AskError, Request, Response, ask};
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 /// Asks the manager of this instance.
@@ -61,21 +62,22 @@ impl Names {
         done(global, &Request::Restart { names: self.names.clone() })
     }
 
-    /// `casemate wait`: a line a container, with its exit code.
+    /// `casemate wait`: the exit codes, a line each, in the order of the names; `-` for one that never ran.
     pub(super) fn wait(&self, global: &Global) -> Result<ExitCode, Error> {
         let run = global.directories()?.run;
         let mut answers = manager(global, &Request::Wait { names: self.names.clone() })?;
-        let mut good = true;
-        loop {
-            match answers.one().map_err(|error| failed(&run.display(), error))? {
-                Response::Ended { name, code } => {
-                    good &= code == Some(0);
-                    let code = code.map_or("-".to_owned(), |code| code.to_string());
-                    print(&format!("{name} {code}\n"))?;
-                }
-                _ => return Ok(if good { ExitCode::SUCCESS } else { Code::Failed.into() }),
-            }
+        let mut codes: BTreeMap<String, Option<u8>> = BTreeMap::new();
+        while let Response::Ended { name, code } =
+            answers.one().map_err(|error| failed(&run.display(), error))?
+        {
+            codes.insert(name, code);
         }
+        let codes: Vec<Option<u8>> =
+            self.names.iter().map(|name| codes.get(name).copied().flatten()).collect();
+        let line = |code: &Option<u8>| code.map_or("-\n".to_owned(), |code| format!("{code}\n"));
+        print(&codes.iter().map(line).collect::<String>())?;
+        let good = codes.iter().all(|code| *code == Some(0));
+        Ok(if good { ExitCode::SUCCESS } else { Code::Failed.into() })
     }
 }
 

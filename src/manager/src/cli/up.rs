@@ -160,7 +160,7 @@ fn supervise(
     casemate_sys::resource::raise_descriptor_limit()
         .map_err(|error| Error::new(Code::Failed, "manager", "raise its descriptor limit", error))?;
     let names: Vec<_> = orders.iter().map(|order| &order.job.name).collect();
-    let show = Show::new(&names);
+    let show = Show::new(&names).map_err(failed(Path::new("standard output"), "copy"))?;
     let supervisor = Supervisor::new(client, directories.clone(), orders, show)?;
     Ok(supervise::run(supervisor, server, signals)?)
 }

@@ -9,6 +9,7 @@ mod ask;
 mod backoff;
 mod container;
 pub mod logs;
+mod outlet;
 mod pid;
 pub mod revisions;
 mod run;

@@ -99,7 +99,7 @@ fn ready(
     let mut sources = vec![Source::Signals, Source::Helper];
     let mut descriptors =
         vec![PollFd::new(signals, PollFlags::IN), PollFd::new(&supervisor.client, PollFlags::IN)];
-    if let Some(screen) = supervisor.show.wants() {
+    for screen in supervisor.show.wants() {
         sources.push(Source::Screen);
         descriptors.push(PollFd::from_borrowed_fd(screen, PollFlags::OUT));
     }

@@ -109,9 +109,8 @@ impl Supervisor {
             Err(ClientError::Failed(failure)) => {
                 let code = Code::from(failure.kind);
                 let text = ClientError::Failed(failure).to_string();
-                let complaint = format!("{}: start: {text}", container.name);
+                self.show.note(&container.name, &format!("start: {text}"));
                 start_failed(container, code, text);
-                self.complain(&complaint);
                 Ok(())
             }
             Err(error) => Err(Error::Helper(error)),
@@ -235,12 +234,6 @@ impl Supervisor {
             Ok(()) | Err(ClientError::Failed(_)) => Ok(()),
             Err(error) => Err(Error::Helper(error)),
         }
-    }
-
-    fn complain(&mut self, text: &str) {
-        self.show.flush();
-        let line = format!("casemate: {}\n", crate::printable::escaped(text));
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
     }
 }
 

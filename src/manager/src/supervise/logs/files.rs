@@ -42,6 +42,11 @@ impl Files {
         Ok(Self { directory: directory.to_owned(), file, generation, length, bounds })
     }
 
+    /// How much is kept.
+    pub fn bounds(&self) -> Bounds {
+        self.bounds
+    }
+
     /// The generation that is written.
     pub fn generation(&self) -> u64 {
         self.generation

@@ -26,6 +26,9 @@ use std::rc::Rc;
 /// What a pipe holds (pipe(7)): one chunk at most.
 const CHUNK: usize = 64 * 1024;
 
+/// A chunk is not cut further than this to fit into a file.
+const LEAST: usize = 4096;
+
 /// The ends that the helper gives for one container.
 #[derive(Debug)]
 pub struct Pipes {
@@ -142,8 +145,7 @@ impl Pump {
             Some(_) => {}
             None => return Ok(Turn::Idle),
         }
-        self.records.clear();
-        cri::format(&self.chunk, stream, cri::now(), &mut self.records);
+        self.format_what_fits(stream);
         self.files.make_room(self.records.len()).map_err(at("rotate the log"))?;
         // 2: journal
         let place = Place { stream, generation: self.files.generation(), length: self.files.length() };
@@ -167,6 +169,21 @@ impl Pump {
         }
         self.write_and_let_go()?;
         Ok(Turn::Moved)
+    }
+
+    /// Makes the records, of a shorter chunk where a whole file is too small for them all.
+    fn format_what_fits(&mut self, stream: Stream) {
+        let now = cri::now();
+        loop {
+            self.records.clear();
+            cri::format(&self.chunk, stream, now, &mut self.records);
+            if self.records.len() as u64 <= self.files.bounds().size || self.chunk.len() <= LEAST {
+                return;
+            }
+            let half = self.chunk.len() / 2;
+            let line = self.chunk.iter().take(half).rposition(|byte| *byte == b'\n');
+            self.chunk.truncate(line.map_or(half, |end| end + 1));
+        }
     }
 
     /// Steps 4 and 5.

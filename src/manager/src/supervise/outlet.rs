@@ -1,0 +1,136 @@
+//! Standard output or error as something that never makes the writer wait: what its reader does not take is kept up to a
+//! bound, and past it left out and counted.
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::collections::VecDeque;
+
+/// Bytes that a reader has not taken.
+pub const BACKLOG: usize = 1 << 20;
+/// POLLOUT promises room for this much (pipe(7), PIPE_BUF).
+const ONCE: usize = 4096;
+
+/// One way out.
+#[derive(Debug)]
+pub struct Outlet {
+    descriptor: OwnedFd,
+    waiting: VecDeque<u8>,
+    left_out: u64,
+    gone: bool,
+}
+
+impl Outlet {
+    /// Writes to the descriptor, which may be shared with others and so stays in its mode.
+    pub fn new(descriptor: OwnedFd) -> Self {
+        Self { descriptor, waiting: VecDeque::new(), left_out: 0, gone: false }
+    }
+
+    /// Takes whole lines, or none of them.
+    pub fn put(&mut self, text: &str) {
+        if self.gone {
+            return;
+        }
+        if self.waiting.len() > BACKLOG {
+            self.left_out += 1;
+            return;
+        }
+        if self.left_out > 0 {
+            let count = std::mem::take(&mut self.left_out);
+            let gap = format!("casemate: {count} lines are not shown here; `casemate logs` has them\n");
+            self.waiting.extend(gap.as_bytes());
+        }
+        self.waiting.extend(text.as_bytes());
+    }
+
+    /// The descriptor to wait on while something waits.
+    pub fn wants(&self) -> Option<BorrowedFd<'_>> {
+        (!self.waiting.is_empty()).then(|| self.descriptor.as_fd())
+    }
+
+    /// Writes what the reader takes without waiting.
+    pub fn flush(&mut self) {
+        while !self.waiting.is_empty() && self.takes_more() && self.write() {}
+    }
+
+    /// At the end there is nothing else to do than to wait for the reader.
+    pub fn finish(&mut self) {
+        while !self.waiting.is_empty() && self.write() {}
+    }
+
+    fn write(&mut self) -> bool {
+        let (head, _) = self.waiting.as_slices();
+        match rustix::io::write(&self.descriptor, head.get(..ONCE.min(head.len())).unwrap_or_default()) {
+            Ok(count) => {
+                self.waiting.drain(..count);
+                true
+            }
+            Err(rustix::io::Errno::INTR) => true,
+            // Somebody else made the descriptor non-blocking, and it is full.
+            Err(rustix::io::Errno::AGAIN) => false,
+            Err(_) => self.forget(),
+        }
+    }
+
+    fn takes_more(&mut self) -> bool {
+        let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut ready = [PollFd::from_borrowed_fd(self.descriptor.as_fd(), PollFlags::OUT)];
+        let count = poll(&mut ready, Some(&now)).unwrap_or(0);
+        let [ready] = ready;
+        match (count, ready.revents().contains(PollFlags::OUT)) {
+            (0, _) => false,
+            (_, true) => true,
+            // Hung up: nobody will read any more, and the containers are not to suffer for it.
+            (_, false) => self.forget(),
+        }
+    }
+
+    fn forget(&mut self) -> bool {
+        self.gone = true;
+        self.waiting.clear();
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::pipe::{PipeFlags, pipe_with};
+
+    #[test]
+    fn threat_28_a_reader_that_sleeps_costs_bounded_memory_and_no_time() {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let mut outlet = Outlet::new(write);
+        let line = format!("{}\n", "x".repeat(99));
+        for _ in 0..100_000 {
+            outlet.put(&line);
+            outlet.flush();
+        }
+        assert!(outlet.waiting.len() < BACKLOG + 200);
+        // Once it wakes up it learns how much it has missed.
+        let reader = std::thread::spawn(move || {
+            let (mut all, mut buffer) = (Vec::new(), [0; 65536]);
+            loop {
+                match rustix::io::read(&read, &mut buffer).unwrap() {
+                    0 => return String::from_utf8(all).unwrap(),
+                    count => all.extend_from_slice(&buffer[..count]),
+                }
+            }
+        });
+        outlet.finish();
+        outlet.put("last\n");
+        outlet.finish();
+        drop(outlet);
+        let text = reader.join().unwrap();
+        assert!(text.ends_with("last\n") && text.contains("lines are not shown here"));
+    }
+
+    #[test]
+    fn a_reader_that_is_gone_is_forgotten() {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let mut outlet = Outlet::new(write);
+        drop(read);
+        outlet.put("x\n");
+        outlet.flush();
+        assert!(outlet.gone && outlet.wants().is_none());
+    }
+}
