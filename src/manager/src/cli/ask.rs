@@ -62,7 +62,7 @@ impl Names {
         done(global, &Request::Restart { names: self.names.clone() })
     }
 
-    /// `casemate wait`: the exit codes, a line each, in the order of the names; `-` for one that never ran.
+    /// `casemate wait`: names and exit codes, a line each, in the order that was asked; `-` for one that never ran.
     pub(super) fn wait(&self, global: &Global) -> Result<ExitCode, Error> {
         let run = global.directories()?.run;
         let mut answers = manager(global, &Request::Wait { names: self.names.clone() })?;
@@ -72,11 +72,10 @@ impl Names {
         {
             codes.insert(name, code);
         }
-        let codes: Vec<Option<u8>> =
-            self.names.iter().map(|name| codes.get(name).copied().flatten()).collect();
-        let line = |code: &Option<u8>| code.map_or("-\n".to_owned(), |code| format!("{code}\n"));
-        print(&codes.iter().map(line).collect::<String>())?;
-        let good = codes.iter().all(|code| *code == Some(0));
+        let code = |name: &String| codes.get(name).copied().flatten();
+        let line = |name| format!("{name} {}\n", code(name).map_or("-".to_owned(), |code| code.to_string()));
+        print(&self.names.iter().map(line).collect::<String>())?;
+        let good = self.names.iter().all(|name| code(name) == Some(0));
         Ok(if good { ExitCode::SUCCESS } else { Code::Failed.into() })
     }
 }

@@ -95,7 +95,7 @@ impl Logs {
 
     fn files(&self, directories: &launch::Directories) -> Result<Reader, Error> {
         let unknown =
-            |error: &dyn std::fmt::Display| Error::new(Code::Failed, &self.name, "read its log", error);
+            |error: &dyn std::fmt::Display| Error::new(Code::Usage, &self.name, "read its log", error);
         let name = Name::new(self.name.as_str()).map_err(|error| unknown(&error))?;
         let directory = directories.logs(&name);
         let tail = self.tail.map(|count| usize::try_from(count).unwrap_or(usize::MAX));

@@ -45,7 +45,7 @@ impl Supervisor {
         if let Some(name) = unknown {
             let reason =
                 format!("{name}: find: the file has no container of this name; `casemate ps` lists them");
-            server.answer(handle, &Response::Failed { reason, code: Code::Failed as u8 }, true);
+            server.answer(handle, &Response::Failed { reason, code: Code::Usage as u8 }, true);
             return Ok(None);
         }
         let goal = match request {
