@@ -3,13 +3,15 @@
 //! Enters: a thread with CAP_SETPCAP in its user namespace (all but [`drop_held`]). Leaves: exactly the sets asked for, read
 //! back from the kernel, and the secure bits locked, so that neither uid 0 nor a change of ids gives one back.
 
-use crate::Error;
+use crate::{At, Fault};
 use rustix::io::Errno;
 use rustix::thread::{
     CapabilitiesSecureBits, CapabilitySets, capabilities, capability_is_in_ambient_set,
     capability_is_in_bounding_set, clear_ambient_capability_set, configure_capability_in_ambient_set,
     remove_capability_from_bounding_set, set_capabilities, set_capabilities_secure_bits,
 };
+
+use std::fmt::Display;
 
 pub use rustix::thread::CapabilitySet;
 
@@ -23,114 +25,111 @@ const SECURE_BITS: CapabilitiesSecureBits = CapabilitiesSecureBits::NO_ROOT
     .union(CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE_LOCKED);
 
 /// Empties all five sets.
-pub fn drop_all() -> Result<(), Error> {
+pub fn drop_all() -> Result<(), Fault> {
     confine(CapabilitySet::empty(), CapabilitySet::empty())
 }
 
 /// Empties all sets but the bounding set, for a thread that has no CAP_SETPCAP to change that one with. Together with
 /// no_new_privs and a uid other than 0 the bounding set gives nothing back.
-pub fn drop_held() -> Result<(), Error> {
-    clear_ambient_capability_set().map_err(|errno| Error::AmbientSet(None, errno))?;
+pub fn drop_held() -> Result<(), Fault> {
+    clear_ambient_capability_set().at("clear the ambient capabilities")?;
     set(CapabilitySet::empty(), CapabilitySet::empty())?;
     read_back(CapabilitySet::empty(), CapabilitySet::empty())
 }
 
 /// Keeps these as effective and permitted; inheritable, ambient and bounding set are empty, so an execve ends them.
-pub fn keep_only(kept: CapabilitySet) -> Result<(), Error> {
+pub fn keep_only(kept: CapabilitySet) -> Result<(), Fault> {
     confine(kept, CapabilitySet::empty())
 }
 
+/// Keeps these as effective, permitted and bounding set, for a program that is root of its user namespace and starts others:
+/// what it starts has no more. The secure bits stay open, so uid 0 has these again after an execve.
+pub fn keep_within(kept: CapabilitySet) -> Result<(), Fault> {
+    bound(kept)?;
+    set(kept, CapabilitySet::empty())
+}
+
 /// Makes all five sets exactly these numbers, so that they outlive the execve of a payload that is not root.
-pub fn hold_ambient(numbers: &[u8]) -> Result<(), Error> {
-    let mut held = CapabilitySet::empty();
-    for &number in numbers {
-        held |= single(number).ok_or(Error::UnknownCapability(number))?;
-    }
+pub fn hold_ambient(numbers: &[u8]) -> Result<(), Fault> {
+    let one = |&number: &u8| 1_u64.checked_shl(number.into()).ok_or_else(|| unknown(number));
+    let bits = numbers.iter().map(one).try_fold(0, |all, one| one.map(|one| all | one))?;
+    let held = CapabilitySet::from_bits_retain(bits);
     confine(held, held)
 }
 
-/// The set of one capability.
-fn single(number: u8) -> Option<CapabilitySet> {
-    1_u64.checked_shl(number.into()).map(CapabilitySet::from_bits_retain)
+/// Every capability that there could be, as a set of one.
+fn every() -> impl Iterator<Item = CapabilitySet> {
+    (0..64).map(|number| CapabilitySet::from_bits_retain(1 << number))
+}
+
+fn unknown(number: impl Display) -> Fault {
+    Fault::container(format_args!("this kernel has no capability {number}"))
+}
+
+/// What a call is about that takes a set of one.
+fn in_the(set: &str, one: CapabilitySet) -> String {
+    format!("capability {} in the {set} set", one.bits().trailing_zeros())
 }
 
 /// `kept` stays effective and permitted, `ambient` (a part of it) also goes into the other three sets.
-fn confine(kept: CapabilitySet, ambient: CapabilitySet) -> Result<(), Error> {
-    clear_ambient_capability_set().map_err(|errno| Error::AmbientSet(None, errno))?;
-    let known = bound(ambient)?;
-    if let Some(number) = numbers(kept).find(|&number| number >= known) {
-        return Err(Error::UnknownCapability(number));
+fn confine(kept: CapabilitySet, ambient: CapabilitySet) -> Result<(), Fault> {
+    clear_ambient_capability_set().at("clear the ambient capabilities")?;
+    let more = kept - bound(ambient)?;
+    if !more.is_empty() {
+        return Err(unknown(more.bits().trailing_zeros()));
     }
-    let held = capabilities(None).map_err(Error::CapabilitySets)?.permitted;
-    set(held, ambient)?;
-    for number in numbers(ambient) {
-        let one = single(number).unwrap_or(CapabilitySet::empty());
-        configure_capability_in_ambient_set(one, true)
-            .map_err(|errno| Error::AmbientSet(Some(number), errno))?;
+    set(capabilities(None).at("capability sets")?.permitted, ambient)?;
+    for one in every().filter(|&one| ambient.contains(one)) {
+        let raised = configure_capability_in_ambient_set(one, true);
+        raised.at(in_the("ambient", one))?;
     }
-    set_capabilities_secure_bits(SECURE_BITS).map_err(Error::SecureBits)?;
+    set_capabilities_secure_bits(SECURE_BITS).at("lock the secure bits")?;
     set(kept, ambient)?;
     read_back(kept, ambient)?;
-    for number in 0..known {
-        let one = single(number).unwrap_or(CapabilitySet::empty());
-        let left = capability_is_in_bounding_set(one).map_err(|errno| Error::BoundingSet(number, errno))?;
-        if left != ambient.contains(one) {
-            return Err(Error::CapabilitiesDiffer("bounding", one.bits()));
-        }
-    }
-    Ok(())
+    same("bounding", collect("bounding", capability_is_in_bounding_set)?, ambient)
 }
 
-/// Takes all but `kept` out of the bounding set; answers how many capabilities this kernel has.
-fn bound(kept: CapabilitySet) -> Result<u8, Error> {
-    for number in 0..64 {
-        let Some(one) = single(number) else { return Ok(number) };
-        let result = if kept.contains(one) {
-            capability_is_in_bounding_set(one).map(drop)
-        } else {
-            remove_capability_from_bounding_set(one)
-        };
-        match result {
-            Ok(()) => {}
-            // Both answer EINVAL above the last one.
-            Err(Errno::INVAL) => return Ok(number),
-            Err(errno) => return Err(Error::BoundingSet(number, errno)),
-        }
-    }
-    Ok(64)
-}
-
-/// The numbers in a set.
-fn numbers(set: CapabilitySet) -> impl Iterator<Item = u8> {
-    (0..64).filter(move |&number| single(number).is_some_and(|one| set.contains(one)))
+/// Takes all but `kept` out of the bounding set; answers which capabilities this kernel has.
+fn bound(kept: CapabilitySet) -> Result<CapabilitySet, Fault> {
+    collect("bounding", |one| match kept.contains(one) {
+        true => capability_is_in_bounding_set(one).map(|_| true),
+        false => remove_capability_from_bounding_set(one).map(|()| true),
+    })
 }
 
 /// capset for effective and permitted, and for inheritable.
-fn set(held: CapabilitySet, inheritable: CapabilitySet) -> Result<(), Error> {
-    set_capabilities(None, CapabilitySets { effective: held, permitted: held, inheritable })
-        .map_err(Error::CapabilitySets)
+fn set(held: CapabilitySet, inheritable: CapabilitySet) -> Result<(), Fault> {
+    let sets = CapabilitySets { effective: held, permitted: held, inheritable };
+    set_capabilities(None, sets).at("capability sets")
 }
 
 /// Compares four sets with what the kernel says.
-fn read_back(held: CapabilitySet, ambient: CapabilitySet) -> Result<(), Error> {
-    let found = capabilities(None).map_err(Error::CapabilitySets)?;
-    for (name, found, wanted) in [
-        ("effective", found.effective, held),
-        ("permitted", found.permitted, held),
-        ("inheritable", found.inheritable, ambient),
-    ] {
-        if found != wanted {
-            return Err(Error::CapabilitiesDiffer(name, found.bits()));
-        }
-    }
-    for number in 0..64 {
-        let Some(one) = single(number) else { break };
-        match capability_is_in_ambient_set(one) {
-            Ok(set) if set == ambient.contains(one) => {}
-            Ok(_) => return Err(Error::CapabilitiesDiffer("ambient", one.bits())),
+fn read_back(held: CapabilitySet, ambient: CapabilitySet) -> Result<(), Fault> {
+    let found = capabilities(None).at("capability sets")?;
+    same("effective", found.effective, held)?;
+    same("permitted", found.permitted, held)?;
+    same("inheritable", found.inheritable, ambient)?;
+    same("ambient", collect("ambient", capability_is_in_ambient_set)?, ambient)
+}
+
+/// Asks the kernel one by one; every call answers EINVAL above the last capability.
+fn collect(set: &str, ask: impl Fn(CapabilitySet) -> Result<bool, Errno>) -> Result<CapabilitySet, Fault> {
+    let mut found = CapabilitySet::empty();
+    for one in every() {
+        match ask(one) {
             Err(Errno::INVAL) => break,
-            Err(errno) => return Err(Error::AmbientSet(Some(number), errno)),
+            answer => found.set(one, answer.at(in_the(set, one))?),
         }
     }
-    Ok(())
+    Ok(found)
+}
+
+fn same(set: &str, found: CapabilitySet, wanted: CapabilitySet) -> Result<(), Fault> {
+    if found == wanted {
+        return Ok(());
+    }
+    let (found, wanted) = (found.bits(), wanted.bits());
+    Err(Fault::not_enforceable(format_args!(
+        "the {set} capabilities read back as {found:#x}, and were set to {wanted:#x}"
+    )))
 }

@@ -1,14 +1,15 @@
 //! Drop capabilities, Landlock, seccomp: the same code for our programs and for containers.
 //!
-//! Every function confines the calling thread, cannot be undone, and checks what the kernel made of it. The order that a
-//! container uses: [`capabilities`], [`process`], [`landlock`] after the last mount, [`seccomp`] last.
+//! Every function confines the calling thread, cannot be undone, and checks what the kernel made of it; after a failure the
+//! thread must end, as it may be confined in part. The order that a container uses: [`capabilities`], [`process`],
+//! [`landlock`] after the last mount, [`seccomp`] last.
 #![forbid(unsafe_code)]
 
 pub mod capabilities;
 pub mod ceiling;
-mod error;
+mod fault;
 pub mod landlock;
 pub mod process;
 pub mod seccomp;
 
-pub use error::Error;
+pub use fault::{At, Fault};

@@ -2,47 +2,36 @@
 //!
 //! A thread can stack filters; the strictest answer of all decides. seccomp(2).
 
-use crate::Error;
+use crate::{At, Fault};
 use casemate_sys::seccomp::{Instruction, MAX_INSTRUCTIONS};
+use rustix::io::Errno;
 
 /// Bytes of one instruction.
 const INSTRUCTION: usize = 8;
 
-/// A filter of 1 to 4096 instructions. Whether the kernel takes it is seen at [`install`].
-#[derive(Clone)]
-pub struct Program(Vec<Instruction>);
+/// Stacks a filter of 1 to 4096 instructions, in the order and byte order of `struct sock_filter`, on the calling thread, for
+/// good; needs no_new_privs. Speculation stays restricted (SECCOMP_FILTER_FLAG_SPEC_ALLOW is not set).
+pub fn install_bytes(bytes: &[u8]) -> Result<(), Fault> {
+    let installed = casemate_sys::seccomp::install(&instructions(bytes)?);
+    let failed = installed.at("install the seccomp filter");
+    if installed == Err(Errno::NOSYS) { failed.map_err(Fault::as_not_enforceable) } else { failed }
+}
 
-impl Program {
-    /// Reads instructions of 8 bytes, in the order and byte order of `struct sock_filter`.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let (chunks, rest) = bytes.as_chunks::<INSTRUCTION>();
-        if !rest.is_empty() || chunks.is_empty() || chunks.len() > MAX_INSTRUCTIONS {
-            return Err(Error::FilterLength(bytes.len()));
-        }
-        Ok(Self(chunks.iter().map(instruction).collect()))
+/// The instructions of a filter. Whether the kernel takes them is seen at [`install_bytes`].
+pub fn instructions(bytes: &[u8]) -> Result<Vec<Instruction>, Fault> {
+    let (chunks, rest) = bytes.as_chunks::<INSTRUCTION>();
+    if !rest.is_empty() || !(1..=MAX_INSTRUCTIONS).contains(&chunks.len()) {
+        let length = bytes.len();
+        return Err(Fault::container(format_args!(
+            "seccomp filter of {length} bytes: not 1 to 4096 instructions of 8 bytes"
+        )));
     }
+    Ok(chunks.iter().map(instruction).collect())
 }
 
 /// One instruction, as it lies in memory.
-fn instruction(bytes: &[u8; INSTRUCTION]) -> Instruction {
-    let [code_low, code_high, jt, jf, k0, k1, k2, k3] = *bytes;
-    Instruction {
-        code: u16::from_ne_bytes([code_low, code_high]),
-        jt,
-        jf,
-        k: u32::from_ne_bytes([k0, k1, k2, k3]),
-    }
-}
-
-/// Stacks the filter on the calling thread, for good; needs no_new_privs. Speculation stays restricted
-/// (SECCOMP_FILTER_FLAG_SPEC_ALLOW is not set).
-pub fn install(program: &Program) -> Result<(), Error> {
-    casemate_sys::seccomp::install(&program.0).map_err(Error::Seccomp)
-}
-
-/// Reads a filter and installs it.
-pub fn install_bytes(bytes: &[u8]) -> Result<(), Error> {
-    install(&Program::from_bytes(bytes)?)
+fn instruction(&[code0, code1, jt, jf, k0, k1, k2, k3]: &[u8; INSTRUCTION]) -> Instruction {
+    Instruction { code: u16::from_ne_bytes([code0, code1]), jt, jf, k: u32::from_ne_bytes([k0, k1, k2, k3]) }
 }
 
 #[cfg(test)]
@@ -52,8 +41,9 @@ mod tests {
     #[test]
     fn lengths_that_are_no_filter_are_refused() {
         for length in [0, 1, 7, 9, 8 * 4096 + 8, 8 * 4096 + 1] {
-            assert_eq!(Program::from_bytes(&vec![0; length]).err(), Some(Error::FilterLength(length)));
+            let fault = instructions(&vec![0; length]).err().expect("a fault").to_string();
+            assert!(fault.starts_with(&format!("seccomp filter of {length} bytes")), "{fault}");
         }
-        assert!(Program::from_bytes(&vec![0; 8 * 4096]).is_ok());
+        assert!(instructions(&vec![0; 8 * 4096]).is_ok());
     }
 }

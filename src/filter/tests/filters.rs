@@ -16,7 +16,7 @@ fn below<T: Send>(filters: &[&seccomp::Program], question: impl FnOnce() -> T + 
         let thread = scope.spawn(|| {
             process::no_new_privs().unwrap();
             for filter in filters {
-                installed::install(&installed::Program::from_bytes(&filter.to_bytes()).unwrap()).unwrap();
+                installed::install_bytes(&filter.to_bytes()).unwrap();
             }
             question()
         });

@@ -21,32 +21,29 @@ pub struct Settings {
     pub range: Option<(u32, u32)>,
 }
 
-const USAGE: &str = "usage: casemate-helper --state-dir DIR --manager UID [--range BASE:COUNT] | --steps";
+/// What [`parse`] understands.
+pub const USAGE: &str = "usage: casemate-helper --state-dir DIR --manager UID [--range BASE:COUNT] | --steps";
 
 /// Reads the arguments after the program's name.
-pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Command, String> {
+pub fn parse(args: impl Iterator<Item = OsString>) -> Option<Command> {
     let (mut state_dir, mut manager, mut range) = (None, None, None);
     let mut args = args.map(OsString::into_string);
     while let Some(key) = args.next() {
-        let key = key.map_err(|_| USAGE)?;
+        let key = key.ok()?;
         if key == "--steps" {
-            return Ok(Command::Steps);
+            return Some(Command::Steps);
         }
-        let value = args.next().ok_or(USAGE)?.map_err(|_| USAGE)?;
+        let value = args.next()?.ok()?;
         match key.as_str() {
             "--state-dir" => state_dir = Some(PathBuf::from(value)),
-            "--manager" => manager = Some(value.parse().map_err(|_| USAGE)?),
+            "--manager" => manager = Some(value.parse().ok()?),
             "--range" => {
-                let (base, count) = value.split_once(':').ok_or(USAGE)?;
-                range = Some((base.parse().map_err(|_| USAGE)?, count.parse().map_err(|_| USAGE)?));
+                let (base, count) = value.split_once(':')?;
+                range = Some((base.parse().ok()?, count.parse().ok()?));
             }
-            _ => return Err(USAGE.to_owned()),
+            _ => return None,
         }
     }
-    match (state_dir, manager) {
-        (Some(state_dir), Some(manager)) if state_dir.is_absolute() => {
-            Ok(Command::Serve(Settings { state_dir, manager, range }))
-        }
-        _ => Err(USAGE.to_owned()),
-    }
+    let settings = Settings { state_dir: state_dir?, manager: manager?, range };
+    settings.state_dir.is_absolute().then_some(Command::Serve(settings))
 }

@@ -5,11 +5,11 @@
 
 mod limits;
 
-use crate::fault::{At, Fault};
-use casemate_wire::{CgroupFacts, Limits, Name, Stats};
+use crate::room::paths::open_directory;
+use casemate_confine::{At, Fault};
+use casemate_wire::{CgroupFacts, Limits, Name};
 use rustix::fs::{Access, Mode, OFlags, access, open};
 use std::fs;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -100,19 +100,15 @@ impl Tree {
                 cgroup.v1.push((controller.clone(), directory.join(&leaf)));
             }
         }
-        let result = self.fill(&cgroup, limits, &wanted);
-        if result.is_err() {
-            cgroup.remove();
-        }
-        result.map(|()| cgroup)
+        self.fill(&cgroup, limits, &wanted).inspect_err(|_| cgroup.remove())?;
+        Ok(cgroup)
     }
 
     fn fill(&self, cgroup: &Cgroup, limits: &Limits, wanted: &[&str]) -> Result<(), Fault> {
         for directory in cgroup.directories() {
-            match fs::create_dir(directory) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                other => other.at(directory.display())?,
-            }
+            // One that could not be removed when its container ended has that one's limits and counts.
+            let _ = fs::remove_dir(directory);
+            fs::create_dir(directory).at(directory.display())?;
         }
         let Limits::Enforced(resources) = limits else { return Ok(()) };
         for &controller in wanted {
@@ -139,8 +135,7 @@ impl Cgroup {
 
     /// The v2 directory, for CLONE_INTO_CGROUP.
     pub fn open_v2(&self) -> Result<Option<OwnedFd>, Fault> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        self.v2.as_ref().map(|path| open(path, flags, Mode::empty()).at(path.display())).transpose()
+        self.v2.as_ref().map(|path| open_directory(path)).transpose()
     }
 
     /// `tasks` of each v1 directory, for the child to join by itself.
@@ -154,29 +149,12 @@ impl Cgroup {
 
     /// How many processes the memory limit has killed.
     pub fn oom_kills(&self) -> u64 {
-        let (path, key) = match (self.v1_of("memory"), &self.v2) {
-            (Some(v1), _) => (v1.join("memory.oom_control"), "oom_kill "),
-            (None, Some(v2)) => (v2.join("memory.events"), "oom_kill "),
-            (None, None) => return 0,
-        };
-        field(&path, key).unwrap_or(0)
-    }
-
-    /// Resource use, as far as there is a controller that counts it.
-    pub fn stats(&self) -> Stats {
-        let number = |v1: &str, file: &str, v2_file: &str| {
-            let path = match (self.v1_of(v1), &self.v2) {
-                (Some(directory), _) => directory.join(file),
-                (None, Some(directory)) => directory.join(v2_file),
-                (None, None) => return None,
-            };
-            fs::read_to_string(path).ok()?.trim().parse().ok()
-        };
-        Stats {
-            memory: number("memory", "memory.usage_in_bytes", "memory.current"),
-            cpu: self.v2.as_ref().and_then(|v2| field(&v2.join("cpu.stat"), "usage_usec ")),
-            pids: number("pids", "pids.current", "pids.current"),
-        }
+        let v1 = self.v1.iter().find(|(name, _)| name == "memory");
+        let v1 = v1.map(|(_, directory)| directory.join("memory.oom_control"));
+        let path = v1.or_else(|| Some(self.v2.as_ref()?.join("memory.events")));
+        let text = path.and_then(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+        let count = text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok());
+        count.unwrap_or(0)
     }
 
     /// Takes the directories away. They are empty: the container's pid namespace has ended.
@@ -186,15 +164,6 @@ impl Cgroup {
             let _ = fs::remove_dir(directory);
         }
     }
-
-    fn v1_of(&self, controller: &str) -> Option<&Path> {
-        self.v1.iter().find(|(name, _)| name == controller).map(|(_, directory)| directory.as_path())
-    }
-}
-
-fn field(path: &Path, key: &str) -> Option<u64> {
-    let text = fs::read_to_string(path).ok()?;
-    text.lines().find_map(|line| line.strip_prefix(key))?.trim().parse().ok()
 }
 
 fn v1_names(v1: &[(String, PathBuf)]) -> Vec<&str> {

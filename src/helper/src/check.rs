@@ -1,52 +1,53 @@
 //! The helper's own invariants: a job is checked here again, whoever sent it and whatever was checked before.
 
-use crate::fault::Fault;
-use casemate_confine::ceiling;
+use casemate_confine::{Fault, ceiling};
 use casemate_wire::{Device, IdSpace, Ids, Job, Limits, Mount, Process, Resources, Root};
+use std::fmt::Display;
 
 const HIGHEST_ID: u32 = 65_534;
 const FILES: [&str; 3] = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
 
 type Checked = Result<(), Fault>;
 
-fn require(holds: bool, rule: impl FnOnce() -> String) -> Checked {
-    if holds { Ok(()) } else { Err(Fault::refused(rule())) }
+fn require(holds: bool, rule: impl Display) -> Checked {
+    if holds { Ok(()) } else { Err(Fault::refused(rule)) }
 }
 
 /// Whether the helper may start this job in this A. Pure: what only the file system can tell is found by the steps.
 pub fn check(job: &Job, space: IdSpace) -> Checked {
-    require((1..=500).contains(&job.layers.len()), || {
-        format!("{} layers; 1 to 500 are possible", job.layers.len())
-    })?;
+    require(
+        (1..=500).contains(&job.layers.len()),
+        format_args!("{} layers; 1 to 500 are possible", job.layers.len()),
+    )?;
     ids(&job.ids, space)?;
     if let Root::Ephemeral { size, inodes } = job.root {
-        require(size > 0 && inodes > 0, || "a writable root without a size".into())?;
+        require(size > 0 && inodes > 0, "a writable root without a size")?;
     }
     targets(&job.mounts)?;
     job.mounts.iter().try_for_each(mount)?;
     job.devices.iter().try_for_each(device)?;
-    require((1..=64).contains(&job.hostname.len()) && !job.hostname.contains('\0'), || {
-        "host name length".into()
-    })?;
+    require((1..=64).contains(&job.hostname.len()) && !job.hostname.contains('\0'), "host name length")?;
     for (path, _) in &job.files {
-        require(FILES.contains(&path.as_str()), || format!("{path} is not a file that may be written"))?;
+        require(FILES.contains(&path.as_str()), format_args!("{path} is not a file that may be written"))?;
     }
     for (key, value) in &job.sysctls {
-        require(ceiling::sysctl(key, value), || {
-            format!("sysctl {key} is not on the list, or has no number")
-        })?;
+        require(
+            ceiling::sysctl(key, value),
+            format_args!("sysctl {key} is not on the list, or has no number"),
+        )?;
     }
     for path in job.proc.masked.iter().chain(&job.proc.read_only) {
         let known = path.starts_with("/proc/") || path.starts_with("/sys/");
-        require(known && normal(path), || format!("{path} is not a path of procfs or sysfs"))?;
+        require(known && normal(path), format_args!("{path} is not a path of procfs or sysfs"))?;
     }
     for &number in &job.capabilities {
-        require(ceiling::capability(number), || format!("capability {number} is above the ceiling"))?;
+        require(ceiling::capability(number), format_args!("capability {number} is above the ceiling"))?;
     }
     for rule in &job.landlock.paths {
-        require(rule.path == "/" || normal(&rule.path), || {
-            format!("{} is not an absolute normal path", rule.path)
-        })?;
+        require(
+            rule.path == "/" || normal(&rule.path),
+            format_args!("{} is not an absolute normal path", rule.path),
+        )?;
     }
     process(&job.process)?;
     match &job.limits {
@@ -58,17 +59,15 @@ pub fn check(job: &Job, space: IdSpace) -> Checked {
 fn ids(ids: &Ids, space: IdSpace) -> Checked {
     let highest = match space {
         IdSpace::Single => {
-            require(ids.groups.is_empty(), || {
-                "supplementary groups need a range of ids; start as root".into()
-            })?;
+            require(ids.groups.is_empty(), "supplementary groups need a range of ids; start as root")?;
             HIGHEST_ID
         }
         IdSpace::Range { count } => count.min(HIGHEST_ID),
     };
     for id in [ids.uid, ids.gid].iter().chain(&ids.groups) {
-        require((1..=highest).contains(id), || format!("id {id} is not within 1..={highest}"))?;
+        require((1..=highest).contains(id), format_args!("id {id} is not within 1..={highest}"))?;
     }
-    require(ids.groups.len() <= 32, || "more than 32 supplementary groups".into())
+    require(ids.groups.len() <= 32, "more than 32 supplementary groups")
 }
 
 /// Absolute, without empty, `.` or `..` components, without NUL, not the root itself.
@@ -86,14 +85,14 @@ fn within(path: &str, above: &str) -> bool {
 }
 
 fn targets(mounts: &[Mount]) -> Checked {
-    require(mounts.len() <= 128, || "more than 128 mounts".into())?;
+    require(mounts.len() <= 128, "more than 128 mounts")?;
     for (index, mount) in mounts.iter().enumerate() {
         let target = mount.target();
         let reserved = ["/proc", "/dev", "/sys"].iter().any(|above| within(target, above));
-        require(normal(target) && !reserved, || format!("{target} is not a possible mount target"))?;
+        require(normal(target) && !reserved, format_args!("{target} is not a possible mount target"))?;
         for other in mounts.iter().take(index).map(Mount::target) {
             let nested = within(target, other) || within(other, target);
-            require(!nested, || format!("mount targets {other} and {target} are nested"))?;
+            require(!nested, format_args!("mount targets {other} and {target} are nested"))?;
         }
     }
     Ok(())
@@ -102,52 +101,50 @@ fn targets(mounts: &[Mount]) -> Checked {
 fn mount(mount: &Mount) -> Checked {
     match mount {
         Mount::Tmpfs { target, size, inodes, mode, .. } => {
-            require(*size > 0 && *inodes > 0, || format!("tmpfs {target} without a size"))?;
-            require(*mode <= 0o1777, || format!("tmpfs {target} with mode {mode:o}"))
+            require(*size > 0 && *inodes > 0, format_args!("tmpfs {target} without a size"))?;
+            require(*mode <= 0o1777, format_args!("tmpfs {target} with mode {mode:o}"))
         }
         Mount::Volume { .. } => Ok(()),
         Mount::Bind { source, .. } => {
             let reserved = ["/proc", "/sys", "/dev"].iter().any(|above| within(source, above));
-            require(normal(source) && !reserved, || format!("{source} is not a possible bind source"))
+            require(normal(source) && !reserved, format_args!("{source} is not a possible bind source"))
         }
     }
 }
 
 fn device(device: &Device) -> Checked {
     for path in [&device.source, &device.target] {
-        require(normal(path) && path.starts_with("/dev/"), || format!("{path} is not below /dev"))?;
+        require(normal(path) && path.starts_with("/dev/"), format_args!("{path} is not below /dev"))?;
     }
     let reserved = ["/dev/pts", "/dev/shm"].iter().any(|above| within(&device.target, above));
-    require(!reserved, || format!("{} is not a possible device target", device.target))
+    require(!reserved, format_args!("{} is not a possible device target", device.target))
 }
 
 fn process(process: &Process) -> Checked {
-    require(process.argv.first().is_some_and(|program| !program.is_empty()), || "argv is empty".into())?;
+    require(process.argv.first().is_some_and(|program| !program.is_empty()), "argv is empty")?;
     for entry in &process.env {
         let name = entry.split(|&c| c == b'=').next().unwrap_or_default();
-        require(entry.contains(&b'=') && !name.is_empty(), || "environment entry without a name".into())?;
+        require(entry.contains(&b'=') && !name.is_empty(), "environment entry without a name")?;
     }
     let strings = process.argv.iter().chain(&process.env);
-    require(strings.clone().all(|string| !string.contains(&0)), || {
-        "argument or environment with a NUL".into()
-    })?;
-    require(process.cwd == "/" || normal(&process.cwd), || {
-        format!("{} is not an absolute normal path", process.cwd)
-    })?;
+    require(strings.clone().all(|string| !string.contains(&0)), "argument or environment with a NUL")?;
+    require(
+        process.cwd == "/" || normal(&process.cwd),
+        format_args!("{} is not an absolute normal path", process.cwd),
+    )?;
     for limit in &process.rlimits {
-        require(limit.resource < 16 && limit.soft <= limit.hard, || {
-            format!("resource limit {}", limit.resource)
-        })?;
+        require(
+            limit.resource < 16 && limit.soft <= limit.hard,
+            format_args!("resource limit {}", limit.resource),
+        )?;
     }
     Ok(())
 }
 
 fn limits(resources: &Resources) -> Checked {
-    require(resources.memory.max > 0 && resources.pids > 0, || {
-        "limits of memory and pids are required".into()
-    })?;
-    require(resources.cpu_quota != Some(0), || "a cpu quota of 0".into())?;
+    require(resources.memory.max > 0 && resources.pids > 0, "limits of memory and pids are required")?;
+    require(resources.cpu_quota != Some(0), "a cpu quota of 0")?;
     let cpuset = resources.cpuset.as_deref().unwrap_or("0");
     let clean = cpuset.bytes().all(|c| c.is_ascii_digit() || c == b',' || c == b'-');
-    require(clean, || format!("cpuset {cpuset}"))
+    require(clean, format_args!("cpuset {cpuset}"))
 }

@@ -1,35 +1,16 @@
-//! The table of containers, and the parent's side of a start: cgroup, pipes, clone3, and whatever the child reports.
+//! One container: the parent's side of its start with cgroup, pipes and clone3, what the child reports, and its end.
 
-use crate::cgroup::{Cgroup, Tree};
+use crate::cgroup::Cgroup;
 use crate::check::check;
-use crate::fault::{At, Fault};
 use crate::layers;
-use crate::room::{self, Door, dev};
-use casemate_sys::process::{Fork, Namespaces, SingleThreaded, exit_now, fork};
-use casemate_wire::{Digest, Exit, Failure, IdSpace, Job, Name, decode, encode};
-use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
-use std::collections::BTreeMap;
+use crate::outcome::{self, Outcome, reap};
+use crate::realm::Realm;
+use crate::room::{EXECUTING, Room, tree};
+use casemate_confine::{At, Fault};
+use casemate_sys::process::{Fork, Namespaces, exit_now, fork};
+use casemate_wire::{Digest, Exit, Failure, Job, decode, encode};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
-
-/// What a start needs beside its job.
-pub struct Host<'a> {
-    /// Proof for fork.
-    pub proof: &'a SingleThreaded,
-    /// The state directory.
-    pub state: &'a Path,
-    /// A's ids.
-    pub space: IdSpace,
-    /// The delegated cgroups.
-    pub cgroups: &'a Tree,
-    /// The shared part of `/dev`.
-    pub dev: BorrowedFd<'a>,
-    /// `casemate-init`.
-    pub init: BorrowedFd<'a>,
-}
 
 /// One container, from clone3 until it is forgotten.
 pub struct Container {
@@ -37,75 +18,46 @@ pub struct Container {
     pub digest: Digest,
     /// Its layers.
     pub layers: Vec<Digest>,
-    /// Its volumes.
-    pub volumes: Vec<Name>,
     /// Its pid 1.
     pub pidfd: OwnedFd,
     /// When its payload was executed.
     pub started: u64,
-    /// Where a failed step is reported; end of file is the payload's execve. None after that.
-    pub report: Option<OwnedFd>,
     /// How it ended.
     pub exit: Option<Exit>,
+    report: Outcome,
     cgroup: Cgroup,
     /// stdout, stderr, and the two ends of the holding pipe.
     pipes: [OwnedFd; 4],
 }
 
-/// All containers that are not forgotten.
-pub type Containers = BTreeMap<Name, Container>;
-
-/// Starts a job. The container is in the table once its payload runs, or until its failure is read.
-pub fn start(host: &Host<'_>, job: &Job) -> Result<Container, Failure> {
-    check(job, host.space).map_err(|fault| fault.in_step("check"))?;
-    if let Some(missing) = job.layers.iter().find(|layer| !layers::exists(host.state, layer)) {
-        return Err(Fault::container(format_args!(
-            "layer {missing} is not in the store; import the image again"
-        ))
-        .in_step("check"));
+/// Starts a job. Whether its payload runs, its report says.
+pub fn start(realm: &Realm, job: &Job) -> Result<Container, Failure> {
+    check(job, realm.facts.ids).map_err(|fault| fault.in_step("check"))?;
+    if let Some(missing) = job.layers.iter().find(|layer| !layers::exists(&realm.state, layer)) {
+        let text = format_args!("layer {missing} is not in the store; import the image again");
+        return Err(Fault::container(text).in_step("check"));
     }
-    let cgroup = host.cgroups.make(&job.name, &job.limits).map_err(|fault| fault.in_step("limits"))?;
-    let result = spawn(host, job, &cgroup);
-    if result.is_err() {
-        cgroup.remove();
-    }
-    let (pidfd, report, pipes) = result.map_err(|fault| fault.in_step("clone3"))?;
-    let volumes = job.mounts.iter().filter_map(|mount| match mount {
-        casemate_wire::Mount::Volume { name, .. } => Some(name.clone()),
-        _ => None,
-    });
-    Ok(Container {
-        digest: job.digest,
-        layers: job.layers.clone(),
-        volumes: volumes.collect(),
-        pidfd,
-        started: now(),
-        report: Some(report),
-        exit: None,
-        cgroup,
-        pipes,
-    })
+    let cgroup = realm.cgroups.make(&job.name, &job.limits).map_err(|fault| fault.in_step("limits"))?;
+    let spawned = spawn(realm, job, &cgroup).inspect_err(|_| cgroup.remove());
+    let (pidfd, report, pipes) = spawned.map_err(|fault| fault.in_step("clone3"))?;
+    let (digest, layers) = (job.digest, job.layers.clone());
+    Ok(Container { digest, layers, pidfd, started: now(), exit: None, report, cgroup, pipes })
 }
 
-fn spawn(host: &Host<'_>, job: &Job, cgroup: &Cgroup) -> Result<(OwnedFd, OwnedFd, [OwnedFd; 4]), Fault> {
-    let pipe = || pipe_with(PipeFlags::CLOEXEC).at("pipe");
-    let ((out, out_write), (err, err_write), (hold, hold_write), (report, report_write)) =
-        (pipe()?, pipe()?, pipe()?, pipe()?);
+fn spawn(realm: &Realm, job: &Job, cgroup: &Cgroup) -> Result<(OwnedFd, Outcome, [OwnedFd; 4]), Fault> {
+    let (out, out_write) = outcome::pipe()?;
+    let (err, err_write) = outcome::pipe()?;
+    let (hold, hold_write) = outcome::pipe()?;
+    let (report, report_write) = outcome::pipe()?;
     let v2 = cgroup.open_v2()?;
     let tasks = cgroup.open_tasks()?;
-    let dev = dev::copy(host.dev)?;
-    match fork(host.proof, Namespaces::ROOM, v2.as_ref().map(AsFd::as_fd)).at("a container's namespaces")? {
-        Fork::Parent { pidfd, .. } => Ok((pidfd, report, [out, err, hold, hold_write])),
+    let dev = tree::copy_all(&realm.dev, "/dev")?;
+    let v2 = v2.as_ref().map(AsFd::as_fd);
+    match fork(&realm.proof, Namespaces::ROOM, v2).at("a container's namespaces")? {
+        Fork::Parent { pidfd, .. } => Ok((pidfd, Outcome::new(report), [out, err, hold, hold_write])),
         Fork::Child => {
-            let door = Door {
-                space: host.space,
-                state: host.state,
-                cgroup_tasks: &tasks,
-                dev: dev.as_fd(),
-                stdio: [out_write.as_fd(), err_write.as_fd()],
-                init: host.init,
-            };
-            let failure = room::enter(job, &door);
+            let pipes = [out_write.as_fd(), err_write.as_fd(), report_write.as_fd()];
+            let failure = Room::new((realm, job), &tasks, dev.as_fd(), pipes).enter();
             if let Ok(bytes) = encode(&failure) {
                 // Nobody to tell when the helper is gone; the exit status says the rest.
                 let _ = rustix::io::write(&report_write, &bytes);
@@ -116,18 +68,25 @@ fn spawn(host: &Host<'_>, job: &Job, cgroup: &Cgroup) -> Result<(OwnedFd, OwnedF
 }
 
 impl Container {
-    /// Reads the child's report: `None` means that the payload was executed.
-    pub fn read_report(&mut self) -> Option<Failure> {
-        let report = self.report.take()?;
-        let mut buffer = [0; 4096];
-        match rustix::io::retry_on_intr(|| rustix::io::read(&report, &mut buffer)) {
-            Ok(0) => {
+    /// Where the start is reported.
+    pub fn report(&self) -> BorrowedFd<'_> {
+        self.report.as_fd()
+    }
+
+    /// Takes what is there of the report; the answer once it is whole: the payload was executed, or the step that failed.
+    pub fn started(&mut self) -> Option<Result<(), Failure>> {
+        let said = self.report.collect()?;
+        let failure = match said.strip_prefix(EXECUTING) {
+            Some([]) => {
                 self.started = now();
-                None
+                return Some(Ok(()));
             }
-            Ok(count) => Some(decode(buffer.get(..count).unwrap_or_default()).unwrap_or_else(|_| lost())),
-            Err(_) => Some(lost()),
-        }
+            Some(failure) => decode(failure),
+            None => decode(said),
+        };
+        let killed = Fault::container("the container was killed before its payload was executed");
+        let killed = killed.hint("is its memory limit too low?");
+        Some(Err(failure.unwrap_or_else(|_| killed.in_step("exec"))))
     }
 
     /// The descriptors of [`casemate_wire::Request::Attach`], in its order.
@@ -136,41 +95,22 @@ impl Container {
         [self.pidfd.as_fd(), out.as_fd(), err.as_fd(), hold.as_fd(), hold_write.as_fd()]
     }
 
-    /// Sends a signal to pid 1; SIGKILL ends the whole pid namespace.
-    pub fn signal(&self, signal: Signal) -> Result<(), Fault> {
-        match pidfd_send_signal(&self.pidfd, signal) {
-            Ok(()) | Err(Errno::SRCH) => Ok(()),
-            Err(errno) => Err(errno).at("signal"),
-        }
-    }
-
     /// Reaps pid 1 when its pidfd says that it has ended.
     pub fn reap(&mut self) -> Option<Exit> {
-        let status = waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
-            .ok()??;
+        let status = reap(&self.pidfd)?;
         let signal = status.terminating_signal().and_then(|signal| u8::try_from(signal).ok());
         let code = match (status.exit_status(), signal) {
             (Some(code), _) => u8::try_from(code).unwrap_or(u8::MAX),
             (None, signal) => signal.unwrap_or(0).saturating_add(128),
         };
-        let exit = Exit { code, signal, oom_kills: self.cgroup.oom_kills(), at: now() };
-        self.exit = Some(exit);
-        Some(exit)
-    }
-
-    /// Resource use.
-    pub fn stats(&self) -> casemate_wire::Stats {
-        self.cgroup.stats()
+        self.exit = Some(Exit { code, signal, oom_kills: self.cgroup.oom_kills(), at: now() });
+        self.exit
     }
 
     /// Takes away what is left of an ended container.
     pub fn forget(self) {
         self.cgroup.remove();
     }
-}
-
-fn lost() -> Failure {
-    Fault::container("the report of the failed step was lost").in_step("exec")
 }
 
 fn now() -> u64 {

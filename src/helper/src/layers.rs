@@ -3,11 +3,12 @@
 //! `layers/sha256/HEX/fs` is the content, `layers/sha256/HEX/report` what unpack saw. Work happens in `layers/tmp` and becomes
 //! visible by one rename, after everything below it was written to the disk.
 
-use crate::fault::{At, Fault};
+use casemate_confine::{At, Fault};
+use casemate_sys::process::{Fork, Namespaces, SingleThreaded, exit_now, fork};
 use casemate_wire::{Digest, LayerReport, decode, encode};
-use rustix::fs::{Mode, OFlags, fsync, open};
 use std::fs;
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 fn all(state: &Path) -> PathBuf {
@@ -30,11 +31,8 @@ pub fn content(state: &Path, layer: &Digest) -> PathBuf {
 
 /// Makes the directories and throws away what was not finished.
 pub fn prepare(state: &Path) -> Result<(), Fault> {
-    for directory in ["layers", "layers/sha256", "layers/stage", "volumes", "roots"] {
-        match fs::create_dir(state.join(directory)) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            other => other.at(format_args!("{} in the state directory", directory))?,
-        }
+    for directory in ["layers/sha256", "layers/stage", "volumes", "roots"] {
+        fs::create_dir_all(state.join(directory)).at(format_args!("{directory} in the state directory"))?;
     }
     match fs::remove_dir_all(unfinished(state)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -67,10 +65,9 @@ pub fn report(state: &Path, layer: &Digest) -> Result<LayerReport, Fault> {
 pub fn begin(state: &Path, layer: &Digest) -> Result<PathBuf, Fault> {
     let directory = unfinished(state).join(layer.hex());
     fs::create_dir(&directory).at(layer)?;
-    for name in ["fs", "work"] {
-        fs::create_dir(directory.join(name)).at(name)?;
-    }
-    rustix::fs::chmod(directory.join("fs"), Mode::from_raw_mode(0o755)).at("fs")?;
+    let inside =
+        ["fs", "work"].into_iter().try_for_each(|name| fs::create_dir(directory.join(name)).at(name));
+    inside.inspect_err(|_| abandon(&directory))?;
     Ok(directory)
 }
 
@@ -86,9 +83,7 @@ pub fn commit(state: &Path, layer: &Digest, directory: &Path, report: &LayerRepo
 }
 
 fn sync(directory: &Path) -> Result<(), Fault> {
-    let fd = open(directory, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .at(directory.display())?;
-    fsync(&fd).at(directory.display())
+    fs::File::open(directory).and_then(|directory| directory.sync_all()).at(directory.display())
 }
 
 /// Throws away a layer in the making.
@@ -97,7 +92,19 @@ pub fn abandon(directory: &Path) {
     let _ = fs::remove_dir_all(directory);
 }
 
-/// Makes a layer invisible; the directory that is returned is then removed by [`abandon`].
+/// Does the same in a child, which is to be reaped: a layer can have hundreds of thousands of files.
+pub fn abandon_aside(proof: &SingleThreaded, directory: &Path) -> Option<OwnedFd> {
+    match fork(proof, Namespaces::NONE, None) {
+        Ok(Fork::Parent { pidfd, .. }) => Some(pidfd),
+        Ok(Fork::Child) => {
+            abandon(directory);
+            exit_now(0)
+        }
+        Err(_) => None,
+    }
+}
+
+/// Makes a layer invisible; the directory that is returned is then removed by [`abandon_aside`].
 pub fn retire(state: &Path, layer: &Digest) -> Result<PathBuf, Fault> {
     let gone = unfinished(state).join(format!("{}.gone", layer.hex()));
     fs::rename(all(state).join(layer.hex()), &gone).at(layer)?;

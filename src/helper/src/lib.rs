@@ -10,9 +10,9 @@ mod cgroup;
 mod check;
 mod containers;
 mod doorman;
-mod fault;
 mod filters;
 mod layers;
+mod outcome;
 mod realm;
 mod room;
 mod serve;
@@ -21,24 +21,27 @@ mod volumes;
 
 pub use check::check;
 
+use casemate_confine::Fault;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// The program.
 pub fn main() -> ExitCode {
     let result = match args::parse(std::env::args_os().skip(1)) {
-        Ok(args::Command::Steps) => room::print_steps(),
-        Ok(args::Command::Serve(settings)) => doorman::run(settings),
-        Err(message) => Err(message),
+        Some(args::Command::Steps) => room::print_steps(),
+        Some(args::Command::Serve(settings)) => doorman::run(settings),
+        None => Err(Fault::refused(args::USAGE)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            // Nobody is left to tell when standard error is gone.
-            let _ = std::io::Write::write_all(
-                &mut std::io::stderr(),
-                format!("casemate-helper: {message}\n").as_bytes(),
-            );
+        Err(fault) => {
+            log(&fault);
             ExitCode::FAILURE
         }
     }
+}
+
+fn log(fault: &Fault) {
+    // Nobody is left to tell when standard error is gone.
+    let _ = std::io::stderr().write_all(format!("casemate-helper: {fault}\n").as_bytes());
 }

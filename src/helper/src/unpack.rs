@@ -1,39 +1,28 @@
 //! Starts `casemate-unpack` on one layer: in namespaces of its own, rooted in the directory that receives the layer.
 
-use crate::fault::{At, Fault};
-use crate::room::root;
-use crate::{layers, room};
+use crate::layers;
+use crate::outcome::{self, Outcome, kill, reap};
+use crate::realm::Realm;
+use crate::room::{paths, root, tree};
+use casemate_confine::{At, Fault};
 use casemate_sys::exec::{self, Strings};
-use casemate_sys::process::{Fork, Namespaces, SingleThreaded, exit_now, fork};
-use casemate_wire::{Digest, Failure, IdSpace, UnpackLayer, UnpackOrder, UnpackOutcome, decode, encode};
-use rustix::io::Errno;
-use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
-use rustix::pipe::{PipeFlags, pipe_with};
+use casemate_sys::process::{Fork, Namespaces, exit_now, fork};
+use casemate_wire::{Digest, Failure, LayerReport, UnpackLayer, UnpackOrder, UnpackOutcome, decode, encode};
 use rustix::stdio::{dup2_stdin, dup2_stdout};
 use sha2::{Digest as _, Sha256};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-/// What an unpack needs beside its request.
-pub struct Bench<'a> {
-    /// Proof for fork.
-    pub proof: &'a SingleThreaded,
-    /// The state directory.
-    pub state: &'a Path,
-    /// A's ids.
-    pub space: IdSpace,
-    /// `casemate-unpack`.
-    pub program: BorrowedFd<'a>,
-}
-
 /// A running unpack.
 pub struct Unpacking {
-    /// The process.
-    pub pidfd: OwnedFd,
-    /// Its outcome comes here; ready when the process has written it or ended.
-    pub outcome: OwnedFd,
+    /// The layer in the making and its parents.
+    pub layers: Vec<Digest>,
     layer: Digest,
-    directory: PathBuf,
+    /// Where it is made.
+    pub directory: PathBuf,
+    process: OwnedFd,
+    outcome: Outcome,
+    said: Option<UnpackOutcome>,
 }
 
 /// OCI image-spec, config.md: ChainID(L) = L's DiffID, or sha256(ChainID(parent) + " " + DiffID).
@@ -45,69 +34,66 @@ pub fn chain_id(parent: Option<&Digest>, diff_id: &Digest) -> Digest {
 }
 
 /// Checks the request and starts the process.
-pub fn start(bench: &Bench<'_>, request: &UnpackLayer, blob: BorrowedFd<'_>) -> Result<Unpacking, Fault> {
-    if chain_id(request.parents.last(), &request.diff_id) != request.chain_id {
+pub fn start(realm: &Realm, request: &UnpackLayer, blob: BorrowedFd<'_>) -> Result<Unpacking, Fault> {
+    let &UnpackLayer { blob: digest, size, diff_id, ref parents, chain_id: layer, limits } = request;
+    if chain_id(parents.last(), &diff_id) != layer {
         return Err(Fault::refused(format_args!(
-            "{} is not the ChainID of its parents and its diff_id",
-            request.chain_id
+            "{layer} is not the ChainID of its parents and its diff_id"
         )));
     }
-    if let Some(missing) = request.parents.iter().find(|parent| !layers::exists(bench.state, parent)) {
+    if let Some(missing) = parents.iter().find(|parent| !layers::exists(&realm.state, parent)) {
         return Err(Fault::refused(format_args!("parent layer {missing} is not there")));
     }
-    let order = UnpackOrder {
-        blob: request.blob,
-        size: request.size,
-        diff_id: request.diff_id,
-        limits: request.limits,
-        ids: bench.space,
-    };
+    let order = UnpackOrder { blob: digest, size, diff_id, limits, ids: realm.facts.ids };
     let order = order.argument().map_err(|error| Fault::refused(format_args!("order: {error}")))?;
     let argv = Strings::new(&["casemate-unpack", "layer", &order]).at("argv")?;
-    let directory = layers::begin(bench.state, &request.chain_id)?;
-    let (outcome, result) = pipe_with(PipeFlags::CLOEXEC).at("pipe")?;
-    let child = || enter(bench, request, &directory, (blob, result.as_fd()), &argv);
-    match fork(bench.proof, Namespaces::ROOM, None).at("clone3") {
-        Ok(Fork::Parent { pidfd, .. }) => {
-            Ok(Unpacking { pidfd, outcome, layer: request.chain_id, directory })
-        }
-        Ok(Fork::Child) => {
-            let failure = match child() {
-                Ok(()) => Fault::container("did not start").in_step("unpack"),
-                Err(fault) => fault.in_step("unpack"),
+    let directory = layers::begin(&realm.state, &layer)?;
+    let started = spawn(realm, parents, &directory, blob, &argv);
+    let (process, outcome) = started.inspect_err(|_| layers::abandon(&directory))?;
+    let layers = parents.iter().copied().chain([layer]).collect();
+    Ok(Unpacking { layers, layer, directory, process, outcome, said: None })
+}
+
+fn spawn(
+    realm: &Realm,
+    parents: &[Digest],
+    directory: &Path,
+    blob: BorrowedFd<'_>,
+    argv: &Strings,
+) -> Result<(OwnedFd, Outcome), Fault> {
+    let (outcome, result) = outcome::pipe()?;
+    match fork(&realm.proof, Namespaces::ROOM, None).at("clone3")? {
+        Fork::Parent { pidfd, .. } => Ok((pidfd, Outcome::new(outcome))),
+        Fork::Child => {
+            let failure = match enter(realm, parents, directory, (blob, result.as_fd()), argv) {
+                Ok(()) => Fault::container("did not start"),
+                Err(fault) => fault,
             };
-            if let Ok(bytes) = encode::<UnpackOutcome>(&Err(failure)) {
+            if let Ok(bytes) = encode::<UnpackOutcome>(&Err(failure.in_step("unpack"))) {
                 // Nobody to tell when the helper is gone.
                 let _ = rustix::io::write(&result, &bytes);
             }
             exit_now(1)
-        }
-        Err(fault) => {
-            layers::abandon(&directory);
-            Err(fault)
         }
     }
 }
 
 /// In the new process: the directory, or the parents' merged view on top of it, becomes the whole file system.
 fn enter(
-    bench: &Bench<'_>,
-    request: &UnpackLayer,
+    realm: &Realm,
+    parents: &[Digest],
     directory: &Path,
     (blob, result): (BorrowedFd<'_>, BorrowedFd<'_>),
     argv: &Strings,
 ) -> Result<(), Fault> {
-    let upper = room::paths::host_path(&directory.display().to_string())?;
-    let stage = root::stage(bench.state, root::SKELETON)?;
-    let new_root = if request.parents.is_empty() {
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        let tree = open_tree(&upper, "fs", flags).at("fs")?;
-        let place = room::paths::directory(stage.as_fd(), "root")?;
-        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-        move_mount(&tree, "", &place, "", flags).at("fs")?;
+    let upper = paths::open_directory(directory)?;
+    let stage = root::stage(&realm.state, root::SKELETON)?;
+    let new_root = if parents.is_empty() {
+        let tree = tree::copy(paths::beneath(&upper, "fs", paths::DIRECTORY).at("fs")?, "fs")?;
+        tree::attach(&tree, paths::directory(stage.as_fd(), "root")?, "fs")?;
         tree
     } else {
-        root::overlay(bench.state, &request.parents, stage.as_fd(), (upper.as_fd(), "fs"))?
+        root::overlay(&realm.state, parents, stage.as_fd(), (upper.as_fd(), "fs"))?
     };
     root::pivot_into(new_root.as_fd())?;
     casemate_sys::signal::reset_all();
@@ -115,44 +101,31 @@ fn enter(
     dup2_stdout(result).at("result")?;
     casemate_sys::inherited::keep_from_children().at("close_range")?;
     let env = Strings::new::<&str>(&[]).at("environment")?;
-    Err(exec::execve_descriptor(bench.program, argv, &env)).at("casemate-unpack")
+    Err(exec::execve_descriptor(realm.unpack.as_fd(), argv, &env)).at("casemate-unpack")
 }
 
 impl Unpacking {
-    /// Takes the outcome of a process that has ended or is about to, and makes the layer visible or throws it away.
-    pub fn finish(self, state: &Path) -> Result<casemate_wire::LayerReport, Failure> {
-        let outcome = read_outcome(&self.outcome);
-        // Whatever it still does, it does not do it to a layer that others see.
-        let _ = rustix::process::pidfd_send_signal(&self.pidfd, rustix::process::Signal::KILL);
-        let _ = rustix::process::waitid(
-            rustix::process::WaitId::PidFd(self.pidfd.as_fd()),
-            rustix::process::WaitIdOptions::EXITED,
-        );
-        let result = outcome.and_then(|report| {
+    /// Goes on, when the descriptor is ready; the answer once the process has told its outcome and is gone: then the layer is
+    /// visible, or its directory to be thrown away.
+    pub fn advance(&mut self, state: &Path) -> Option<Result<LayerReport, Failure>> {
+        if self.said.is_none() {
+            let died =
+                |_| Err(Fault::container("casemate-unpack ended without an outcome").in_step("unpack"));
+            self.said = Some(decode::<UnpackOutcome>(self.outcome.collect()?).unwrap_or_else(died));
+            // Whatever it still does, it does not do it to a layer that others see.
+            let _ = kill(&self.process);
+        }
+        reap(&self.process)?;
+        Some(self.said.take()?.and_then(|report| {
             let committed = layers::commit(state, &self.layer, &self.directory, &report);
             committed.map(|()| report).map_err(|fault| fault.in_step("layer"))
-        });
-        if result.is_err() {
-            layers::abandon(&self.directory);
-        }
-        result
+        }))
     }
 }
 
-fn read_outcome(pipe: &OwnedFd) -> UnpackOutcome {
-    let died = || Fault::container("casemate-unpack ended without an outcome").in_step("unpack");
-    let mut bytes = Vec::new();
-    let mut buffer = [0; 4096];
-    loop {
-        match rustix::io::read(pipe, &mut buffer) {
-            Ok(0) => break,
-            Ok(count) => bytes.extend_from_slice(buffer.get(..count).unwrap_or_default()),
-            Err(Errno::INTR) => {}
-            Err(_) => return Err(died()),
-        }
-        if bytes.len() > casemate_wire::MAX_MESSAGE {
-            return Err(died());
-        }
+impl AsFd for Unpacking {
+    /// Ready when there is more of the outcome; after that, when the process has ended.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        if self.said.is_none() { self.outcome.as_fd() } else { self.process.as_fd() }
     }
-    decode::<UnpackOutcome>(&bytes).unwrap_or_else(|_| Err(died()))
 }

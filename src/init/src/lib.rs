@@ -99,7 +99,7 @@ fn payload(argv: &[Vec<u8>]) -> u8 {
     for candidate in exec::candidates(program, path) {
         let Ok(candidate) = CString::new(candidate) else { return 127 };
         let error = exec::execve(&candidate, &arguments, &environment);
-        if error.kind() == std::io::ErrorKind::PermissionDenied {
+        if error == Errno::ACCESS {
             code = 126;
         }
     }

@@ -1,7 +1,7 @@
 //! execve and execveat with argument vectors that are checked for NUL.
 
+use rustix::io::{Errno, Result};
 use std::ffi::{CStr, CString};
-use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// A NULL-terminated vector of C strings, built before the point of no return.
@@ -17,25 +17,25 @@ impl Strings {
     ///
     /// # Errors
     /// EINVAL where one has a NUL inside.
-    pub fn new<S: AsRef<[u8]>>(strings: &[S]) -> io::Result<Self> {
+    pub fn new<S: AsRef<[u8]>>(strings: &[S]) -> Result<Self> {
         let owned: Vec<CString> = strings
             .iter()
-            .map(|s| CString::new(s.as_ref()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL)))
-            .collect::<io::Result<_>>()?;
+            .map(|s| CString::new(s.as_ref()).map_err(|_| Errno::INVAL))
+            .collect::<Result<_>>()?;
         let pointers = owned.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
         Ok(Self { pointers, _owned: owned })
     }
 }
 
 /// Replaces this process by the program at `path`. Returns only with the error.
-pub fn execve(path: &CStr, argv: &Strings, env: &Strings) -> io::Error {
+pub fn execve(path: &CStr, argv: &Strings, env: &Strings) -> Errno {
     // SAFETY: `path` is a C string; both vectors are NULL-terminated arrays of C strings that live until the call returns.
     unsafe { libc::execve(path.as_ptr(), argv.pointers.as_ptr(), env.pointers.as_ptr()) };
-    io::Error::last_os_error()
+    crate::last_errno()
 }
 
 /// Replaces this process by the program that the descriptor is open on. Returns only with the error.
-pub fn execve_descriptor(program: BorrowedFd<'_>, argv: &Strings, env: &Strings) -> io::Error {
+pub fn execve_descriptor(program: BorrowedFd<'_>, argv: &Strings, env: &Strings) -> Errno {
     // SAFETY: as for execve; the path is the empty C string, with AT_EMPTY_PATH it stands for the descriptor.
     unsafe {
         libc::syscall(
@@ -47,7 +47,7 @@ pub fn execve_descriptor(program: BorrowedFd<'_>, argv: &Strings, env: &Strings)
             libc::AT_EMPTY_PATH,
         )
     };
-    io::Error::last_os_error()
+    crate::last_errno()
 }
 
 /// Where execvp(3) would look for a program, in order: itself when it has a `/`, else each directory of `path`.

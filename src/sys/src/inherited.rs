@@ -1,25 +1,19 @@
 //! The descriptors that a program was started with and did not ask for (CVE-2024-21626, CVE-2016-9962).
 
 use rustix::fd::{FromRawFd, OwnedFd};
-use rustix::io::{Errno, Result};
+use rustix::io::Result;
 
 /// Marks every descriptor from 3 up close-on-exec, so that no program started from here sees them.
 pub fn keep_from_children() -> Result<()> {
     // SAFETY: with this flag the call closes nothing, it only sets a flag on what is open.
-    let status = unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-    if status == 0 {
-        Ok(())
-    } else {
-        Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL))
-    }
+    crate::check(unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) })
+        .map(drop)
 }
 
 /// Takes over a descriptor that the starter handed to this program under an agreed number. Once for each number.
 pub fn take(number: u8) -> Result<OwnedFd> {
     // SAFETY: fcntl with F_GETFD only answers whether the number is open.
-    if unsafe { libc::fcntl(i32::from(number), libc::F_GETFD) } == -1 {
-        return Err(Errno::BADF);
-    }
+    crate::check(unsafe { libc::fcntl(i32::from(number), libc::F_GETFD) }.into())?;
     // SAFETY: the descriptor is open and came with the program, so no other value of this process owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(i32::from(number)) })
 }

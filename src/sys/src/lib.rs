@@ -15,9 +15,14 @@ pub mod seccomp;
 pub mod signal;
 pub mod socket;
 
-use std::io;
+use rustix::io::{Errno, Result};
 
 /// The result of a raw system call, as the C library reports it.
-fn check(result: libc::c_long) -> io::Result<libc::c_long> {
-    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+fn check(result: libc::c_long) -> Result<libc::c_long> {
+    if result == -1 { Err(last_errno()) } else { Ok(result) }
+}
+
+/// What the C library left of the call before.
+fn last_errno() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)
 }

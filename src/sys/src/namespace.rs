@@ -1,29 +1,24 @@
 //! Leaving namespaces for new ones, of the kinds that are safe for the caller's memory and descriptors.
 
-use std::io;
+use rustix::io::Result;
 
 /// A namespace that a process can leave alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
 pub enum Kind {
     /// CLONE_NEWUSER.
-    User,
+    User = libc::CLONE_NEWUSER,
     /// CLONE_NEWCGROUP.
-    Cgroup,
+    Cgroup = libc::CLONE_NEWCGROUP,
     /// CLONE_NEWNS.
-    Mount,
+    Mount = libc::CLONE_NEWNS,
 }
 
 /// unshare(2).
 ///
 /// # Errors
 /// As unshare(2): EPERM, ENOSPC, EINVAL.
-pub fn unshare(kind: Kind) -> io::Result<()> {
-    let flag = match kind {
-        Kind::User => libc::CLONE_NEWUSER,
-        Kind::Cgroup => libc::CLONE_NEWCGROUP,
-        Kind::Mount => libc::CLONE_NEWNS,
-    };
+pub fn unshare(kind: Kind) -> Result<()> {
     // SAFETY: none of the three flags changes what memory or descriptors the caller shares with other threads.
-    crate::check(unsafe { libc::syscall(libc::SYS_unshare, flag) })?;
-    Ok(())
+    crate::check(unsafe { libc::syscall(libc::SYS_unshare, kind as i32) }).map(drop)
 }

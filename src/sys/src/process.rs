@@ -1,5 +1,6 @@
 //! Making processes: clone3 in the manner of fork, with namespaces, a pidfd and a cgroup from the first instant.
 
+use rustix::io::Result;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -62,11 +63,7 @@ pub enum Fork {
 ///
 /// # Errors
 /// As clone3(2): EPERM and ENOSPC for namespaces, EACCES and EBUSY for the cgroup.
-pub fn fork(
-    _proof: &SingleThreaded,
-    namespaces: Namespaces,
-    cgroup: Option<BorrowedFd<'_>>,
-) -> io::Result<Fork> {
+pub fn fork(_proof: &SingleThreaded, namespaces: Namespaces, cgroup: Option<BorrowedFd<'_>>) -> Result<Fork> {
     let mut pidfd: libc::c_int = -1;
     // SAFETY: clone_args is plain integers, for which all bits zero is a value.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
@@ -95,7 +92,7 @@ pub fn fork(
 ///
 /// # Errors
 /// EAGAIN, ENOMEM.
-pub fn fork_plain(_proof: &SingleThreaded) -> io::Result<Option<i32>> {
+pub fn fork_plain(_proof: &SingleThreaded) -> Result<Option<i32>> {
     // SAFETY: the process has one thread (the proof), so the child's copy of memory has no lock that nobody can free.
     let pid = crate::check(unsafe { libc::fork() }.into())?;
     Ok((pid != 0).then_some(pid as i32))

@@ -1,32 +1,25 @@
 //! Resource limits by their kernel numbers, as they cross the wire.
 
-use std::io;
+use rustix::io::Result;
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// setrlimit(2) for this process; RLIM_INFINITY is `u64::MAX`.
 ///
 /// # Errors
 /// EINVAL for an unknown resource or soft above hard; EPERM for a hard limit above the present one.
-pub fn set_limit(resource: u8, soft: u64, hard: u64) -> io::Result<()> {
+pub fn set_limit(resource: u8, soft: u64, hard: u64) -> Result<()> {
     let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    let (resource, old) = (libc::c_long::from(resource), std::ptr::null_mut::<libc::rlimit64>());
     // SAFETY: the structure is initialised and outlives the call; no old value is asked for.
-    crate::check(unsafe {
-        libc::syscall(
-            libc::SYS_prlimit64,
-            0,
-            libc::c_long::from(resource),
-            &raw const limit,
-            std::ptr::null_mut::<libc::rlimit64>(),
-        )
-    })?;
-    Ok(())
+    crate::check(unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const limit, old) }).map(drop)
 }
 
 /// Raises the soft limit of open descriptors to the hard one.
 ///
 /// # Errors
 /// Does not fail on a sane kernel.
-pub fn raise_descriptor_limit() -> io::Result<()> {
-    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+pub fn raise_descriptor_limit() -> Result<()> {
+    let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    Ok(rustix::process::setrlimit(rustix::process::Resource::Nofile, limit)?)
+    setrlimit(Resource::Nofile, limit)
 }

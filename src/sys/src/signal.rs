@@ -1,5 +1,6 @@
 //! Signals as descriptors, and the clean state that a new program starts with.
 
+use rustix::io::Errno;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -56,20 +57,24 @@ pub fn descriptor(signals: &[u8]) -> io::Result<OwnedFd> {
 /// # Errors
 /// Other than EAGAIN, which is `None`.
 pub fn read(descriptor: BorrowedFd<'_>) -> io::Result<Option<u8>> {
-    let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
-    let size = size_of::<libc::signalfd_siginfo>();
-    // SAFETY: the buffer is as large as the size says.
-    let got = unsafe { libc::read(descriptor.as_raw_fd(), info.as_mut_ptr().cast(), size) };
-    match crate::check(got as libc::c_long) {
-        Ok(got) if got as usize == size => {
-            // SAFETY: the kernel wrote the whole structure.
-            let info = unsafe { info.assume_init() };
-            Ok(u8::try_from(info.ssi_signo).ok())
-        }
-        Ok(_) => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        Err(error) => Err(error),
+    let mut info = [0; size_of::<libc::signalfd_siginfo>()];
+    match rustix::io::read(descriptor, &mut info) {
+        // signalfd(2): a read gives whole structures, and `ssi_signo` is the first field.
+        Ok(_) => Ok(info.first_chunk().and_then(|signo| u32::from_ne_bytes(*signo).try_into().ok())),
+        Err(Errno::AGAIN) => Ok(None),
+        Err(errno) => Err(errno.into()),
     }
+}
+
+/// Sends any signal, those for real-time use included (which rustix does not name), to the process of a pidfd.
+///
+/// # Errors
+/// ESRCH where it has ended, EPERM, EINVAL for a number that is no signal.
+pub fn send(process: BorrowedFd<'_>, signal: u8) -> io::Result<()> {
+    let (process, signal) = (process.as_raw_fd(), libc::c_long::from(signal));
+    // SAFETY: a null siginfo and no flags; the kernel reads no memory of ours.
+    crate::check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process, signal, 0_usize, 0) })?;
+    Ok(())
 }
 
 /// Default action for every signal and an empty mask: what execve(2) keeps, a new program must not inherit from us.

@@ -52,36 +52,22 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<Option<(usize, Ve
     Ok((received.bytes > 0).then_some((received.bytes, descriptors)))
 }
 
-/// Who connected to a unix socket, as the kernel noted it at connect(2) (unix(7), SO_PEERCRED).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Peer {
-    /// In the caller's pid namespace; 0 when it is not visible there.
-    pub pid: i32,
-    /// Effective user id, in the caller's user namespace.
-    pub uid: u32,
-    /// Effective group id, in the caller's user namespace.
-    pub gid: u32,
-}
+/// Who connected to a unix socket, as the kernel noted it at connect(2) (unix(7), SO_PEERCRED): effective ids in the caller's
+/// user namespace, and a pid in the caller's pid namespace, 0 when it is not visible there (which rustix's own call cannot say).
+pub use libc::ucred as Peer;
 
-/// The credentials of the peer of a connected unix socket. (rustix's own call cannot say pid 0.)
+/// The credentials of the peer of a connected unix socket.
 pub fn peer_credentials(socket: impl AsFd) -> Result<Peer> {
-    let mut credentials = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
-    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    let mut credentials = Peer { pid: 0, uid: u32::MAX, gid: u32::MAX };
+    let mut length = size_of::<Peer>() as libc::socklen_t;
     // SAFETY: both pointers are to live locals of exactly the type that SO_PEERCRED writes, and `length` says how much room
     // there is, so the kernel stays inside `credentials`; the descriptor is borrowed for the call.
     let status = unsafe {
-        libc::getsockopt(
-            socket.as_fd().as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_PEERCRED,
-            (&raw mut credentials).cast(),
-            &raw mut length,
-        )
+        let (at, length) = ((&raw mut credentials).cast(), &raw mut length);
+        libc::getsockopt(socket.as_fd().as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERCRED, at, length)
     };
-    if status != 0 || length as usize != size_of::<libc::ucred>() {
-        return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL));
-    }
-    Ok(Peer { pid: credentials.pid, uid: credentials.uid, gid: credentials.gid })
+    crate::check(status.into())?;
+    if length as usize == size_of::<Peer>() { Ok(credentials) } else { Err(Errno::INVAL) }
 }
 
 #[cfg(test)]

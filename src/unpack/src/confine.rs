@@ -6,7 +6,7 @@
 use crate::fail::system;
 use casemate_confine::capabilities::{self, CapabilitySet};
 use casemate_confine::seccomp;
-use casemate_confine::{Error, process};
+use casemate_confine::{Fault, process};
 use casemate_filter::{Call, Condition, Operator, Otherwise, compile};
 use casemate_wire::{Failure, FailureKind, LayerLimits};
 use rustix::fs::Mode;
@@ -85,7 +85,7 @@ const LAYER: &[&str] = &[
 /// Before a layer.
 pub fn for_layer(limits: &LayerLimits) -> Result<(), Failure> {
     common(limits.bytes)?;
-    capabilities::keep_only(LAYER_CAPABILITIES).map_err(|error| failed(&error))?;
+    capabilities::keep_only(LAYER_CAPABILITIES).map_err(failed)?;
     // A layer's modes are its own; the mask would cut them.
     rustix::process::umask(Mode::empty());
     let mut calls = allowed(COMMON);
@@ -100,7 +100,7 @@ pub fn for_layer(limits: &LayerLimits) -> Result<(), Failure> {
 /// Before an index.
 pub fn for_index() -> Result<(), Failure> {
     common(0)?;
-    capabilities::drop_held().map_err(|error| failed(&error))?;
+    capabilities::drop_held().map_err(failed)?;
     install(&allowed(COMMON))
 }
 
@@ -123,7 +123,7 @@ fn common(largest_file: u64) -> Result<(), Failure> {
     process::not_dumpable()
         .and_then(|()| process::new_session_keyring())
         .and_then(|()| process::no_new_privs())
-        .map_err(|error| failed(&error))
+        .map_err(failed)
 }
 
 fn allowed(names: &[&str]) -> Vec<Call> {
@@ -135,21 +135,12 @@ fn conditional(name: &str, argument: u8, operator: Operator, value: u64) -> Call
 }
 
 fn install(calls: &[Call]) -> Result<(), Failure> {
-    let program = compile(calls, Otherwise::Kill).map_err(|error| not_confined(&error, None))?;
-    seccomp::install_bytes(&program.to_bytes()).map_err(|error| failed(&error))
+    let program = compile(calls, Otherwise::Kill).map_err(|error| failed(Fault::not_enforceable(error)))?;
+    seccomp::install_bytes(&program.to_bytes()).map_err(failed)
 }
 
-fn failed(error: &Error) -> Failure {
-    not_confined(error, error.errno())
-}
-
-fn not_confined(reason: &dyn std::fmt::Display, errno: Option<i32>) -> Failure {
-    Failure {
-        step: "confine".to_owned(),
-        object: reason.to_string(),
-        errno,
-        kind: FailureKind::NotEnforceable,
-    }
+fn failed(fault: Fault) -> Failure {
+    fault.as_not_enforceable().in_step("confine")
 }
 
 /// Kernel constants, the same on every architecture. linux/sched.h, linux/stat.h.

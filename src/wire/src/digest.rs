@@ -1,5 +1,6 @@
 //! A sha256 digest: 32 bytes that print as `sha256:` and 64 lower-case hexadecimal digits.
 
+use crate::{TextError, hex};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -8,17 +9,7 @@ use std::str::FromStr;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Digest([u8; 32]);
 
-/// Text that is not `sha256:` and 64 lower-case hexadecimal digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DigestError;
-
-impl fmt::Display for DigestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a digest is `sha256:` and 64 lower-case hexadecimal digits")
-    }
-}
-
-impl std::error::Error for DigestError {}
+const SPELLING: TextError = TextError("a digest is `sha256:` and 64 lower-case hexadecimal digits");
 
 impl Digest {
     /// The digest whose bytes these are.
@@ -33,35 +24,20 @@ impl Digest {
 
     /// 64 lower-case hexadecimal digits, as used for file names.
     pub fn hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(&self.0)
     }
 
     /// Reads 64 lower-case hexadecimal digits.
-    pub fn from_hex(text: &str) -> Result<Self, DigestError> {
-        fn nibble(c: u8) -> Result<u8, DigestError> {
-            match c {
-                b'0'..=b'9' => Ok(c - b'0'),
-                b'a'..=b'f' => Ok(c - b'a' + 10),
-                _ => Err(DigestError),
-            }
-        }
-        let mut bytes = [0; 32];
-        if text.len() != 64 {
-            return Err(DigestError);
-        }
-        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let [high, low] = pair else { return Err(DigestError) };
-            *byte = nibble(*high)? << 4 | nibble(*low)?;
-        }
-        Ok(Self(bytes))
+    pub fn from_hex(text: &str) -> Result<Self, TextError> {
+        hex::decode(text).and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or(SPELLING)
     }
 }
 
 impl FromStr for Digest {
-    type Err = DigestError;
+    type Err = TextError;
 
-    fn from_str(text: &str) -> Result<Self, DigestError> {
-        Self::from_hex(text.strip_prefix("sha256:").ok_or(DigestError)?)
+    fn from_str(text: &str) -> Result<Self, TextError> {
+        Self::from_hex(text.strip_prefix("sha256:").ok_or(SPELLING)?)
     }
 }
 

@@ -169,7 +169,7 @@ pub struct Rlimit {
 }
 
 /// Landlock rules, derived by the plan from root and mounts, applied with hard requirement.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Landlock {
     /// Paths in the container and what may be done below them.
     pub paths: Vec<PathRule>,
@@ -191,7 +191,7 @@ pub struct PathRule {
 }
 
 /// What is allowed below a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PathAccess {
     /// Read files and list directories.
     pub read: bool,

@@ -6,31 +6,30 @@
 #![forbid(unsafe_code)]
 
 mod digest;
+mod hex;
 mod job;
 mod message;
 mod name;
 mod unpack;
 
-pub use digest::{Digest, DigestError};
+pub use digest::Digest;
 pub use job::{
     Device, Ids, IoLimit, Job, Landlock, Limits, Memory, Mount, PathAccess, PathRule, Proc, Process,
     Resources, Rlimit, Root,
 };
 pub use message::{
     Answer, CgroupFacts, Container, Event, Exit, Facts, Failure, FailureKind, IdSpace, LayerLimits,
-    LayerReport, Packet, Reply, Request, State, Stats, UnpackLayer,
+    LayerReport, Packet, Reply, Request, State, UnpackLayer,
 };
-pub use name::{Name, NameError};
+pub use name::Name;
 pub use unpack::{IndexOutcome, MAX_INDEX, Member, UnpackOrder, UnpackOutcome, decode_index, encode_index};
 
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The largest packet, in bytes. It stays below the default socket buffer, so a packet either goes whole or not at all.
 pub const MAX_MESSAGE: usize = 128 * 1024;
-/// The most descriptors beside one packet.
-pub const MAX_DESCRIPTORS: usize = 8;
 /// Both sides must speak the same number; it changes with every change to a type in this crate.
-pub const PROTOCOL: u16 = 1;
+pub const PROTOCOL: u16 = 2;
 
 /// Why a message could not be encoded or decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,15 +51,35 @@ impl std::fmt::Display for CodecError {
 
 impl std::error::Error for CodecError {}
 
+/// Text that is not what its type takes; it says what would be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextError(&'static str);
+
+impl std::fmt::Display for TextError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for TextError {}
+
 /// Encodes one message.
 pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
+    encode_within(MAX_MESSAGE, message)
+}
+
+fn encode_within<T: Serialize>(most: usize, message: &T) -> Result<Vec<u8>, CodecError> {
     let bytes = postcard::to_allocvec(message).map_err(|_| CodecError::Malformed)?;
-    if bytes.len() > MAX_MESSAGE { Err(CodecError::TooLong) } else { Ok(bytes) }
+    if bytes.len() > most { Err(CodecError::TooLong) } else { Ok(bytes) }
 }
 
 /// Decodes one message; every byte must be used.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
-    if bytes.len() > MAX_MESSAGE {
+    decode_within(MAX_MESSAGE, bytes)
+}
+
+fn decode_within<T: DeserializeOwned>(most: usize, bytes: &[u8]) -> Result<T, CodecError> {
+    if bytes.len() > most {
         return Err(CodecError::TooLong);
     }
     match postcard::take_from_bytes(bytes) {

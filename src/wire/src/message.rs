@@ -15,7 +15,7 @@ pub struct Packet {
 /// The closed table of what the helper does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    /// First message of a connection. Answer: [`Reply::Facts`]. A `supervise` client gets the events; a later one replaces it.
+    /// First message of a connection, and only that. Answer: [`Reply::Facts`]. A `supervise` client gets the events; a later one replaces it.
     Hello {
         /// [`crate::PROTOCOL`].
         protocol: u16,
@@ -27,12 +27,8 @@ pub enum Request {
     /// With one descriptor: the blob, open for reading, at its start. Answer, when it is done: [`Reply::Unpacked`].
     /// A layer that is there already is answered at once, its stored report again.
     Unpack(UnpackLayer),
-    /// Refused while a container uses it. Answer: [`Reply::Done`].
+    /// Refused while a container or an unpack uses it. Answer: [`Reply::Done`]; its files go afterwards.
     RemoveLayer(Digest),
-    /// Answer: [`Reply::Volumes`].
-    Volumes,
-    /// Refused while a container uses it. Answer: [`Reply::Done`].
-    RemoveVolume(Name),
     /// Answer, after the payload's execve: [`Reply::Started`] with descriptors as [`Request::Attach`].
     Start(Box<Job>),
     /// Answer: [`Reply::Attached`] with five descriptors: pidfd of the container's pid 1; read ends of its stdout and of its
@@ -50,8 +46,6 @@ pub enum Request {
     Kill(Name),
     /// Answer: [`Reply::Containers`].
     Containers,
-    /// Answer: [`Reply::Stats`].
-    Stats(Name),
     /// Frees an exited container: pipes, cgroup, name. Answer: [`Reply::Done`].
     Forget(Name),
     /// Ends the helper. Refused while a container runs. Answer: [`Reply::Done`].
@@ -130,16 +124,12 @@ pub enum Reply {
     Layers(Vec<Digest>),
     /// The layer is there.
     Unpacked(LayerReport),
-    /// Names of the volumes.
-    Volumes(Vec<Name>),
     /// The payload was executed.
     Started,
     /// Descriptors follow.
     Attached,
     /// All containers that are not forgotten.
     Containers(Vec<Container>),
-    /// Resource use.
-    Stats(Stats),
     /// It was done.
     Done,
     /// It was not done, and nothing of it is left.
@@ -241,17 +231,6 @@ pub struct Exit {
     pub oom_kills: u64,
     /// When, nanoseconds of CLOCK_REALTIME.
     pub at: u64,
-}
-
-/// Resource use of one container.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Stats {
-    /// Bytes charged.
-    pub memory: Option<u64>,
-    /// CPU time used, microseconds.
-    pub cpu: Option<u64>,
-    /// Processes and threads.
-    pub pids: Option<u64>,
 }
 
 /// Not asked for.

@@ -1,5 +1,6 @@
 //! Names of containers and volumes: they become file names, cgroup names and host names, so the alphabet is small.
 
+use crate::TextError;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -8,25 +9,16 @@ use std::fmt;
 #[serde(try_from = "String", into = "String")]
 pub struct Name(String);
 
-/// Text that is not a [`Name`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NameError;
-
-impl fmt::Display for NameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name is 1 to 63 characters of a-z, 0-9 and `-`, with a letter or digit at both ends")
-    }
-}
-
-impl std::error::Error for NameError {}
+const SPELLING: TextError =
+    TextError("a name is 1 to 63 characters of a-z, 0-9 and `-`, with a letter or digit at both ends");
 
 impl Name {
     /// Checks and takes the text.
-    pub fn new(text: impl Into<String>) -> Result<Self, NameError> {
+    pub fn new(text: impl Into<String>) -> Result<Self, TextError> {
         let text = text.into();
         let inner = text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-');
         let ends = !text.starts_with('-') && !text.ends_with('-');
-        if inner && ends && (1..=63).contains(&text.len()) { Ok(Self(text)) } else { Err(NameError) }
+        if inner && ends && (1..=63).contains(&text.len()) { Ok(Self(text)) } else { Err(SPELLING) }
     }
 
     /// The text.
@@ -36,8 +28,8 @@ impl Name {
 }
 
 impl TryFrom<String> for Name {
-    type Error = NameError;
-    fn try_from(text: String) -> Result<Self, NameError> {
+    type Error = TextError;
+    fn try_from(text: String) -> Result<Self, TextError> {
         Self::new(text)
     }
 }

@@ -1,6 +1,7 @@
 //! Between the one that starts `casemate-unpack` and the program itself: the order in its argument, the outcome on its pipe.
 
-use crate::{CodecError, Digest, Failure, IdSpace, LayerLimits, LayerReport, decode, encode};
+use crate::{CodecError, Digest, Failure, IdSpace, LayerLimits, LayerReport, hex};
+use crate::{decode, decode_within, encode, encode_within};
 use serde::{Deserialize, Serialize};
 
 /// The longest encoded [`IndexOutcome`], in bytes. It comes through a pipe, not in a packet.
@@ -41,40 +42,23 @@ pub type IndexOutcome = Result<Vec<Member>, Failure>;
 
 /// Encodes an index.
 pub fn encode_index(outcome: &IndexOutcome) -> Result<Vec<u8>, CodecError> {
-    let bytes = postcard::to_allocvec(outcome).map_err(|_| CodecError::Malformed)?;
-    if bytes.len() > MAX_INDEX { Err(CodecError::TooLong) } else { Ok(bytes) }
+    encode_within(MAX_INDEX, outcome)
 }
 
 /// Decodes an index; every byte must be used.
 pub fn decode_index(bytes: &[u8]) -> Result<IndexOutcome, CodecError> {
-    if bytes.len() > MAX_INDEX {
-        return Err(CodecError::TooLong);
-    }
-    match postcard::take_from_bytes(bytes) {
-        Ok((outcome, [])) => Ok(outcome),
-        _ => Err(CodecError::Malformed),
-    }
+    decode_within(MAX_INDEX, bytes)
 }
 
 impl UnpackOrder {
     /// The order as an argument: lower-case hexadecimal digits of its encoding.
     pub fn argument(&self) -> Result<String, CodecError> {
-        Ok(encode(self)?.iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex::encode(&encode(self)?))
     }
 
     /// Reads what [`Self::argument`] wrote.
     pub fn from_argument(text: &str) -> Result<Self, CodecError> {
-        let digit = |c: u8| match c {
-            b'0'..=b'9' => Ok(c - b'0'),
-            b'a'..=b'f' => Ok(c - b'a' + 10),
-            _ => Err(CodecError::Malformed),
-        };
-        let mut bytes = Vec::with_capacity(text.len() / 2);
-        for pair in text.as_bytes().chunks(2) {
-            let [high, low] = pair else { return Err(CodecError::Malformed) };
-            bytes.push(digit(*high)? << 4 | digit(*low)?);
-        }
-        decode(&bytes)
+        decode(&hex::decode(text).ok_or(CodecError::Malformed)?)
     }
 }
 

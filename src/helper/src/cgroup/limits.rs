@@ -1,120 +1,126 @@
 //! Limits as the kernel's files take them, on cgroup v2 and the same ones on v1; what was written is read back.
 
-use crate::fault::{At, Fault};
-use casemate_wire::{IoLimit, Limits, Memory, Resources};
-use std::fmt::Display;
+use casemate_confine::{At, Fault};
+use casemate_wire::{IoLimit, Limits, Resources};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
 use std::fs;
-use std::io;
+use std::io::Write;
 use std::path::Path;
 
 /// The period of CPU quotas, in microseconds.
 const PERIOD: u32 = 100_000;
 
+/// What one file takes, and how it is to come back.
+enum Value {
+    /// As it was written.
+    Text(String),
+    /// Rounded down to pages.
+    Bytes(u64),
+    /// So too; where the kernel does not count swap there is no file, which is fine only while the host has no swap.
+    Swap(u64),
+    /// A line of a list that the kernel prints in its own way: it says at once what it does not take.
+    Line(String),
+}
+
+type Setting = (&'static str, Value);
+
 /// The controllers that these limits need.
 pub fn wanted(limits: &Limits) -> Vec<&'static str> {
     let Limits::Enforced(resources) = limits else { return Vec::new() };
-    let mut wanted = vec!["memory", "pids"];
-    if resources.cpu_quota.is_some() || resources.cpu_weight.is_some() {
-        wanted.push("cpu");
-    }
-    if resources.cpuset.is_some() {
-        wanted.push("cpuset");
-    }
-    if !resources.io.is_empty() {
-        wanted.push("io");
-    }
-    wanted
+    let cpu = resources.cpu_quota.is_some() || resources.cpu_weight.is_some();
+    let optional = [("cpu", cpu), ("cpuset", resources.cpuset.is_some()), ("io", !resources.io.is_empty())];
+    let more = optional.into_iter().filter(|&(_, wanted)| wanted).map(|(name, _)| name);
+    ["memory", "pids"].into_iter().chain(more).collect()
 }
 
 /// Writes the limits of one controller of v2.
-pub fn write_v2(directory: &Path, controller: &str, resources: &Resources) -> Result<(), Fault> {
-    let set = |file: &str, value: &dyn Display| put(directory, file, value);
-    match controller {
-        "memory" => {
-            bytes(directory, "memory.max", resources.memory.max)?;
-            if let Some(high) = resources.memory.high {
-                bytes(directory, "memory.high", high)?;
-            }
-            swap_v2(directory, resources.memory.swap)?;
-            set("memory.oom.group", &1)
-        }
-        "pids" => set("pids.max", &resources.pids),
-        "cpu" => {
-            if let Some(quota) = resources.cpu_quota {
-                set("cpu.max", &format_args!("{quota} {PERIOD}"))?;
-            }
-            resources.cpu_weight.map_or(Ok(()), |weight| set("cpu.weight", &weight))
-        }
-        "cpuset" => resources.cpuset.as_ref().map_or(Ok(()), |cpus| set("cpuset.cpus", cpus)),
-        _ => {
-            for io in &resources.io {
-                let line = io_line(io);
-                fs::write(directory.join("io.max"), &line)
-                    .at(format_args!("io.max = {line}"))
-                    .map_err(Fault::as_not_enforceable)?;
-            }
-            Ok(())
-        }
-    }
+pub fn write_v2(directory: &Path, controller: &str, limits: &Resources) -> Result<(), Fault> {
+    let memory = limits.memory;
+    let settings: Vec<Option<Setting>> = match controller {
+        "memory" => vec![
+            Some(("memory.max", Value::Bytes(memory.max))),
+            memory.high.map(|high| ("memory.high", Value::Bytes(high))),
+            Some(("memory.swap.max", Value::Swap(memory.swap))),
+            Some(("memory.oom.group", Value::Text("1".into()))),
+        ],
+        "pids" => vec![Some(("pids.max", Value::Text(limits.pids.to_string())))],
+        "cpu" => vec![
+            limits.cpu_quota.map(|quota| ("cpu.max", Value::Text(format!("{quota} {PERIOD}")))),
+            limits.cpu_weight.map(|weight| ("cpu.weight", Value::Text(weight.to_string()))),
+        ],
+        "cpuset" => vec![limits.cpuset.clone().map(|cpus| ("cpuset.cpus", Value::Text(cpus)))],
+        _ => limits.io.iter().map(|io| Some(("io.max", Value::Line(io_line(io))))).collect(),
+    };
+    settings.into_iter().flatten().try_for_each(|setting| put(directory, setting))
 }
 
 /// Writes the limits of one controller of v1.
-pub fn write_v1(directory: &Path, controller: &str, resources: &Resources) -> Result<(), Fault> {
-    let set = |file: &str, value: &dyn Display| put(directory, file, value);
-    match controller {
-        "memory" => memory_v1(directory, resources.memory),
-        "pids" => set("pids.max", &resources.pids),
+pub fn write_v1(directory: &Path, controller: &str, limits: &Resources) -> Result<(), Fault> {
+    let memory = limits.memory;
+    let settings: Vec<Option<Setting>> = match controller {
+        "memory" if memory.high.is_some() => {
+            return Err(Fault::not_enforceable(
+                "memory.high: cgroup v1 has no such limit; leave memory_high out, or boot with cgroup v2",
+            ));
+        }
+        "memory" => vec![
+            Some(("memory.limit_in_bytes", Value::Bytes(memory.max))),
+            Some(("memory.memsw.limit_in_bytes", Value::Swap(memory.max.saturating_add(memory.swap)))),
+        ],
+        "pids" => vec![Some(("pids.max", Value::Text(limits.pids.to_string())))],
         "cpu" => {
-            if let Some(quota) = resources.cpu_quota {
-                set("cpu.cfs_period_us", &PERIOD)?;
-                set("cpu.cfs_quota_us", &quota)?;
-            }
+            let period = limits.cpu_quota.map(|_| ("cpu.cfs_period_us", Value::Text(PERIOD.to_string())));
+            let quota = limits.cpu_quota.map(|quota| ("cpu.cfs_quota_us", Value::Text(quota.to_string())));
             // The kernel's own scale: weight 100 is 1024 shares.
-            resources
-                .cpu_weight
-                .map_or(Ok(()), |weight| set("cpu.shares", &(u32::from(weight) * 1024 / 100).max(2)))
+            let shares = limits.cpu_weight.map(|weight| (u32::from(weight) * 1024 / 100).max(2));
+            vec![period, quota, shares.map(|shares| ("cpu.shares", Value::Text(shares.to_string())))]
         }
         "cpuset" => {
             let parent = directory.parent().unwrap_or(directory);
-            let nodes = fs::read_to_string(parent.join("cpuset.mems")).at("cpuset.mems")?;
-            set("cpuset.mems", &nodes.trim())?;
-            resources.cpuset.as_ref().map_or(Ok(()), |cpus| set("cpuset.cpus", cpus))
+            let nodes = fs::read_to_string(parent.join("cpuset.mems")).at("cpuset.mems")?.trim().to_owned();
+            let cpus = limits.cpuset.clone().map(|cpus| ("cpuset.cpus", Value::Text(cpus)));
+            vec![Some(("cpuset.mems", Value::Text(nodes))), cpus]
         }
-        _ => {
-            for io in &resources.io {
-                io_v1(directory, io)?;
-            }
-            Ok(())
+        _ => limits.io.iter().flat_map(io_v1).map(Some).collect(),
+    };
+    settings.into_iter().flatten().try_for_each(|setting| put(directory, setting))
+}
+
+/// Writes one file that is there, and compares what it says then.
+fn put(directory: &Path, (file, value): Setting) -> Result<(), Fault> {
+    let (path, text) = (directory.join(file), value.text());
+    // Never created: cgroupfs answers an attempt with EACCES, which would say nothing of a kernel without this file.
+    match open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
+        Err(Errno::NOENT) if matches!(value, Value::Swap(_)) => return no_swap(file),
+        opened => opened.map_err(Into::into).and_then(|fd| fs::File::from(fd).write_all(text.as_bytes())),
+    }
+    .at(format_args!("{file} = {text}"))
+    .map_err(Fault::as_not_enforceable)?;
+    let found = fs::read_to_string(&path).at(file)?;
+    let found = found.trim();
+    let same = match value {
+        Value::Text(_) => found == text,
+        Value::Bytes(wanted) | Value::Swap(wanted) => {
+            found.parse().is_ok_and(|got: u64| got <= wanted && wanted - got < 1 << 16)
+        }
+        Value::Line(_) => true,
+    };
+    if same {
+        return Ok(());
+    }
+    Err(Fault::not_enforceable(format_args!("{file}: wrote {text}, the kernel made it {found}")))
+}
+
+impl Value {
+    fn text(&self) -> String {
+        match self {
+            Self::Text(text) | Self::Line(text) => text.clone(),
+            Self::Bytes(bytes) | Self::Swap(bytes) => bytes.to_string(),
         }
     }
 }
 
-fn memory_v1(directory: &Path, memory: Memory) -> Result<(), Fault> {
-    if memory.high.is_some() {
-        return Err(Fault::not_enforceable(
-            "memory.high: cgroup v1 has no such limit; leave memory_high out, or boot with cgroup v2",
-        ));
-    }
-    bytes(directory, "memory.limit_in_bytes", memory.max)?;
-    let with_swap = memory.max.saturating_add(memory.swap);
-    match bytes(directory, "memory.memsw.limit_in_bytes", with_swap) {
-        Err(fault) if fault.errno() == Some(rustix::io::Errno::NOENT.raw_os_error()) => {
-            no_swap("memory.memsw.limit_in_bytes")
-        }
-        other => other,
-    }
-}
-
-fn swap_v2(directory: &Path, swap: u64) -> Result<(), Fault> {
-    match bytes(directory, "memory.swap.max", swap) {
-        Err(fault) if fault.errno() == Some(rustix::io::Errno::NOENT.raw_os_error()) => {
-            no_swap("memory.swap.max")
-        }
-        other => other,
-    }
-}
-
-/// A kernel that does not count swap is fine only while there is none.
 fn no_swap(file: &str) -> Result<(), Fault> {
     let swaps = fs::read_to_string("/proc/swaps").at("/proc/swaps")?;
     if swaps.lines().count() <= 1 {
@@ -125,55 +131,64 @@ fn no_swap(file: &str) -> Result<(), Fault> {
     )))
 }
 
-/// A limit in bytes comes back rounded down to pages.
-fn bytes(directory: &Path, file: &str, value: u64) -> Result<(), Fault> {
-    let path = directory.join(file);
-    fs::write(&path, value.to_string())
-        .at(format_args!("{file} = {value}"))
-        .map_err(Fault::as_not_enforceable)?;
-    let got: u64 = read(&path, file)?.parse().unwrap_or(u64::MAX);
-    if got <= value && value - got < 1 << 16 { Ok(()) } else { Err(differs(file, value, got)) }
-}
-
-fn put(directory: &Path, file: &str, value: &dyn Display) -> Result<(), Fault> {
-    let (path, value) = (directory.join(file), value.to_string());
-    fs::write(&path, &value).at(format_args!("{file} = {value}")).map_err(Fault::as_not_enforceable)?;
-    let got = read(&path, file)?;
-    if got == value { Ok(()) } else { Err(differs(file, value, got)) }
-}
-
-fn read(path: &Path, file: &str) -> Result<String, Fault> {
-    fs::read_to_string(path).map(|text| text.trim().to_owned()).at(file)
-}
-
-fn differs(file: &str, wanted: impl Display, got: impl Display) -> Fault {
-    Fault::not_enforceable(format_args!("{file}: wrote {wanted}, the kernel made it {got}"))
+/// The four limits of one device: key in io.max, file of v1, value.
+fn io_limits(io: &IoLimit) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+    [
+        ("rbps", "blkio.throttle.read_bps_device", io.read_bps),
+        ("wbps", "blkio.throttle.write_bps_device", io.write_bps),
+        ("riops", "blkio.throttle.read_iops_device", io.read_iops),
+        ("wiops", "blkio.throttle.write_iops_device", io.write_iops),
+    ]
+    .into_iter()
+    .filter_map(|(key, file, value)| Some((key, file, value?)))
 }
 
 fn io_line(io: &IoLimit) -> String {
-    let mut line = format!("{}:{}", io.device.0, io.device.1);
-    for (key, value) in
-        [("rbps", io.read_bps), ("wbps", io.write_bps), ("riops", io.read_iops), ("wiops", io.write_iops)]
-    {
-        if let Some(value) = value {
-            line.push_str(&format!(" {key}={value}"));
-        }
-    }
-    line
+    let limits: String = io_limits(io).map(|(key, _, value)| format!(" {key}={value}")).collect();
+    format!("{}:{}{limits}", io.device.0, io.device.1)
 }
 
-fn io_v1(directory: &Path, io: &IoLimit) -> Result<(), Fault> {
+fn io_v1(io: &IoLimit) -> impl Iterator<Item = Setting> {
     let (major, minor) = io.device;
-    for (file, value) in [
-        ("blkio.throttle.read_bps_device", io.read_bps),
-        ("blkio.throttle.write_bps_device", io.write_bps),
-        ("blkio.throttle.read_iops_device", io.read_iops),
-        ("blkio.throttle.write_iops_device", io.write_iops),
-    ] {
-        let Some(value) = value else { continue };
-        let line = format!("{major}:{minor} {value}");
-        let written: io::Result<()> = fs::write(directory.join(file), &line);
-        written.at(format_args!("{file} = {line}")).map_err(Fault::as_not_enforceable)?;
+    io_limits(io).map(move |(_, file, value)| (file, Value::Line(format!("{major}:{minor} {value}"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_compared_with_what_the_file_says_then() {
+        // /dev/null takes everything and says nothing of it.
+        let null = put(Path::new("/dev"), ("null", Value::Text("1".into()))).unwrap_err().to_string();
+        assert_eq!(null, "null: wrote 1, the kernel made it ");
+        let directory = std::env::temp_dir().join(format!("casemate-limits-{}", std::process::id()));
+        fs::create_dir(&directory).unwrap();
+        fs::write(directory.join("pids.max"), "").unwrap();
+        put(&directory, ("pids.max", Value::Text("16".into()))).unwrap();
+        // What this kernel does not have is not made.
+        let missing = put(&directory, ("memory.max", Value::Bytes(4096))).unwrap_err();
+        assert_eq!(missing.in_step("limits").errno, Some(Errno::NOENT.raw_os_error()));
+        let swap = put(&directory, ("memory.swap.max", Value::Swap(0)));
+        assert_eq!(swap, no_swap("memory.swap.max"));
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+        fs::remove_dir_all(directory).unwrap();
     }
-    Ok(())
+
+    #[test]
+    fn limits_of_devices_are_one_line_on_v2_and_a_file_each_on_v1() {
+        let io = IoLimit {
+            device: (8, 16),
+            read_bps: Some(1),
+            write_bps: None,
+            read_iops: None,
+            write_iops: Some(2),
+        };
+        assert_eq!(io_line(&io), "8:16 rbps=1 wiops=2");
+        let files: Vec<_> = io_v1(&io).map(|(file, value)| format!("{file} {}", value.text())).collect();
+        assert_eq!(
+            files,
+            ["blkio.throttle.read_bps_device 8:16 1", "blkio.throttle.write_iops_device 8:16 2"]
+        );
+    }
 }

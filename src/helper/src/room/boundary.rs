@@ -1,7 +1,7 @@
 //! The edges of the room: cgroup, session, network, host name, standard streams, resource limits.
 
 use super::Room;
-use crate::fault::{At, Fault};
+use casemate_confine::{At, Fault};
 use casemate_sys::namespace::{self, Kind};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
@@ -41,7 +41,7 @@ pub fn stdio(room: &mut Room<'_>) -> Result<(), Fault> {
     dup2_stdin(&null).at("stdin")?;
     let [out, err] = room.stdio;
     // A payload that opens /dev/stdout anew needs to own the pipe.
-    let (uid, gid) = super::identity::ids_in_a(room);
+    let (uid, gid) = room.ids_in_a();
     for stream in room.stdio {
         rustix::fs::fchown(stream, Some(uid), Some(gid)).at("output pipe")?;
     }

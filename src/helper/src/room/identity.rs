@@ -1,26 +1,18 @@
 //! Who the payload is: ids dropped in A, then the nested user namespace P that maps these ids and no other.
 
 use super::{Room, procfs};
-use crate::fault::{At, Fault};
+use crate::outcome;
+use casemate_confine::{At, Fault};
 use casemate_sys::namespace::{self, Kind};
 use casemate_sys::process::{Fork, Namespaces, SingleThreaded, exit_now, fork};
 use casemate_wire::IdSpace;
-use rustix::fs::{Gid, Uid};
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::fs::Gid;
 use rustix::process::{DumpableBehavior, WaitId, WaitIdOptions, set_dumpable_behavior, waitid};
 use std::os::fd::{AsFd, OwnedFd};
 
-/// The container's ids as A numbers them: in a single-id A everything is A's one id.
-pub fn ids_in_a(room: &Room<'_>) -> (Uid, Gid) {
-    match room.space {
-        IdSpace::Range { .. } => (Uid::from_raw(room.job.ids.uid), Gid::from_raw(room.job.ids.gid)),
-        IdSpace::Single => (Uid::ROOT, Gid::ROOT),
-    }
-}
-
 pub fn drop_ids(room: &mut Room<'_>) -> Result<(), Fault> {
-    let (uid, gid) = ids_in_a(room);
-    if matches!(room.space, IdSpace::Range { .. }) {
+    let (uid, gid) = room.ids_in_a();
+    if room.realm.facts.ids != IdSpace::Single {
         if !room.job.ids.groups.is_empty() {
             room.mapper = Some(Mapper::start(room)?);
         }
@@ -44,13 +36,13 @@ pub fn enter_p(room: &mut Room<'_>) -> Result<(), Fault> {
     namespace::unshare(Kind::User).at("unshare").map_err(Fault::as_not_enforceable)?;
     let mapper = room.mapper.take();
     let procfs = room.procfs()?;
-    let (uid, gid) = ids_in_a(room);
+    let (uid, gid) = room.ids_in_a();
     let ids = &room.job.ids;
     procfs::write(procfs, "self/setgroups", b"deny").at("setgroups")?;
     match mapper {
         Some(mapper) => mapper.write()?,
         None => {
-            procfs::write(procfs, "self/gid_map", line(ids.gid, gid.as_raw()).as_bytes()).at("gid_map")?
+            procfs::write(procfs, "self/gid_map", line(ids.gid, gid.as_raw()).as_bytes()).at("gid_map")?;
         }
     }
     procfs::write(procfs, "self/uid_map", line(ids.uid, uid.as_raw()).as_bytes()).at("uid_map")?;
@@ -70,7 +62,7 @@ pub fn forbid_nesting(room: &mut Room<'_>) -> Result<(), Fault> {
 }
 
 pub fn keyring(_: &mut Room<'_>) -> Result<(), Fault> {
-    super::launch::confined(casemate_confine::process::new_session_keyring())
+    casemate_confine::process::new_session_keyring()
 }
 
 /// A process that stays root of A for one write: a group map of several lines needs CAP_SETGID in A, which the container's
@@ -82,7 +74,7 @@ pub struct Mapper {
 
 impl Mapper {
     fn start(room: &Room<'_>) -> Result<Self, Fault> {
-        let (wait, go) = pipe_with(PipeFlags::CLOEXEC).at("pipe")?;
+        let (wait, go) = outcome::pipe()?;
         let proof = SingleThreaded::prove().at("mapper")?;
         match fork(&proof, Namespaces::NONE, None).at("mapper")? {
             Fork::Parent { pidfd, .. } => Ok(Self { go, pidfd }),

@@ -1,35 +1,27 @@
 //! The root file system: an overlay of the layers, sealed and pivoted into. Unpack uses the same overlay for its merged view.
 
-use super::{Room, mounts};
-use crate::fault::{At, Fault};
+use super::paths::{make_directory, open_directory};
+use super::tree::{READ_ONLY, SAFE, when};
+use super::{Room, tree};
 use crate::layers;
-use casemate_sys::mount::{Attributes, set_attributes};
+use casemate_confine::{At, Fault};
+use casemate_sys::mount::set_attributes;
 use casemate_wire::{Digest, Root};
 use rustix::fs::{Mode, OFlags, mkdirat, open};
-use rustix::io::Errno;
-use rustix::mount::{MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags, mount, move_mount, unmount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::{chdir, fchdir, pivot_root};
+use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// What the overlay's upper directory of a read-only root takes: mount points and three small files.
 pub const SKELETON: (u64, u64) = (2 << 20, 1024);
 
-fn directory(path: &Path) -> Result<OwnedFd, Fault> {
-    open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-        .at(path.display())
-}
-
 /// A tmpfs of this process's mount namespace, with the directories `root`, `upper` and `work`.
 pub fn stage(state: &Path, (size, inodes): (u64, u64)) -> Result<OwnedFd, Fault> {
-    let options = [("size", size.to_string()), ("nr_inodes", inodes.to_string()), ("mode", "700".to_owned())];
-    let options: Vec<(&str, &str)> = options.iter().map(|(key, value)| (*key, value.as_str())).collect();
-    let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-    let stage = mounts::tmpfs(&options, flags).at("stage")?;
-    let place = directory(&layers::stage_dir(state))?;
-    let move_flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    let stage = tree::tmpfs(size, inodes, "700", SAFE)?;
     // Overlay takes only directories of mounts that are attached in the mounter's namespace (CVE-2021-3732).
-    move_mount(&stage, "", &place, "", move_flags).at("stage")?;
+    tree::attach(&stage, open_directory(&layers::stage_dir(state))?, "stage")?;
     for name in ["root", "upper", "work"] {
         mkdirat(&stage, name, Mode::from_raw_mode(0o755)).at(name)?;
     }
@@ -44,69 +36,55 @@ pub fn overlay(
     state: &Path,
     layers: &[Digest],
     stage: BorrowedFd<'_>,
-    upper: (BorrowedFd<'_>, &str),
+    (upper, name): (BorrowedFd<'_>, &str),
 ) -> Result<OwnedFd, Fault> {
-    let lower: Vec<OwnedFd> = layers
-        .iter()
-        .rev()
-        .map(|layer| directory(&layers::content(state, layer)))
-        .collect::<Result<_, _>>()?;
+    let open_layer = |layer| open_directory(&layers::content(state, layer));
+    let lower: Vec<OwnedFd> = layers.iter().rev().map(open_layer).collect::<Result<_, _>>()?;
     let numbers: Vec<String> = lower.iter().map(|fd| fd.as_raw_fd().to_string()).collect();
-    let (directory, name) = (upper.0.as_raw_fd(), upper.1);
-    let options = format!(
-        "userxattr,lowerdir={},upperdir={directory}/{name},workdir={directory}/work\0",
-        numbers.join(":")
-    );
-    let options = std::ffi::CStr::from_bytes_with_nul(options.as_bytes())
-        .map_err(|_| Fault::refused("overlay options"))?;
+    let (lower, upper) = (numbers.join(":"), upper.as_raw_fd());
+    let options = format!("userxattr,lowerdir={lower},upperdir={upper}/{name},workdir={upper}/work");
+    let options = CString::new(options).map_err(|_| Fault::refused("overlay options"))?;
     chdir("/proc/self/fd").at("/proc/self/fd")?;
     let target = format!("{}/root", stage.as_raw_fd());
-    let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    mount("overlay", target.as_str(), "overlay", flags, Some(options))
+    mount("overlay", &target, "overlay", MountFlags::NOSUID | MountFlags::NODEV, &*options)
         .at(format_args!("overlay of {} layers", layers.len()))?;
-    let root = open(target.as_str(), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        .at("root")?;
+    let root = open(&target, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).at("root")?;
     chdir("/").at("/")?;
     Ok(root)
 }
 
 pub fn prepare(room: &mut Room<'_>) -> Result<(), Fault> {
-    room.stage = Some(match room.job.root {
-        Root::Ephemeral { size, inodes } => stage(room.state, (size, inodes))?,
-        Root::ReadOnly | Root::Persistent => stage(room.state, SKELETON)?,
-    });
+    let size = match room.job.root {
+        Root::Ephemeral { size, inodes } => (size, inodes),
+        Root::ReadOnly | Root::Persistent => SKELETON,
+    };
+    room.stage = Some(stage(&room.realm.state, size)?);
     Ok(())
 }
 
 pub fn container(room: &mut Room<'_>) -> Result<(), Fault> {
-    let job = room.job;
-    let stage = room.stage()?;
-    let root = if job.root == Root::Persistent {
-        let upper = persistent(room.state, job.name.as_str())?;
-        overlay(room.state, &job.layers, stage, (upper.as_fd(), "upper"))?
-    } else {
-        overlay(room.state, &job.layers, stage, (stage, "upper"))?
+    let (state, stage) = (&room.realm.state, room.stage()?);
+    let persistent = match room.job.root {
+        Root::Persistent => Some(persistent(state, room.job.name.as_str())?),
+        Root::ReadOnly | Root::Ephemeral { .. } => None,
     };
-    room.root = Some(root);
+    let upper = persistent.as_ref().map_or(stage, AsFd::as_fd);
+    room.root = Some(overlay(state, &room.job.layers, stage, (upper, "upper"))?);
     Ok(())
 }
 
 /// The upper directory that outlives the container.
 fn persistent(state: &Path, name: &str) -> Result<OwnedFd, Fault> {
-    let roots = directory(&state.join("roots"))?;
+    let roots = open_directory(&state.join("roots"))?;
     for path in [name.to_owned(), format!("{name}/upper"), format!("{name}/work")] {
-        match mkdirat(&roots, path.as_str(), Mode::from_raw_mode(0o755)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(errno).at(path),
-        }
+        make_directory(&roots, &path, 0o755).at(path)?;
     }
-    directory(&state.join("roots").join(name))
+    open_directory(&state.join("roots").join(name))
 }
 
 pub fn seal(room: &mut Room<'_>) -> Result<(), Fault> {
-    let read_only = room.job.root == Root::ReadOnly;
-    let attributes = Attributes::NO_SUID.and(Attributes::NO_DEV, true).and(Attributes::READ_ONLY, read_only);
-    set_attributes(room.root()?, attributes, false).at("/")
+    let read_only = when(READ_ONLY, room.job.root == Root::ReadOnly);
+    set_attributes(room.root()?, SAFE | read_only, false).at("/")
 }
 
 pub fn pivot(room: &mut Room<'_>) -> Result<(), Fault> {

@@ -4,28 +4,25 @@
 //! control request, should one take it over, finds without network, without other people's files and without exec.
 
 use super::{Directories, Error};
-use casemate_confine::landlock::{self, Access, Rules};
-use casemate_confine::seccomp;
-use std::path::PathBuf;
+use casemate_confine::{Fault, landlock, seccomp};
+use casemate_wire::{Landlock, PathAccess, PathRule};
+use std::path::Path;
 
 /// Applies Landlock and seccomp to this thread, which is all of the process, for good.
 pub fn confine(directories: &Directories) -> Result<(), Error> {
-    let failed = |step| {
-        move |error: casemate_confine::Error| Error::new("this process", step, error).not_enforceable()
+    let failed = |step| move |fault: Fault| Error::new("this process", step, fault).not_enforceable();
+    let rule = |path: &Path, write| PathRule {
+        path: path.display().to_string(),
+        access: PathAccess { read: true, write, ..PathAccess::default() },
     };
-    let own = Access { read: true, write: true, ..Access::default() };
-    let look = Access { read: true, ..Access::default() };
-    let mut paths = vec![
-        (directories.state.clone(), own),
-        (directories.run.clone(), own),
-        (PathBuf::from("/proc"), look),
-    ];
+    let mut paths =
+        vec![rule(&directories.state, true), rule(&directories.run, true), rule(Path::new("/proc"), false)];
     // Only to take away what the helper leaves.
-    let cgroups = PathBuf::from("/sys/fs/cgroup");
+    let cgroups = Path::new("/sys/fs/cgroup");
     if cgroups.is_dir() {
-        paths.push((cgroups, own));
+        paths.push(rule(cgroups, true));
     }
-    let rules = Rules { paths, bind_tcp: None, connect_tcp: None, scoped: false };
+    let rules = Landlock { paths, ..Landlock::default() };
     landlock::apply(&rules, None).map_err(failed("confine its files"))?;
     let filter = casemate_filter::manager()
         .map_err(|error| Error::new("this process", "compile its filter", error))?;

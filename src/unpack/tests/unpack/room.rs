@@ -229,6 +229,6 @@ unsafe impl Sync for Vectors {}
 
 impl Vectors {
     fn execute(&self, program: &OwnedFd) -> io::Error {
-        execve_descriptor(program.as_fd(), &self.0, &self.1)
+        execve_descriptor(program.as_fd(), &self.0, &self.1).into()
     }
 }

@@ -2,10 +2,11 @@
 
 use casemate_wire::{Failure, FailureKind};
 use rustix::io::Errno;
-use std::fmt::Display;
+use std::fmt::{self, Display};
+use std::io;
 
 /// A failure that does not know its step's name yet.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     object: String,
     errno: Option<i32>,
@@ -13,19 +14,23 @@ pub struct Fault {
 }
 
 impl Fault {
+    fn new(kind: FailureKind, reason: impl Display) -> Self {
+        Self { object: reason.to_string(), errno: None, kind }
+    }
+
     /// A rule was broken; `reason` names the object and the rule.
     pub fn refused(reason: impl Display) -> Self {
-        Self { object: reason.to_string(), errno: None, kind: FailureKind::Refused }
+        Self::new(FailureKind::Refused, reason)
     }
 
     /// The container or its image cannot run so.
     pub fn container(reason: impl Display) -> Self {
-        Self { object: reason.to_string(), errno: None, kind: FailureKind::Container }
+        Self::new(FailureKind::Container, reason)
     }
 
-    /// This host cannot apply a control.
+    /// This host cannot apply a control (exit code 5).
     pub fn not_enforceable(reason: impl Display) -> Self {
-        Self { object: reason.to_string(), errno: None, kind: FailureKind::NotEnforceable }
+        Self::new(FailureKind::NotEnforceable, reason)
     }
 
     /// Marks the failure as one of the host's ability.
@@ -34,16 +39,34 @@ impl Fault {
         self
     }
 
+    /// Says what may be behind it.
+    pub fn hint(mut self, question: &str) -> Self {
+        self.object.push_str(&format!(" ({question})"));
+        self
+    }
+
+    /// A system call failed on the object.
+    pub fn of(object: impl Display, error: &io::Error) -> Self {
+        match error.raw_os_error() {
+            errno @ Some(_) => Self { errno, ..Self::container(object) },
+            None => Self::container(format_args!("{object}: {error}")),
+        }
+    }
+
     /// Names the step.
     pub fn in_step(self, step: &str) -> Failure {
         Failure { step: step.to_owned(), object: self.object, errno: self.errno, kind: self.kind }
     }
+}
 
-    /// The errno, where there is one.
-    pub fn errno(&self) -> Option<i32> {
-        self.errno
+impl Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.object)?;
+        self.errno.map_or(Ok(()), |errno| write!(f, ": {}", io::Error::from_raw_os_error(errno)))
     }
 }
+
+impl std::error::Error for Fault {}
 
 /// Names the object that a system call failed on.
 pub trait At<T> {
@@ -53,21 +76,12 @@ pub trait At<T> {
 
 impl<T> At<T> for Result<T, Errno> {
     fn at(self, object: impl Display) -> Result<T, Fault> {
-        self.map_err(|errno| Fault {
-            object: object.to_string(),
-            errno: Some(errno.raw_os_error()),
-            kind: FailureKind::Container,
-        })
+        self.map_err(|errno| Fault::of(object, &errno.into()))
     }
 }
 
-impl<T> At<T> for std::io::Result<T> {
+impl<T> At<T> for io::Result<T> {
     fn at(self, object: impl Display) -> Result<T, Fault> {
-        self.map_err(|error| match error.raw_os_error() {
-            Some(errno) => {
-                Fault { object: object.to_string(), errno: Some(errno), kind: FailureKind::Container }
-            }
-            None => Fault::container(format!("{object}: {error}")),
-        })
+        self.map_err(|error| Fault::of(object, &error))
     }
 }

@@ -1,0 +1,59 @@
+//! Detached mounts: made, copied, and attached to places that were resolved before.
+
+use casemate_confine::{At, Fault};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+};
+use std::fmt::Display;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// No writes through this mount.
+pub const READ_ONLY: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_RDONLY;
+/// Files do not execute.
+pub const NO_EXEC: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOEXEC;
+/// Set-id bits and file capabilities do nothing.
+pub const NO_SUID: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID;
+/// Nor do device nodes open: so every mount is that holds no device.
+pub const SAFE: MountAttrFlags = NO_SUID.union(MountAttrFlags::MOUNT_ATTR_NODEV);
+
+/// The flag where the condition holds.
+pub fn when(flag: MountAttrFlags, condition: bool) -> MountAttrFlags {
+    if condition { flag } else { MountAttrFlags::empty() }
+}
+
+/// A new file system with these options.
+pub fn make(kind: &str, options: &[(&str, &dyn Display)], flags: MountAttrFlags) -> Result<OwnedFd, Fault> {
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).at(kind)?;
+    for (key, value) in options {
+        let value = value.to_string();
+        fsconfig_set_string(&context, *key, &value).at(format_args!("{kind} with {key}={value}"))?;
+    }
+    fsconfig_create(&context).at(kind)?;
+    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, flags).at(kind)
+}
+
+/// A tmpfs of this size in bytes, this many inodes and this octal mode.
+pub fn tmpfs(size: u64, inodes: u64, mode: &str, flags: MountAttrFlags) -> Result<OwnedFd, Fault> {
+    make("tmpfs", &[("size", &size), ("nr_inodes", &inodes), ("mode", &mode)], flags)
+}
+
+/// A copy of the mount at `tree`.
+pub fn copy(tree: impl AsFd, name: &str) -> Result<OwnedFd, Fault> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    open_tree(tree, "", flags).at(name)
+}
+
+/// A copy of the mount at `tree` with all that is mounted below.
+pub fn copy_all(tree: impl AsFd, name: &str) -> Result<OwnedFd, Fault> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    open_tree(tree, "", flags | OpenTreeFlags::AT_RECURSIVE).at(name)
+}
+
+/// Attaches a detached mount to a place.
+pub fn attach(mount: impl AsFd, place: impl AsFd, name: &str) -> Result<(), Fault> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(mount, "", place, "", flags).at(name)
+}
