@@ -21,6 +21,8 @@ pub struct Bundle<'a> {
     pub calls: &'a [String],
     /// Terminal-less process to run instead of the job's.
     pub argv: &'a [&'a str],
+    /// Its cgroup.
+    pub cgroup: &'a str,
 }
 
 /// Writes `config.json` for this job into a new directory.
@@ -40,7 +42,7 @@ fn config(job: &Job, bundle: &Bundle<'_>) -> Value {
         "gidMappings": map,
         "maskedPaths": job.proc.masked,
         "readonlyPaths": job.proc.read_only,
-        "cgroupsPath": "/casemate-bench-runtime",
+        "cgroupsPath": bundle.cgroup,
     });
     if let Some(linux) = linux.as_object_mut() {
         if let (Limits::Enforced(resources), true) = (&job.limits, bundle.limits) {

@@ -1,6 +1,5 @@
 //! Request to exit of `/bin/true`: ours beside the floor, and beside crun, runc and bwrap as their users meet them.
 
-use crate::agent::Agent;
 use crate::bundle::{self, Bundle};
 use crate::cgroup::{Hierarchies, Subtree};
 use crate::command::Timed;
@@ -9,14 +8,13 @@ use crate::floor::{self, Floor};
 use crate::measure::{Contender, interleaved};
 use crate::recipe::{self, Places};
 use crate::rows::{Row, Side, name};
-use crate::tools;
+use crate::{tools, unified};
 use casemate_wire::Job;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 const ROUNDS: usize = 101;
 /// The range of the runtimes' user namespace; the same as A's, so file ownership costs the same.
-const BASE: u32 = 1_879_113_728;
+pub const BASE: u32 = 1_879_113_728;
 /// A's root.
 const HELPER: u32 = 1_879_048_193;
 
@@ -103,21 +101,7 @@ fn crun(
     };
     let bundle = runtime_bundle(setting, "crun", !hierarchies.hybrid())?;
     let argv = runtime_arguments(setting, &program, &bundle);
-    match &hierarchies.v2 {
-        Some(v2) if hierarchies.hybrid() => {
-            Agent::start(&mut on_unified(v2, &argv)?).map(|agent| Ok(Box::new(agent) as Box<dyn Contender>))
-        }
-        _ => Ok(Ok(Box::new(Timed::new(argv)))),
-    }
-}
-
-/// The command of an agent that runs `argv` where cgroup v2 lies at /sys/fs/cgroup.
-fn on_unified(v2: &Path, argv: &[std::ffi::OsString]) -> Result<Command> {
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "sh", "-c"]);
-    command.arg("mount --bind \"$0\" /sys/fs/cgroup && exec \"$@\"").arg(v2);
-    command.arg(std::env::current_exe().step("find this program")?).arg("agent-command").args(argv);
-    Ok(command)
+    unified::contender(hierarchies, argv).map(Ok)
 }
 
 fn runc(setting: &Setting<'_>) -> Result<std::result::Result<Box<dyn Contender>, String>> {
@@ -131,8 +115,7 @@ fn runc(setting: &Setting<'_>) -> Result<std::result::Result<Box<dyn Contender>,
 
 fn runtime_bundle(setting: &Setting<'_>, runtime: &str, limits: bool) -> Result<PathBuf> {
     let directory = setting.work.join(format!("bundle-{runtime}"));
-    let bundle =
-        Bundle { root: setting.root, base: BASE, limits, calls: setting.calls, argv: &["/bin/true"] };
+    let bundle = Bundle { root: setting.root, base: BASE, limits, calls: setting.calls, argv: &["/bin/true"], cgroup: &format!("/casemate-bench-{runtime}") };
     bundle::write(&directory, setting.job, &bundle)?;
     Ok(directory)
 }

@@ -1,0 +1,178 @@
+//! A real image to unpack: this machine's own /usr, as Debian's packages filled it, in an OCI layout of one layer or several.
+
+use crate::failure::{Failure, Result, Step};
+use crate::tools;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Many small files, programs, libraries: as much of each, in the order of their names.
+const SOURCES: [&str; 3] = ["/usr/share", "/usr/bin", "/usr/lib"];
+const BYTES_OF_EACH: u64 = 80 << 20;
+
+/// An image that was made.
+#[derive(Debug)]
+pub struct Layout {
+    /// The layout's directory; its one image is tagged `bench`.
+    pub directory: PathBuf,
+    /// The blobs of the layers, bottom first.
+    pub layers: Vec<PathBuf>,
+    /// Bytes of the tars together.
+    pub uncompressed: u64,
+}
+
+/// Paths to put into the image, relative to `/`, parents before children.
+#[derive(Debug, Default)]
+pub struct Content {
+    entries: Vec<(PathBuf, u64)>,
+}
+
+impl Content {
+    /// Chooses them.
+    pub fn of_this_machine() -> Result<Self> {
+        let mut content = Self::default();
+        for source in SOURCES {
+            let mut left = BYTES_OF_EACH;
+            content.add(Path::new(source), &mut left)?;
+        }
+        Ok(content)
+    }
+
+    fn add(&mut self, directory: &Path, left: &mut u64) -> Result<()> {
+        self.entries.push((relative(directory), 0));
+        let listing = fs::read_dir(directory).step(format_args!("read {}", directory.display()))?;
+        let mut entries: Vec<_> = listing.flatten().collect();
+        entries.sort_by_key(fs::DirEntry::file_name);
+        for entry in entries {
+            let Ok(metadata) = entry.metadata() else { continue };
+            if metadata.is_dir() {
+                self.add(&entry.path(), left)?;
+            } else if (metadata.is_file() && metadata.len() <= *left) || metadata.is_symlink() {
+                let size = if metadata.is_file() { metadata.len() } else { 0 };
+                *left -= size;
+                self.entries.push((relative(&entry.path()), size));
+            }
+            if *left < 4096 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Cuts them into runs of about the same size. A run may begin below a directory that an earlier one has made.
+    fn split(&self, parts: u64) -> Vec<Vec<&Path>> {
+        let total: u64 = self.entries.iter().map(|(_, size)| size).sum();
+        let mut runs = vec![Vec::new()];
+        let mut filled = 0;
+        for (path, size) in &self.entries {
+            if filled * parts > total * runs.len() as u64 {
+                runs.push(Vec::new());
+            }
+            filled += size;
+            if let Some(run) = runs.last_mut() {
+                run.push(path.as_path());
+            }
+        }
+        runs
+    }
+}
+
+fn relative(path: &Path) -> PathBuf {
+    path.strip_prefix("/").unwrap_or(path).to_owned()
+}
+
+/// Makes the layout with this many gzip layers.
+pub fn make(directory: &Path, content: &Content, parts: u64) -> Result<Layout> {
+    let blobs = directory.join("blobs/sha256");
+    fs::create_dir_all(&blobs).step("make the layout")?;
+    let mut layout = Layout { directory: directory.to_owned(), layers: Vec::new(), uncompressed: 0 };
+    let (mut descriptors, mut diff_ids) = (Vec::new(), Vec::new());
+    for run in content.split(parts) {
+        let (tar, list) = (directory.join("layer.tar"), directory.join("list"));
+        let names: Vec<&str> = run.iter().filter_map(|path| path.to_str()).collect();
+        fs::write(&list, names.join("\n")).step("write the list of files")?;
+        let archive = ["-C", "/", "--no-recursion", "--numeric-owner", "--format=pax", "--verbatim-files-from"];
+        tools::run(Command::new("tar").args(archive).arg("-T").arg(&list).arg("-cf").arg(&tar))?;
+        diff_ids.push(format!("sha256:{}", sha256(&tar)?));
+        layout.uncompressed += size(&tar)?;
+        tools::run(Command::new("gzip").args(["-n", "-6"]).arg(&tar))?;
+        let blob = keep(&blobs, &directory.join("layer.tar.gz"))?;
+        descriptors.push(descriptor("layer.v1.tar+gzip", &blob)?);
+        layout.layers.push(blob);
+        fs::remove_file(&list).step("remove the list of files")?;
+    }
+    let config = json!({
+        "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+        "os": "linux",
+        "config": { "Entrypoint": ["/usr/bin/true"] },
+        "rootfs": { "type": "layers", "diff_ids": diff_ids },
+    });
+    let config = document(directory, &blobs, &config)?;
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": descriptor("config.v1+json", &config)?,
+        "layers": descriptors,
+    });
+    let manifest = document(directory, &blobs, &manifest)?;
+    let mut entry = descriptor("manifest.v1+json", &manifest)?;
+    if let Some(entry) = entry.as_object_mut() {
+        entry.insert("annotations".into(), json!({ "org.opencontainers.image.ref.name": "bench" }));
+    }
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.index.v1+json",
+        "manifests": [entry],
+    });
+    fs::write(directory.join("index.json"), index.to_string()).step("write index.json")?;
+    fs::write(directory.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).step("write oci-layout")?;
+    Ok(layout)
+}
+
+fn document(directory: &Path, blobs: &Path, value: &Value) -> Result<PathBuf> {
+    let path = directory.join("document");
+    fs::write(&path, value.to_string()).step("write a document of the image")?;
+    keep(blobs, &path)
+}
+
+/// Moves a file to where its digest says.
+fn keep(blobs: &Path, file: &Path) -> Result<PathBuf> {
+    let blob = blobs.join(sha256(file)?);
+    fs::rename(file, &blob).step("name a blob")?;
+    Ok(blob)
+}
+
+fn descriptor(kind: &str, blob: &Path) -> Result<Value> {
+    let hex = blob.file_name().unwrap_or_default().to_string_lossy();
+    Ok(json!({
+        "mediaType": format!("application/vnd.oci.image.{kind}"),
+        "digest": format!("sha256:{hex}"),
+        "size": size(blob)?,
+    }))
+}
+
+fn size(path: &Path) -> Result<u64> {
+    Ok(fs::metadata(path).step(format_args!("look at {}", path.display()))?.len())
+}
+
+fn sha256(path: &Path) -> Result<String> {
+    let said = tools::run(Command::new("sha256sum").arg("--").arg(path))?;
+    let digest = said.split_whitespace().next().filter(|digest| digest.len() == 64);
+    digest.map(str::to_owned).ok_or_else(|| Failure::new("sha256sum", said.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_keep_the_order_and_lose_nothing() {
+        let entries = (0..100).map(|index| (PathBuf::from(format!("{index:03}")), 10)).collect();
+        let content = Content { entries };
+        let runs = content.split(8);
+        assert_eq!(runs.len(), 8);
+        let joined: Vec<&Path> = runs.concat();
+        assert!(joined.is_sorted() && joined.len() == 100);
+    }
+}
