@@ -31,14 +31,22 @@ impl Agent {
     }
 }
 
+impl Agent {
+    /// The next line that it says.
+    pub fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).step("hear from the agent")?;
+        Ok(line.trim().to_owned())
+    }
+}
+
 impl Contender for Agent {
     fn run(&mut self) -> Result<Duration> {
-        let mut line = String::new();
         if let Some(questions) = &mut self.questions {
             questions.write_all(b"r").step("ask the agent")?;
         }
-        self.answers.read_line(&mut line).step("hear from the agent")?;
-        let nanoseconds = line.trim().parse().map_err(|_| Failure::new("agent", line.trim()))?;
+        let line = self.line()?;
+        let nanoseconds = line.parse().map_err(|_| Failure::new("agent", &line))?;
         Ok(Duration::from_nanos(nanoseconds))
     }
 }

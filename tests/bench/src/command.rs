@@ -9,6 +9,9 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// What an agent for a command is called with.
+pub const VERB: &str = "agent-command";
+
 /// A command line, and what it reads.
 #[derive(Debug, Clone)]
 pub struct Timed {

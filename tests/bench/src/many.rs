@@ -46,7 +46,9 @@ fn memory_rows(instance: &Instance, pin: &str, peers: &Peers) -> Result<Vec<Row>
     theirs.push(extra(&theirs));
     let names = [name::MEMORY_1, name::MEMORY_10, name::MEMORY_100, name::MEMORY_EXTRA];
     let rows = names.into_iter().zip(ours.into_iter().zip(theirs));
-    Ok(rows.map(|(name, (ours, peer))| Row { name, ours, peer, peer_name: "conmon + crun", unit: "KiB" }).collect())
+    Ok(rows
+        .map(|(name, (ours, peer))| Row { name, ours, peer, peer_name: name::CONMON, unit: "KiB" })
+        .collect())
 }
 
 fn start_row(instance: &Instance, pin: &str, peers: &Peers) -> Result<Row> {
@@ -65,9 +67,10 @@ fn start_row(instance: &Instance, pin: &str, peers: &Peers) -> Result<Row> {
         Err(missing) => Some(Side::Missing(missing)),
     };
     let samples = interleaved(&mut contenders, ROUNDS)?;
-    let side = |index: usize| samples.get(index).map_or_else(|| Side::from(&Samples::new(vec![])), Side::from);
+    let side =
+        |index: usize| samples.get(index).map_or_else(|| Side::from(&Samples::new(vec![])), Side::from);
     let peer = peer.unwrap_or_else(|| side(1));
-    Ok(Row { name: name::MANY, ours: side(0), peer, peer_name: "loop of crun run -d", unit: "ms" })
+    Ok(Row { name: name::MANY, ours: side(0), peer, peer_name: name::CRUN_LOOP, unit: "ms" })
 }
 
 /// What is needed to run the peers.
@@ -102,8 +105,14 @@ impl Peers {
         let script = format!(
             "crun=$1 dir=$2; n=1; while [ $n -le {count} ]; do {{ {body}; }} || exit 1; n=$((n+1)); done"
         );
-        let argv: Vec<OsString> =
-            vec!["/bin/sh".into(), "-c".into(), script.into(), "sh".into(), crun.into(), self.bundles.clone().into()];
+        let argv: Vec<OsString> = vec![
+            "/bin/sh".into(),
+            "-c".into(),
+            script.into(),
+            "sh".into(),
+            crun.into(),
+            self.bundles.clone().into(),
+        ];
         unified::contender(&self.hierarchies, argv)
     }
 
@@ -126,7 +135,7 @@ impl Peers {
             "{} --cid bench-$n --cuuid bench-$n --name bench-$n --runtime $crun --bundle $dir/$n \
              --log-path k8s-file:$dir/$n/log --container-pidfile $dir/$n/pid --exit-dir $dir/$n \
              --socket-dir-path $dir/$n --runtime-arg --root --runtime-arg $dir/state \
-             && $crun --root $dir/state start bench-$n",
+             && until [ -s $dir/$n/pid ]; do sleep 0.01; done && $crun --root $dir/state start bench-$n",
             conmon.display()
         );
         self.shell(crun, count, &start)?.run()?;

@@ -1,19 +1,74 @@
 //! Ours, from the manager's side of the helper's socket: one start after another, timed from the request sent to the exit
 //! heard of. Runs as an agent, because entering an instance makes a process the manager's user for good.
 
+use crate::agent;
 use crate::failure::{Failure, Result, Step};
+use crate::instance::Instance;
 use crate::measure::Contender;
 use casemate_manager::helper_client::Client;
-use casemate_wire::{Event, Job, Reply, Request};
-use std::time::{Duration, Instant};
+use casemate_manager::image::import::Silent;
+use casemate_manager::image::{Limits, Store, unpack_missing};
+use casemate_manager::launch::{self, Directories, Role};
+use casemate_manager::plan::{self, Outside};
+use casemate_manager::spec::{self, Date};
+use casemate_wire::{Digest, Event, Job, Reply, Request};
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// What [`serve`] is called with on the command line.
+pub const VERB: &str = "agent-start";
+
+/// The agent for the first container of this file, and the job that it starts.
+pub fn start(instance: &Instance, file: &Path) -> Result<(agent::Agent, Job)> {
+    let mut command = Command::new(std::env::current_exe().step("find this program")?);
+    command.arg(VERB).arg(instance.state()).arg(instance.run()).arg(file);
+    let mut agent = agent::Agent::start(&mut command)?;
+    let line = agent.line()?;
+    let bytes: Option<Vec<u8>> =
+        (0..line.len() / 2).map(|at| u8::from_str_radix(line.get(2 * at..2 * at + 2)?, 16).ok()).collect();
+    let job = bytes.and_then(|bytes| casemate_wire::decode(&bytes).ok());
+    Ok((agent, job.ok_or_else(|| Failure::new("plan", &line))?))
+}
+
+/// Where the helper keeps a layer's files.
+pub fn layer(instance: &Instance, chain: &Digest) -> PathBuf {
+    instance.state().join("layers/sha256").join(chain.hex()).join("fs")
+}
+
+/// The agent: the way of `casemate up` to the first job, which is printed in hexadecimal digits; then starts on demand.
+pub fn serve(arguments: &[OsString]) -> Result<()> {
+    let [state, run, file] = arguments else { return Err(Failure::new(VERB, "three paths are needed")) };
+    let text = std::fs::read_to_string(file).step("read the file")?;
+    let today = Date::from_unix(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs());
+    let (spec, _) = spec::parse(&text, today)
+        .map_err(|findings| Failure::new("check the file", format!("{findings:?}")))?;
+    let container = spec.containers.first().ok_or_else(|| Failure::new("check the file", "no container"))?;
+    let outside = Outside::read(container, Path::new("/")).step("read the host")?;
+    let directories = Directories { state: state.into(), run: run.into() };
+    let session = launch::enter(directories, Role::Supervisor).step("enter the instance")?;
+    let (mut client, facts) = session.connect(true).step("connect")?;
+    let store = Store::open(&session.directories.state).step("open the store")?;
+    let image = store.resolve(&container.image.digest).step("prove the image")?;
+    let job = plan::job(&spec, container, &image, &facts, &outside).step("plan")?;
+    unpack_missing(&mut client, &store, &image, &Limits::default(), &mut Silent).step("unpack")?;
+    let bytes = casemate_wire::encode(&job).step("encode the job")?;
+    let mut line = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        let _ = write!(line, "{byte:02x}");
+    }
+    println!("{line}");
+    let mut starts = Starts { client, job };
+    agent::serve(&mut starts)?;
+    session.leave(starts.client).step("leave the instance")
+}
 
 /// A connection that supervises, and the job to start.
-#[derive(Debug)]
-pub struct Starts {
-    /// Gets the events.
-    pub client: Client,
-    /// What is started.
-    pub job: Job,
+struct Starts {
+    client: Client,
+    job: Job,
 }
 
 impl Contender for Starts {

@@ -1,6 +1,6 @@
 //! The rows of the table: their names, how they are printed, what stands in bench.json.
 //!
-//! README quotes this table; a test below compares the names there with the names here.
+//! README quotes this table; tests/documents.rs compares the names there with the names here.
 
 use crate::measure::Samples;
 use serde_json::{Value, json};
@@ -25,10 +25,34 @@ pub mod name {
     /// The same files in several layers.
     pub const UNPACK_MANY: &str = "unpack of eight layers";
 
-    /// All of them, in the table's order.
-    pub const ALL: [&str; 8] =
-        [START, MEMORY_1, MEMORY_10, MEMORY_100, MEMORY_EXTRA, MANY, UNPACK_ONE, UNPACK_MANY];
+    /// Beside whom starts are measured.
+    pub const START_PEERS: [&str; 4] = ["floor", "crun run", "runc run", "bwrap"];
+    /// Beside whom memory is measured.
+    pub const CONMON: &str = "conmon + crun";
+    /// Beside whom starting many is measured.
+    pub const CRUN_LOOP: &str = "loop of crun run -d";
+    /// Beside whom unpacking is measured.
+    pub const UNPACK_PEERS: [&str; 2] = ["umoci unpack", "tar xzf"];
 }
+
+use name::{CONMON, CRUN_LOOP, START, START_PEERS, UNPACK_MANY, UNPACK_ONE, UNPACK_PEERS};
+
+/// Every row of the table in its order: what is measured, and beside whom.
+pub const ROWS: [(&str, &str); 13] = [
+    (START, START_PEERS[0]),
+    (START, START_PEERS[1]),
+    (START, START_PEERS[2]),
+    (START, START_PEERS[3]),
+    (name::MEMORY_1, CONMON),
+    (name::MEMORY_10, CONMON),
+    (name::MEMORY_100, CONMON),
+    (name::MEMORY_EXTRA, CONMON),
+    (name::MANY, CRUN_LOOP),
+    (UNPACK_ONE, UNPACK_PEERS[0]),
+    (UNPACK_ONE, UNPACK_PEERS[1]),
+    (UNPACK_MANY, UNPACK_PEERS[0]),
+    (UNPACK_MANY, UNPACK_PEERS[1]),
+];
 
 /// One side of a row.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,7 +108,7 @@ impl Side {
 /// Ours beside one peer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
-    /// One of [`name::ALL`].
+    /// One of [`ROWS`].
     pub name: &'static str,
     /// Ours.
     pub ours: Side,
@@ -165,7 +189,7 @@ mod tests {
     #[test]
     fn a_missing_peer_is_named_and_has_no_ratio() {
         let row = Row {
-            name: name::START,
+            name: START,
             ours: Side::single(2.0),
             peer: Side::Missing("bwrap is not installed".into()),
             peer_name: "bwrap",
@@ -180,7 +204,7 @@ mod tests {
     fn ratio_is_ours_over_theirs() {
         let samples = Samples::new(vec![3.0, 4.0, 5.0]);
         let row = Row {
-            name: name::START,
+            name: START,
             ours: Side::single(2.0),
             peer: Side::from(&samples),
             peer_name: "crun run",

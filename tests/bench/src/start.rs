@@ -37,14 +37,11 @@ pub struct Setting<'a> {
 type Entry = (&'static str, std::result::Result<Box<dyn Contender>, String>);
 
 /// Measures all of them in one interleaved run.
-pub fn rows(
-    setting: &Setting<'_>,
-    ours: std::result::Result<Box<dyn Contender>, String>,
-) -> Result<Vec<Row>> {
+pub fn rows(setting: &Setting<'_>, ours: Box<dyn Contender>) -> Result<Vec<Row>> {
     let hierarchies = Hierarchies::read()?;
     let subtree = Subtree::make(&hierarchies, &format!("casemate-floor-{}", std::process::id()), HELPER)?;
     let entries: Vec<Entry> = vec![
-        ("casemate", ours),
+        ("casemate", Ok(ours)),
         ("floor", Ok(Box::new(floor(setting, &subtree)?))),
         ("crun run", crun(setting, &hierarchies)?),
         ("runc run", runc(setting)?),
@@ -66,7 +63,7 @@ pub fn rows(
     drop(contenders);
     sides.extend(names.into_iter().zip(samples.iter().map(Side::from)));
     let side = |wanted| sides.iter().find(|(peer, _)| *peer == wanted).map(|(_, side)| side.clone());
-    let rows = ["floor", "crun run", "runc run", "bwrap"].into_iter().filter_map(|peer_name| {
+    let rows = name::START_PEERS.into_iter().filter_map(|peer_name| {
         Some(Row {
             name: name::START,
             ours: side("casemate")?,
@@ -115,7 +112,14 @@ fn runc(setting: &Setting<'_>) -> Result<std::result::Result<Box<dyn Contender>,
 
 fn runtime_bundle(setting: &Setting<'_>, runtime: &str, limits: bool) -> Result<PathBuf> {
     let directory = setting.work.join(format!("bundle-{runtime}"));
-    let bundle = Bundle { root: setting.root, base: BASE, limits, calls: setting.calls, argv: &["/bin/true"], cgroup: &format!("/casemate-bench-{runtime}") };
+    let bundle = Bundle {
+        root: setting.root,
+        base: BASE,
+        limits,
+        calls: setting.calls,
+        argv: &["/bin/true"],
+        cgroup: &format!("/casemate-bench-{runtime}"),
+    };
     bundle::write(&directory, setting.job, &bundle)?;
     Ok(directory)
 }

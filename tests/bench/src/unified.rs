@@ -2,7 +2,7 @@
 
 use crate::agent::Agent;
 use crate::cgroup::Hierarchies;
-use crate::command::Timed;
+use crate::command::{self, Timed};
 use crate::failure::{Result, Step};
 use crate::measure::Contender;
 use std::ffi::OsString;
@@ -12,11 +12,11 @@ use std::process::Command;
 pub fn contender(hierarchies: &Hierarchies, argv: Vec<OsString>) -> Result<Box<dyn Contender>> {
     match &hierarchies.v2 {
         Some(v2) if hierarchies.hybrid() => {
-            let mut command = Command::new("unshare");
-            command.args(["--mount", "--propagation", "private", "sh", "-c"]);
-            command.arg("mount --bind \"$0\" /sys/fs/cgroup && exec \"$@\"").arg(v2);
-            command.arg(std::env::current_exe().step("find this program")?).arg("agent-command").args(argv);
-            Ok(Box::new(Agent::start(&mut command)?))
+            let mut agent = Command::new("unshare");
+            agent.args(["--mount", "--propagation", "private", "sh", "-c"]);
+            agent.arg("mount --bind \"$0\" /sys/fs/cgroup && exec \"$@\"").arg(v2);
+            agent.arg(std::env::current_exe().step("find this program")?).arg(command::VERB).args(argv);
+            Ok(Box::new(Agent::start(&mut agent)?))
         }
         _ => Ok(Box::new(Timed::new(argv))),
     }

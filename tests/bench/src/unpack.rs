@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 3;
 
 /// A command that needs its result removed before it runs again. Neither that nor the writing back of what an earlier
 /// contender left is counted.
@@ -44,7 +44,10 @@ pub fn rows(work: &Path) -> Result<Vec<Row>> {
     for (what, parts) in [(name::UNPACK_ONE, 1), (name::UNPACK_MANY, 8)] {
         let layout = layout::make(&work.join(format!("layout-{parts}")), &content, parts)?;
         if layout.uncompressed < 200 << 20 {
-            return Err(Failure::new("make an image", format!("/usr gave only {} bytes", layout.uncompressed)));
+            return Err(Failure::new(
+                "make an image",
+                format!("/usr gave only {} bytes", layout.uncompressed),
+            ));
         }
         rows.extend(of(work, what, &layout)?);
         fs::remove_dir_all(&layout.directory).step("remove the layout")?;
@@ -54,7 +57,8 @@ pub fn rows(work: &Path) -> Result<Vec<Row>> {
 
 fn of(work: &Path, what: &'static str, layout: &Layout) -> Result<Vec<Row>> {
     let umoci = tools::find("umoci", "umoci");
-    let mut contenders: Vec<Box<dyn Contender>> = vec![Box::new(ours(work, layout)?), Box::new(tar(work, layout))];
+    let mut contenders: Vec<Box<dyn Contender>> =
+        vec![Box::new(ours(work, layout)?), Box::new(tar(work, layout))];
     if let Ok(program) = &umoci {
         contenders.push(Box::new(umoci_unpack(program, work, layout)));
     }
@@ -65,7 +69,8 @@ fn of(work: &Path, what: &'static str, layout: &Layout) -> Result<Vec<Row>> {
     };
     let umoci = sides.next().unwrap_or_else(|| Side::Missing(umoci.err().unwrap_or_default()));
     let row = |peer_name, peer| Row { name: what, ours: ours.clone(), peer, peer_name, unit: "ms" };
-    Ok(vec![row("umoci unpack", umoci), row("tar xzf", tar)])
+    let [first, second] = name::UNPACK_PEERS;
+    Ok(vec![row(first, umoci), row(second, tar)])
 }
 
 fn ours(work: &Path, layout: &Layout) -> Result<Fresh> {

@@ -64,7 +64,8 @@ fn security_md_lists_the_test_of_every_row() {
     let (before, rest) = text.split_once(BEGIN).unwrap();
     let (listed, after) = rest.split_once(END).unwrap();
     if std::env::var_os("CASEMATE_BLESS").is_some() {
-        fs::write(repository().join("SECURITY.md"), format!("{before}{BEGIN}{}{END}{after}", list())).unwrap();
+        fs::write(repository().join("SECURITY.md"), format!("{before}{BEGIN}{}{END}{after}", list()))
+            .unwrap();
     } else {
         assert_eq!(listed, list(), "CONTRIBUTING.md says how to write the list anew");
     }
