@@ -64,12 +64,11 @@ pub fn serve(contender: &mut dyn Contender) -> Result<()> {
     let mut output = std::io::stdout().lock();
     let mut byte = [0];
     while input.read(&mut byte).step("read")? == 1 {
-        match contender.run() {
-            Ok(time) => writeln!(output, "{}", time.as_nanos()).step("write")?,
-            Err(failure) => {
-                writeln!(output, "error: {}", failure.to_string().replace('\n', "; ")).step("write")?
-            }
-        }
+        let answer = match contender.run() {
+            Ok(time) => time.as_nanos().to_string(),
+            Err(failure) => format!("error: {}", failure.to_string().replace('\n', "; ")),
+        };
+        writeln!(output, "{answer}").step("write")?;
     }
     Ok(())
 }

@@ -11,8 +11,8 @@ pub struct Failure {
 
 impl Failure {
     /// What was done, to what, and why it failed.
-    pub fn new(step: impl Into<String>, reason: impl ToString) -> Self {
-        Self { step: step.into(), reason: reason.to_string() }
+    pub fn new(step: impl fmt::Display, reason: impl fmt::Display) -> Self {
+        Self { step: format!("{step}"), reason: format!("{reason}") }
     }
 }
 
@@ -35,6 +35,6 @@ pub trait Step<T> {
 
 impl<T, E: fmt::Display> Step<T> for std::result::Result<T, E> {
     fn step(self, step: impl fmt::Display) -> Result<T> {
-        self.map_err(|error| Failure::new(step.to_string(), error))
+        self.map_err(|error| Failure::new(step, error))
     }
 }

@@ -73,17 +73,4 @@ impl Instance {
         fs::write(&path, text).step("write the file")?;
         Ok(path)
     }
-
-    /// Removes what it keeps.
-    pub fn clear(&self) -> Result<()> {
-        for path in [self.state(), self.run()] {
-            match fs::remove_dir_all(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Failure::new(format!("remove {}", path.display()), error));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
 }

@@ -46,9 +46,12 @@ pub fn main() -> ExitCode {
     let arguments: Vec<OsString> = arguments.collect();
     let outcome = match arguments.split_first() {
         None => all(),
+        Some((part, [])) if PARTS.iter().any(|known| *part == **known) => one(part),
         Some((verb, rest)) if verb == command::VERB => agent::serve(&mut command::Timed::new(rest.to_vec())),
         Some((verb, rest)) if verb == ours::VERB => ours::serve(rest),
-        Some(_) => Err(Failure::new("casemate-bench", "it takes no arguments")),
+        Some(_) => {
+            Err(Failure::new("casemate-bench", format!("one of {PARTS:?}, or nothing for all of them")))
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -59,42 +62,59 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// What can be measured alone, to look into it; only a whole run is written down.
+const PARTS: [&str; 3] = ["start", "many", "unpack"];
+
 fn all() -> Result<()> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(Failure::new(
-            "casemate-bench",
-            "the peers and the floor are compared as root: sudo make bench",
-        ));
-    }
-    // Below /var/tmp: a disk, unlike /tmp on many hosts, and reachable for the service users, unlike many a checkout.
-    let work =
-        tempfile::Builder::new().prefix("casemate-bench-").tempdir_in("/var/tmp").step("make a directory")?;
-    fs::set_permissions(work.path(), fs::Permissions::from_mode(0o755)).step("chmod")?;
-    let rows = measured(work.path())?;
+    let rows = measured(|_| true)?;
     let path = write(&rows)?;
     print!("{}", rows::table(&rows));
     println!("\nmedians of interleaved rounds (min..max); written to {}", path.display());
     Ok(())
 }
 
-fn measured(work: &Path) -> Result<Vec<Row>> {
+fn one(part: &OsString) -> Result<()> {
+    print!("{}", rows::table(&measured(|known| part == known)?));
+    Ok(())
+}
+
+fn measured(wanted: impl Fn(&str) -> bool) -> Result<Vec<Row>> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(Failure::new(
+            "casemate-bench",
+            "the floor and the peers are compared as root: sudo make bench",
+        ));
+    }
+    // Below /var/tmp: a disk, unlike /tmp on many hosts, and reachable for the service users, unlike many a checkout.
+    let work =
+        tempfile::Builder::new().prefix("casemate-bench-").tempdir_in("/var/tmp").step("make a directory")?;
+    let work = work.path();
+    fs::set_permissions(work, fs::Permissions::from_mode(0o755)).step("chmod")?;
     let root = work.join("root");
-    rootfs::make(
-        &root,
-        &tools::find("busybox", "busybox-static").map_err(|missing| Failure::new("busybox", missing))?,
-    )?;
+    let busybox =
+        tools::find("busybox", "busybox-static").map_err(|missing| Failure::new("busybox", missing))?;
+    rootfs::make(&root, &busybox)?;
     let instance = Instance::new(work, "ours")?;
     let pin = instance.pack(&root)?;
-    eprintln!("casemate-bench: starts");
     let (agent, job) = ours::start(&instance, &instance.file(&pin, 1, &["/bin/true"])?)?;
     let layers: Vec<PathBuf> = job.layers.iter().map(|chain| ours::layer(&instance, chain)).collect();
     let calls = profile_calls();
     let setting = start::Setting { work, job: &job, layers: &layers, root: &root, calls: &calls };
-    let mut rows = start::rows(&setting, Box::new(agent))?;
-    eprintln!("casemate-bench: many containers");
-    rows.extend(many::rows(&setting, &instance, &pin)?);
-    eprintln!("casemate-bench: unpacking");
-    rows.extend(unpack::rows(work)?);
+    let mut rows = Vec::new();
+    if wanted("start") {
+        eprintln!("casemate-bench: starts, one after another");
+        rows.extend(start::rows(&setting, Box::new(agent))?);
+    } else {
+        drop(agent);
+    }
+    if wanted("many") {
+        eprintln!("casemate-bench: many containers at once");
+        rows.extend(many::rows(&setting, &instance, &pin)?);
+    }
+    if wanted("unpack") {
+        eprintln!("casemate-bench: images of 200 MB and more");
+        rows.extend(unpack::rows(work)?);
+    }
     Ok(rows)
 }
 
@@ -107,7 +127,7 @@ fn profile_calls() -> Vec<String> {
 /// Writes bench.json into the target directory that this program lies in.
 fn write(rows: &[Row]) -> Result<PathBuf> {
     let program = std::env::current_exe().step("find this program")?;
-    let target = program.ancestors().find(|path| path.join("CACHEDIR.TAG").exists());
+    let target = program.ancestors().filter(|path| path.join("CACHEDIR.TAG").exists()).last();
     let path = target.unwrap_or(Path::new("target")).join("bench.json");
     let rows: Vec<_> = rows.iter().map(Row::json).collect();
     let text = serde_json::to_string_pretty(&rows).step("encode bench.json")?;

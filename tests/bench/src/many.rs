@@ -125,7 +125,8 @@ impl Peers {
         Ok(Ok(Loop { start: self.shell(crun, count, start)?, clear: self.shell(crun, count, DELETE)? }))
     }
 
-    /// One conmon a container, as Podman and CRI-O run them; what they weigh together.
+    /// One conmon a container, as Podman and CRI-O run them; what they weigh together. conmon returns before its runtime has
+    /// made the container, so `start` is tried until it is there.
     fn conmon_memory(&self, count: u32) -> Result<Side> {
         let (crun, conmon) = match (&self.crun, &self.conmon) {
             (Ok(crun), Ok(conmon)) => (crun, conmon),
@@ -135,13 +136,14 @@ impl Peers {
             "{} --cid bench-$n --cuuid bench-$n --name bench-$n --runtime $crun --bundle $dir/$n \
              --log-path k8s-file:$dir/$n/log --container-pidfile $dir/$n/pid --exit-dir $dir/$n \
              --socket-dir-path $dir/$n --runtime-arg --root --runtime-arg $dir/state \
-             && until [ -s $dir/$n/pid ]; do sleep 0.01; done && $crun --root $dir/state start bench-$n",
+             && tries=0 && until $crun --root $dir/state start bench-$n 2>$dir/$n/error; do \
+             tries=$((tries+1)); [ $tries -lt 500 ] || {{ cat $dir/$n/error >&2; exit 1; }}; sleep 0.01; done",
             conmon.display()
         );
-        self.shell(crun, count, &start)?.run()?;
+        let started = self.shell(crun, count, &start)?.run();
         let memory = memory_of(&self.bundles);
         self.shell(crun, count, DELETE)?.run()?;
-        memory.map(Side::single)
+        started.and(memory).map(Side::single)
     }
 }
 
