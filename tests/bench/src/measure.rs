@@ -1,4 +1,6 @@
-//! Interleaved measuring: every contender once a round, A B A B, so that a slow moment of the machine meets all of them.
+//! Interleaved measuring: every contender once a round, so that a slow moment of the machine meets all of them. The order
+//! changes from round to round, and a pause lies between them: what the kernel still does for one, such as taking a network
+//! namespace apart, is not always paid by the same other.
 
 use crate::failure::Result;
 use std::time::Duration;
@@ -44,12 +46,18 @@ impl<F: FnMut() -> Result<Duration>> Contender for F {
     }
 }
 
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// Runs all contenders `rounds` times in turn, after one round that does not count, and returns milliseconds for each,
 /// in their order. A contender that fails once ends the measurement: a figure from half of the rounds is no figure.
 pub fn interleaved(contenders: &mut [Box<dyn Contender + '_>], rounds: usize) -> Result<Vec<Samples>> {
     let mut values = vec![Vec::with_capacity(rounds); contenders.len()];
     for round in 0..=rounds {
-        for (contender, values) in contenders.iter_mut().zip(&mut values) {
+        for index in order(contenders.len(), round) {
+            let (Some(contender), Some(values)) = (contenders.get_mut(index), values.get_mut(index)) else {
+                continue;
+            };
+            std::thread::sleep(PAUSE);
             let time = contender.run()?;
             if round > 0 {
                 values.push(time.as_secs_f64() * 1e3);
@@ -57,6 +65,19 @@ pub fn interleaved(contenders: &mut [Box<dyn Contender + '_>], rounds: usize) ->
         }
     }
     Ok(values.into_iter().map(Samples::new).collect())
+}
+
+/// All of `0..count`, in steps of a length that has no divisor in common with it; another one each round.
+fn order(count: usize, round: usize) -> impl Iterator<Item = usize> {
+    let divisor = |mut a: usize, mut b: usize| {
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    let steps: Vec<usize> = (1..=count).filter(|step| divisor(*step, count) == 1).collect();
+    let step = steps.get(round % steps.len().max(1)).copied().unwrap_or(1);
+    (0..count).map(move |place| place * step % count)
 }
 
 #[cfg(test)]
@@ -68,6 +89,18 @@ mod tests {
         assert_eq!(Samples::new(vec![3.0, 1.0, 2.0]).median(), 2.0);
         assert_eq!(Samples::new(vec![4.0, 1.0, 2.0, 3.0]).median(), 2.5);
         assert!(Samples::new(vec![]).median().is_nan());
+    }
+
+    #[test]
+    fn every_round_has_everybody_once_and_neighbours_change() {
+        for count in 0..8 {
+            for round in 0..10 {
+                let mut round: Vec<usize> = order(count, round).collect();
+                round.sort_unstable();
+                assert_eq!(round, (0..count).collect::<Vec<_>>());
+            }
+        }
+        assert_ne!(order(5, 1).collect::<Vec<_>>(), order(5, 2).collect::<Vec<_>>());
     }
 
     #[test]
