@@ -38,7 +38,7 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
 }
 
 /// Row and rest of the name of every test that is named after a row.
-fn threat_tests() -> BTreeMap<u32, BTreeSet<String>> {
+fn tests_of_rows() -> BTreeMap<u32, BTreeSet<String>> {
     let mut files = Vec::new();
     sources(&repository().join("src"), &mut files);
     sources(&repository().join("tests"), &mut files);
@@ -56,7 +56,7 @@ fn threat_tests() -> BTreeMap<u32, BTreeSet<String>> {
 
 fn list() -> String {
     let mut text = String::from("\nTests of each row, by what follows `threat_NN_` in their names:\n\n");
-    for (row, names) in threat_tests() {
+    for (row, names) in tests_of_rows() {
         let names: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
         text.push_str(&format!("- **{row}** {}\n", names.join(", ")));
     }
@@ -72,13 +72,19 @@ fn security_md_lists_the_test_of_every_row() {
     if std::env::var_os("CASEMATE_BLESS").is_some() {
         fs::write(repository().join("SECURITY.md"), format!("{before}{BEGIN}{}{END}{after}", list()))
             .unwrap();
-    } else {
-        assert_eq!(listed, list(), "CONTRIBUTING.md says how to write the list anew");
+        return;
     }
-    let tests = threat_tests();
+    // A test that is not listed yet makes no claim false; one that is listed has to be there.
+    let tests = tests_of_rows();
     for row in 1..=32 {
         assert!(before.contains(&format!("\n| {row} | ")), "SECURITY.md has no row {row}");
-        assert!(tests.contains_key(&row) != NOT_BUILT.contains(&row), "row {row}: a test, or not built");
+        let line = listed.lines().find_map(|line| line.strip_prefix(&format!("- **{row}** ")));
+        assert!(line.is_some() != NOT_BUILT.contains(&row), "row {row}: a test, or not built");
+        let names = line.into_iter().flat_map(|line| line.split(", ")).map(|name| name.trim_matches('`'));
+        for name in names {
+            let there = tests.get(&row).is_some_and(|tests| tests.contains(name));
+            assert!(there, "row {row} lists {name}; CONTRIBUTING.md says how to write the list anew");
+        }
     }
 }
 
