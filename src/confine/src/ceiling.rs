@@ -61,7 +61,6 @@ pub const MASKED: &[&str] = &[
     "/proc/keys",
     "/proc/latency_stats",
     "/proc/modules",
-    "/proc/pressure",
     "/proc/sched_debug",
     "/proc/scsi",
     "/proc/sysrq-trigger",

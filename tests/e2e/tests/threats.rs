@@ -409,7 +409,7 @@ both_modes! {
 
     fn threat_20_no_socket_of_the_host_can_be_reached(mode) {
         let casemate = Instance::new(mode);
-        let name = format!("casemate-canary-{}-{}", std::process::id(), mode == Mode::Root);
+        let name = format!("e2e-canary-{}-{}", std::process::id(), mode == Mode::Root);
         let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
         // From outside it can be reached.
         UnixStream::connect_addr(&listener.local_addr().unwrap()).unwrap();
@@ -437,7 +437,7 @@ both_modes! {
         }
         // Nobody of ours has a name in the abstract namespace.
         let unix = fs::read_to_string("/proc/net/unix").unwrap();
-        assert!(!unix.contains("@casemate-c") && !unix.contains("@/"), "{unix}");
+        assert!(!unix.contains("@casemate") && !unix.contains("@/"), "{unix}");
         up.signal(Signal::INT);
         up.finish();
     }
@@ -462,6 +462,7 @@ both_modes! {
         answered(mode, &["clone3"], "ENOSYS");
         let count = plain(mode).calls.keys().filter(|call| call.starts_with("clone(")).count();
         assert_eq!(count, 14, "seven namespaces, with and without high bits");
+        assert_eq!(plain(mode).procfs.max_user_namespaces.as_deref(), Some("0"));
     }
 
     fn threat_24_no_family_outside_the_list_gives_a_socket(mode) {

@@ -9,7 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// Entries that are to be absent, empty or unreadable (threat 27).
-const SENSITIVE: [&str; 19] = [
+const SENSITIVE: [&str; 18] = [
     "/proc/kcore",
     "/proc/keys",
     "/proc/key-users",
@@ -26,7 +26,6 @@ const SENSITIVE: [&str; 19] = [
     "/proc/kpagecount",
     "/proc/kpageflags",
     "/proc/modules",
-    "/proc/pressure",
     "/sys/firmware",
     "/sys/devices/virtual/powercap",
 ];
