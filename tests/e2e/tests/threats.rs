@@ -20,6 +20,7 @@ use std::io::Write;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
@@ -430,7 +431,6 @@ both_modes! {
             let mut stranger = Command::new("/bin/sh");
             stranger.args(["-c", "test -e \"$1\" || test -r \"$1\" || test -w \"$1\"", "sh"]).arg(&path);
             if needs("threat_20_the_control_socket_is_for_one_user", &[Feature::Root]) {
-                use std::os::unix::process::CommandExt;
                 stranger.uid(12_345).gid(12_345);
                 assert!(!stranger.status().unwrap().success(), "{}: a stranger can get there", path.display());
             }
@@ -455,6 +455,26 @@ both_modes! {
         for file in ["/proc/keys", "/proc/key-users"] {
             assert!(!plain(mode).procfs.sensitive[file].ends_with("bytes"), "{file}");
         }
+    }
+
+    fn threat_22_the_session_keyring_is_the_containers_own(mode) {
+        // As an ordinary user every container has that user's id, so the list would not tell whose it is.
+        let name = "threat_22_the_session_keyring_is_the_containers_own";
+        if mode == Mode::User || !needs(name, &[Feature::Root]) {
+            return;
+        }
+        let casemate = Instance::new(mode);
+        let image = casemate.probe();
+        let mut up = casemate.up(&Spec::new([Container::new("a", &image, 23_456).command(&["misbehave", "sleep"])]));
+        up.until_line("sleeping");
+        let payload = casemate.processes().into_iter().find(|process| process.arguments.iter().any(|word| word == "sleep"));
+        let uid = payload.expect("the payload").uids[0];
+        let keys = Command::new("/bin/cat").arg("/proc/keys").uid(uid).gid(uid).output().unwrap();
+        let keys = String::from_utf8(keys.stdout).unwrap();
+        let session = keys.lines().find(|line| line.contains("_ses: empty") && line.contains(&format!(" {uid} ")));
+        assert!(session.is_some(), "no session keyring of {uid} in\n{keys}");
+        up.signal(Signal::INT);
+        up.finish();
     }
 
     fn threat_23_no_namespace_can_be_made_or_entered(mode) {
@@ -634,7 +654,6 @@ fn threat_19_strangers_reach_neither_layers_nor_volumes_nor_logs() {
             assert_ne!(data.uid(), 0, "{}", entry.path().display());
             seen += 1;
             for stranger in [65_534, 12_345] {
-                use std::os::unix::process::CommandExt;
                 let status = Command::new("/bin/ls")
                     .arg(entry.path())
                     .uid(stranger)
