@@ -134,10 +134,14 @@ both_modes! {
         let containers: Vec<Container> = (3..=30).map(|number| {
             let config = json!({ "Entrypoint": ["/probe"], "WorkingDir": format!("/proc/self/fd/{number}") });
             let image = casemate.import_layers(&format!("wd-{number}"), &layers, &config);
-            Container::new(&format!("c{number}"), &image, 10_000 + number).command(&["misbehave", "exit", "0"])
+            Container::new(&format!("c{number}"), &image, 10_000 + number).command(&["misbehave", "where"])
         }).collect();
         let output = casemate.up_to_the_end(&Spec::new(containers));
-        assert_eq!(output.code, 1, "a descriptor was entered: {output:?}");
+        // Most are no directory of the container's, and do not start; whoever starts, starts inside.
+        assert_eq!(output.code, 1, "{output:?}");
+        for line in output.stdout.lines().filter(|line| line.contains("where: ")) {
+            assert!(line.contains("where: /"), "{line}: {output:?}");
+        }
     }
 
     fn threat_03_mount_targets_of_the_image_lead_nowhere(mode) {
@@ -172,6 +176,21 @@ both_modes! {
                 (_, code) => panic!("{shape}: code {code}: {output:?}"),
             }
         }
+    }
+
+    fn threat_03_generated_files_replace_links_of_the_image(mode) {
+        let casemate = Instance::new(mode);
+        let canary = canary(&casemate);
+        let rootfs = casemate.rootfs_with_probe("rootfs");
+        fs::create_dir(rootfs.join("etc")).unwrap();
+        for name in ["hosts", "hostname", "resolv.conf"] {
+            symlink(canary.join("file"), rootfs.join("etc").join(name)).unwrap();
+        }
+        let image = casemate.import_directory("hostile", &rootfs, &json!({ "Entrypoint": ["/probe"] }));
+        let report = casemate.report_of(Container::new("a", &image, 10_001), "");
+        assert_eq!(report.surroundings.etc["hostname"], "a\n");
+        assert!(report.surroundings.etc["hosts"].contains("127.0.0.1"), "{:?}", report.surroundings.etc);
+        assert_alive(&canary);
     }
 
     fn threat_03_dev_null_of_the_image_is_not_used(mode) {

@@ -33,6 +33,7 @@ const USAGE: &str = "usage: casemate-probe COMMAND
             mark DIR      make a file there
             find PATH     say whether it is there
             lines N [MICROSECONDS]   numbered lines, by turns on stdout and stderr, with a pause after each
+            where         say what the working directory is
             swap A B      exchange two names without end
             connect NAME... try to connect to abstract sockets";
 

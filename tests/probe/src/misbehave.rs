@@ -1,6 +1,7 @@
 //! Everything a container must not be able to do to its host, done on request.
 
 mod exhaust;
+mod files;
 mod output;
 mod processes;
 
@@ -19,8 +20,9 @@ pub fn run(how: &[&str]) -> Option<ExitCode> {
         ["memory"] => exhaust::memory(),
         ["fds"] => exhaust::descriptors(),
         ["fill-disk", directory] => exhaust::disk(directory),
-        ["mark", directory] => exhaust::mark(directory),
-        ["find", path] => exhaust::find(path),
+        ["mark", directory] => files::mark(directory),
+        ["where"] => files::working_directory(),
+        ["find", path] => files::find(path),
         ["fill-inodes", directory] => exhaust::inodes(directory),
         ["flood"] => output::flood(u64::MAX),
         ["flood", bytes] => output::flood(bytes.parse().ok()?),

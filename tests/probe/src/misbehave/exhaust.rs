@@ -83,14 +83,3 @@ pub fn inodes(directory: &str) {
     };
     say(&format!("inodes: {count}, then {}", Answer::of::<()>(&Err(error))));
 }
-
-/// Leaves a file where it was told to, if it can.
-pub fn mark(directory: &str) {
-    let result = fs::write(Path::new(directory).join("mark"), "");
-    say(&format!("mark: {}", Answer::of(&result)));
-}
-
-/// Looks for a file.
-pub fn find(path: &str) {
-    say(&format!("find: {}", Answer::of(&fs::metadata(path))));
-}
