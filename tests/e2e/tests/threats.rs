@@ -529,6 +529,40 @@ both_modes! {
         }
     }
 
+    fn threat_25_a_profile_of_ones_own_cannot_open_what_the_baseline_shuts(mode) {
+        let casemate = Instance::new(mode);
+        let image = casemate.probe();
+        // The built-in profile, and on top of it everything that a careless hand could allow.
+        let service = fs::read_to_string(place::repository().join("policies/seccomp/service.toml")).unwrap();
+        let calls = [
+            "unshare", "setns", "mount", "umount2", "pivot_root", "fsopen", "open_tree", "move_mount", "mount_setattr", "keyctl",
+            "add_key", "request_key", "bpf", "perf_event_open", "io_uring_setup", "io_uring_enter", "io_uring_register",
+            "userfaultfd", "ptrace", "process_vm_readv", "process_vm_writev", "kexec_load", "init_module", "finit_module",
+            "open_by_handle_at", "memfd_secret", "clone", "clone3", "socket", "socketpair", "ioctl", "personality",
+        ];
+        let profile = format!("{service}\n[[allow]]\ncomment = \"careless\"\ncalls = {calls:?}\n");
+        casemate.write("wide.toml", &profile);
+        let security = format!(
+            "{{ seccomp = {{ profile = \"wide.toml\", sha256 = \"{}\" }} }}", oci::sha256(profile.as_bytes()),
+        );
+        let report = casemate.report_of(Container::new("a", &image, 10_001).set("security", &security), "");
+        let plain = plain(mode);
+        for call in calls {
+            for (name, answer) in report.calls.iter().filter(|(name, _)| name.split('(').next() == Some(call)) {
+                assert_eq!(answer, &plain.calls[name], "{name}");
+            }
+        }
+        for family in ["AF_ALG/SEQPACKET", "AF_VSOCK/STREAM", "AF_PACKET/RAW", "AF_NETLINK/RAW/NETLINK_XFRM"] {
+            assert_eq!(report.sockets[family], "EPERM", "{family}");
+        }
+        assert_eq!(report.identity.seccomp_filters, plain.identity.seccomp_filters);
+        // Its digest is part of the file: a profile that was changed is refused.
+        casemate.write("wide.toml", &format!("{profile}# changed\n"));
+        let changed = Spec::new([Container::new("a", &image, 10_001).set("security", &security).command(&["true"])]);
+        let output = casemate.up_to_the_end(&changed);
+        assert_eq!(output.code, 4, "{output:?}");
+    }
+
     fn threat_26_no_cgroup_file_is_visible(mode) {
         let report = Instance::new(mode).report(|container| container.set("sysfs", "true"));
         for mount in report.mounts.iter().chain(&plain(mode).mounts) {
