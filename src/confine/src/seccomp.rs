@@ -41,7 +41,7 @@ mod tests {
     #[test]
     fn lengths_that_are_no_filter_are_refused() {
         for length in [0, 1, 7, 9, 8 * 4096 + 8, 8 * 4096 + 1] {
-            let fault = instructions(&vec![0; length]).err().expect("a fault").to_string();
+            let fault = instructions(&vec![0; length]).expect_err("a fault").to_string();
             assert!(fault.starts_with(&format!("seccomp filter of {length} bytes")), "{fault}");
         }
         assert!(instructions(&vec![0; 8 * 4096]).is_ok());

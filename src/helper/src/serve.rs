@@ -152,7 +152,7 @@ impl Server<'_> {
         match packet {
             Some((Packet { number, request }, descriptors)) => {
                 let asker = Asker { client, number };
-                let answer = self.answer(asker, request, descriptors);
+                let answer = self.answer(asker, request, &descriptors);
                 if let Some(reply) = answer.unwrap_or_else(|failure| Some(Reply::Failed(failure))) {
                     self.reply(asker, reply, &[]);
                 }

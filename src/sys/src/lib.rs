@@ -1,6 +1,12 @@
 //! The only unsafe code of casemate: system calls that rustix does not offer as safe functions, one file an area.
 //!
 //! Every function here is safe to call from the crates above; what it relies upon is checked here or carried by a type.
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "the kernel gives one number several C types; each cast here goes to the type that its call takes or returns"
+)]
 
 pub mod exec;
 pub mod inherited;

@@ -27,7 +27,7 @@ fn in_step(step: &'static str) -> impl Fn(Fault) -> Failure {
 
 impl Server<'_> {
     /// The table.
-    pub(super) fn answer(&mut self, asker: Asker, request: Request, descriptors: Vec<OwnedFd>) -> Answered {
+    pub(super) fn answer(&mut self, asker: Asker, request: Request, descriptors: &[OwnedFd]) -> Answered {
         let greeted = self.clients.get(&asker.client).is_some_and(|client| client.greeted);
         if greeted == matches!(request, Request::Hello { .. }) {
             return refused("greet", "hello comes first, once, in this protocol");
@@ -40,7 +40,7 @@ impl Server<'_> {
             Request::Layers => {
                 layers::list(&self.realm.state).map(Reply::Layers).map(Some).map_err(in_step("layers"))
             }
-            Request::Unpack(layer) => self.unpack(asker, &layer, &descriptors),
+            Request::Unpack(layer) => self.unpack(asker, &layer, descriptors),
             Request::RemoveLayer(layer) => self.remove_layer(&layer),
             Request::Start(job) => self.start(asker, &job),
             Request::Attach(name) => {
