@@ -3,7 +3,7 @@
 //!
 //! The story of `casemate up`, one module a stage: [`spec`] (text → `Spec`) → [`plan`] (→ `Job`, with [`profile`]) →
 //! [`image`] (every byte proven, every layer unpacked) → [`launch`] (directories, identities, the helper) →
-//! [`helper_client`] (the helper's request table) → [`supervise`] (starts, logs, restarts) ↔ [`control`] (what the verbs of
+//! [`helper_client`] (the helper's request table) → [`supervise`] (starts, restarts, with [`logs`]) ↔ [`control`] (what the verbs of
 //! [`cli`] ask a running manager).
 #![forbid(unsafe_code)]
 
@@ -13,6 +13,7 @@ pub mod exit;
 pub mod helper_client;
 pub mod image;
 pub mod launch;
+pub mod logs;
 pub mod plan;
 pub mod printable;
 pub mod profile;

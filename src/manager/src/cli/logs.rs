@@ -3,8 +3,8 @@
 use super::{Code, Error, Global, ask};
 use crate::control::{AskError, Request, ask as ask_manager};
 use crate::launch::{self, Role};
+use crate::logs::{Reader, Stream, cri};
 use crate::printable::printable;
-use crate::supervise::logs::{Reader, Stream, cri};
 use casemate_wire::Name;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::ExitCode;

@@ -3,7 +3,7 @@
 use super::image::text::{fit, print, print_json};
 use super::{Code, Error, Global, ask};
 use crate::control::{Request, Response, Status};
-use crate::supervise::logs::cri;
+use crate::logs::cri;
 use std::process::ExitCode;
 
 const EXAMPLE: &str = "Example:\n  casemate ps --json | jq '.[] | select(.state != \"running\") | .name'";

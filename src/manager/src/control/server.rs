@@ -4,7 +4,7 @@
 //! socket and of its directory (threat row 20). A request that is too long, or that takes too long, ends its connection.
 
 use super::protocol::{MAX_REQUEST, Request, Response};
-use crate::supervise::logs::Reader;
+use crate::logs::Reader;
 use casemate_sys::socket::peer_credentials;
 use rustix::event::PollFlags;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -1,11 +1,11 @@
 //! What the control socket asks of the supervisor: done at once, or remembered until it has come true.
 
 use super::container::{Container, Phase, Then, Why};
-use super::logs::Reader;
 use super::supervisor::Supervisor;
 use super::{Error, pid};
 use crate::control::{Handle, Request, Response, Server, Status};
 use crate::exit::Code;
+use crate::logs::Reader;
 
 /// A connection that waits for something.
 #[derive(Debug)]

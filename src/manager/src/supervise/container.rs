@@ -1,8 +1,8 @@
 //! One container under supervision: what is wanted of it, what runs of it, and what has become of it.
 
 use super::backoff::Backoff;
-use super::logs::{Bounds, Pump, Stream, Turn};
 use crate::exit::Code;
+use crate::logs::{Bounds, Pump, Stream, Turn};
 use crate::spec::Restart;
 use casemate_wire::{Exit, Job, Name};
 use rustix::fd::OwnedFd;

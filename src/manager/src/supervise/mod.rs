@@ -8,7 +8,6 @@ mod adopt;
 mod ask;
 mod backoff;
 mod container;
-pub mod logs;
 mod outlet;
 mod pid;
 pub mod revisions;
@@ -31,9 +30,9 @@ pub enum Error {
     /// The helper, or the talk with it.
     Helper(ClientError),
     /// The log of a container cannot be opened.
-    Logs(Name, logs::PumpError),
+    Logs(Name, crate::logs::PumpError),
     /// What all logs need.
-    Glass(logs::PumpError),
+    Glass(crate::logs::PumpError),
     /// A system call of the loop.
     System(&'static str, std::io::Error),
 }

@@ -2,11 +2,11 @@
 
 use super::ask::Pending;
 use super::container::Container;
-use super::logs::Stream;
 use super::{Error, Supervisor};
 use crate::control::{Handle, Server};
 use crate::exit::Code;
 use crate::helper_client::Client;
+use crate::logs::Stream;
 use casemate_sys::signal;
 use casemate_wire::Event;
 use rustix::event::{PollFd, PollFlags, poll};

@@ -1,8 +1,8 @@
 //! What `up` shows in the foreground: each line of output behind the container's name, control bytes shown instead of obeyed
 //! (threat rows 21 and 29), standard output and error each to ours.
 
-use super::logs::Stream;
 use super::outlet::Outlet;
+use crate::logs::Stream;
 use crate::printable::{escaped, printable};
 use casemate_wire::Name;
 use rustix::fd::BorrowedFd;

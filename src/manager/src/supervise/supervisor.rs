@@ -3,12 +3,12 @@
 
 use super::backoff::Next;
 use super::container::{Container, Live, Order, Phase, Then, Why};
-use super::logs::{Bounds, Glass, Pipes, Pump, Stream, cri};
 use super::show::Show;
 use super::{Error, adopt};
 use crate::exit::Code;
 use crate::helper_client::{Client, ClientError};
 use crate::launch::Directories;
+use crate::logs::{Bounds, Glass, Pipes, Pump, Stream, cri};
 use casemate_wire::{Exit, Name, Reply, Request};
 use rustix::fd::OwnedFd;
 use std::rc::Rc;
