@@ -6,7 +6,7 @@
 use crate::{At, Fault};
 use rustix::io::Errno;
 use rustix::thread::{
-    CapabilitiesSecureBits, CapabilitySets, capabilities, capability_is_in_ambient_set,
+    CapabilitiesSecureBits as SecureBits, CapabilitySets, capabilities, capability_is_in_ambient_set,
     capability_is_in_bounding_set, clear_ambient_capability_set, configure_capability_in_ambient_set,
     remove_capability_from_bounding_set, set_capabilities, set_capabilities_secure_bits,
 };
@@ -16,17 +16,11 @@ use std::fmt::Display;
 pub use rustix::thread::CapabilitySet;
 
 /// All secure bits but KEEP_CAPS, and every bit locked.
-const SECURE_BITS: CapabilitiesSecureBits = CapabilitiesSecureBits::NO_ROOT
-    .union(CapabilitiesSecureBits::NO_ROOT_LOCKED)
-    .union(CapabilitiesSecureBits::NO_SETUID_FIXUP)
-    .union(CapabilitiesSecureBits::NO_SETUID_FIXUP_LOCKED)
-    .union(CapabilitiesSecureBits::KEEP_CAPS_LOCKED)
-    .union(CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE)
-    .union(CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE_LOCKED);
-
-/// Empties all five sets.
-pub fn drop_all() -> Result<(), Fault> {
-    confine(CapabilitySet::empty(), CapabilitySet::empty())
+fn secure_bits() -> SecureBits {
+    let set = SecureBits::NO_ROOT | SecureBits::NO_SETUID_FIXUP | SecureBits::NO_CAP_AMBIENT_RAISE;
+    let locked =
+        SecureBits::NO_ROOT_LOCKED | SecureBits::NO_SETUID_FIXUP_LOCKED | SecureBits::KEEP_CAPS_LOCKED;
+    set | locked | SecureBits::NO_CAP_AMBIENT_RAISE_LOCKED
 }
 
 /// Empties all sets but the bounding set, for a thread that has no CAP_SETPCAP to change that one with. Together with
@@ -49,7 +43,7 @@ pub fn keep_within(kept: CapabilitySet) -> Result<(), Fault> {
     set(kept, CapabilitySet::empty())
 }
 
-/// Makes all five sets exactly these numbers, so that they outlive the execve of a payload that is not root.
+/// Makes all five sets exactly these numbers, often none, so that they outlive the execve of a payload that is not root.
 pub fn hold_ambient(numbers: &[u8]) -> Result<(), Fault> {
     let one = |&number: &u8| 1_u64.checked_shl(number.into()).ok_or_else(|| unknown(number));
     let bits = numbers.iter().map(one).try_fold(0, |all, one| one.map(|one| all | one))?;
@@ -83,7 +77,7 @@ fn confine(kept: CapabilitySet, ambient: CapabilitySet) -> Result<(), Fault> {
         let raised = configure_capability_in_ambient_set(one, true);
         raised.at(in_the("ambient", one))?;
     }
-    set_capabilities_secure_bits(SECURE_BITS).at("lock the secure bits")?;
+    set_capabilities_secure_bits(secure_bits()).at("lock the secure bits")?;
     set(kept, ambient)?;
     read_back(kept, ambient)?;
     same("bounding", collect("bounding", capability_is_in_bounding_set)?, ambient)

@@ -66,8 +66,6 @@ impl Display for Fault {
     }
 }
 
-impl std::error::Error for Fault {}
-
 /// Names the object that a system call failed on.
 pub trait At<T> {
     /// Turns the error into a [`Fault`] of that object.

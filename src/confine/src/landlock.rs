@@ -13,6 +13,8 @@ use rustix::fd::BorrowedFd;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 use std::io;
 
+pub use casemate_sys::landlock::abi;
+
 /// The first ABI with TCP rules.
 const ABI_TCP: u32 = 4;
 /// The first ABI with scopes.
@@ -21,29 +23,19 @@ const ABI_SCOPE: u32 = 6;
 /// The kernel's rights of this ABI. Connecting to a socket in the file system (ABI 9) needs either of read and write: it was
 /// never a question of a writable mount, and a container must not behave otherwise on a newer kernel.
 fn rights(access: PathAccess, abi: ABI) -> BitFlags<AccessFs> {
-    let mut rights = BitFlags::EMPTY;
-    if access.read {
-        rights |= AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::ResolveUnix;
-    }
-    if access.write {
-        rights |= AccessFs::from_write(ABI::V9) & !BitFlags::from(AccessFs::IoctlDev);
-    }
-    if access.execute {
-        rights |= AccessFs::Execute;
-    }
-    if access.ioctl_dev {
-        rights |= AccessFs::IoctlDev;
-    }
-    rights & AccessFs::from_all(abi)
+    let write = AccessFs::from_write(ABI::V9) & !BitFlags::from(AccessFs::IoctlDev);
+    let table = [
+        (access.read, AccessFs::ReadFile | AccessFs::ReadDir | AccessFs::ResolveUnix),
+        (access.write, write),
+        (access.execute, AccessFs::Execute.into()),
+        (access.ioctl_dev, AccessFs::IoctlDev.into()),
+    ];
+    let asked = table.into_iter().filter(|&(asked, _)| asked);
+    asked.fold(BitFlags::EMPTY, |rights, (_, more)| rights | more) & AccessFs::from_all(abi)
 }
 
-/// The ABI of the running kernel, 0: none.
-pub fn abi() -> u32 {
-    casemate_sys::landlock::abi()
-}
-
-/// Restricts the calling thread and what it starts to what is allowed; needs no_new_privs. `program` is a file that no path leads to and that
-/// may be executed all the same: the one that becomes pid 1.
+/// Restricts the calling thread and what it starts to what is allowed; needs no_new_privs. `program` is a file that no path
+/// leads to and that may be executed all the same: the one that becomes pid 1.
 pub fn apply(rules: &Landlock, program: Option<BorrowedFd<'_>>) -> Result<(), Fault> {
     let number = abi();
     let abi = ABI::from(i32::try_from(number).unwrap_or(0));

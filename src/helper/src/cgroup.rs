@@ -16,20 +16,19 @@ use std::path::{Path, PathBuf};
 /// Controllers that casemate uses, by the names of cgroup v2.
 const CONTROLLERS: [&str; 5] = ["memory", "pids", "cpu", "cpuset", "io"];
 
-/// The delegated directories.
+/// Directories on each hierarchy: a container's, or those that were delegated.
 #[derive(Debug, Default)]
-pub struct Tree {
+pub struct Cgroup {
     v2: Option<PathBuf>,
-    v2_controllers: Vec<String>,
     /// Controller (name of v2) and its directory.
     v1: Vec<(String, PathBuf)>,
 }
 
-/// One container's cgroups.
+/// What was delegated.
 #[derive(Debug, Default)]
-pub struct Cgroup {
-    v2: Option<PathBuf>,
-    v1: Vec<(String, PathBuf)>,
+pub struct Tree {
+    top: Cgroup,
+    v2_controllers: Vec<String>,
 }
 
 impl Tree {
@@ -38,19 +37,18 @@ impl Tree {
         let membership = fs::read_to_string("/proc/self/cgroup").at("/proc/self/cgroup")?;
         let mounts = fs::read_to_string("/proc/self/mountinfo").at("/proc/self/mountinfo")?;
         let mut tree = Self::default();
+        // cgroups(7): hierarchy:controllers:path
         for line in membership.lines() {
-            let mut fields = line.splitn(3, ':');
-            let (Some(_), Some(controllers), Some(path)) = (fields.next(), fields.next(), fields.next())
+            let Some((controllers, path)) = line.split_once(':').and_then(|(_, rest)| rest.split_once(':'))
             else {
                 continue;
             };
             for controller in controllers.split(',') {
-                let Some(own) = directory(&mounts, controller, path) else { continue };
-                let Some(delegated) = delegated(&own) else { continue };
-                if controller.is_empty() {
-                    tree.v2 = Some(delegated);
-                } else if let Some(name) = v2_name(controller) {
-                    tree.v1.push((name.to_owned(), delegated));
+                let own = directory(&mounts, controller, path);
+                match (own.and_then(|own| delegated(&own)), v2_name(controller)) {
+                    (Some(directory), _) if controller.is_empty() => tree.top.v2 = Some(directory),
+                    (Some(directory), Some(name)) => tree.top.v1.push((name.to_owned(), directory)),
+                    _ => {}
                 }
             }
         }
@@ -61,8 +59,8 @@ impl Tree {
 
     /// Turns on the controllers that the delegated directory of v2 may hand on.
     fn enable(&mut self) {
-        let Some(v2) = &self.v2 else { return };
-        let own = v1_names(&self.v1);
+        let Some(v2) = &self.top.v2 else { return };
+        let own = v1_names(&self.top.v1);
         for controller in CONTROLLERS.iter().filter(|name| !own.contains(name)) {
             // Refused for a controller that was not delegated: what counts is what is on afterwards.
             let _ = fs::write(v2.join("cgroup.subtree_control"), format!("+{controller}"));
@@ -73,7 +71,7 @@ impl Tree {
 
     /// Takes away what an earlier helper left; its processes ended with its pid namespace.
     fn sweep(&self) {
-        for directory in self.v2.iter().chain(self.v1.iter().map(|(_, directory)| directory)) {
+        for directory in self.top.directories() {
             for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
                 if entry.file_name().as_encoded_bytes().starts_with(b"c-") {
                     let _ = fs::remove_dir(entry.path());
@@ -86,7 +84,7 @@ impl Tree {
     pub fn facts(&self) -> CgroupFacts {
         CgroupFacts {
             v2: self.v2_controllers.clone(),
-            v1: v1_names(&self.v1).into_iter().map(str::to_owned).collect(),
+            v1: v1_names(&self.top.v1).into_iter().map(str::to_owned).collect(),
         }
     }
 
@@ -94,12 +92,9 @@ impl Tree {
     pub fn make(&self, name: &Name, limits: &Limits) -> Result<Cgroup, Fault> {
         let leaf = format!("c-{name}");
         let wanted = limits::wanted(limits);
-        let mut cgroup = Cgroup { v2: self.v2.as_ref().map(|v2| v2.join(&leaf)), v1: Vec::new() };
-        for (controller, directory) in &self.v1 {
-            if wanted.contains(&controller.as_str()) {
-                cgroup.v1.push((controller.clone(), directory.join(&leaf)));
-            }
-        }
+        let v1 = self.top.v1.iter().filter(|(controller, _)| wanted.contains(&controller.as_str()));
+        let v1 = v1.map(|(controller, directory)| (controller.clone(), directory.join(&leaf))).collect();
+        let cgroup = Cgroup { v2: self.top.v2.as_ref().map(|v2| v2.join(&leaf)), v1 };
         self.fill(&cgroup, limits, &wanted).inspect_err(|_| cgroup.remove())?;
         Ok(cgroup)
     }

@@ -44,10 +44,7 @@ pub fn check(job: &Job, space: IdSpace) -> Checked {
         require(ceiling::capability(number), format_args!("capability {number} is above the ceiling"))?;
     }
     for rule in &job.landlock.paths {
-        require(
-            rule.path == "/" || normal(&rule.path),
-            format_args!("{} is not an absolute normal path", rule.path),
-        )?;
+        place(&rule.path)?;
     }
     process(&job.process)?;
     match &job.limits {
@@ -77,6 +74,10 @@ fn normal(path: &str) -> bool {
         && path
             .strip_prefix('/')
             .is_some_and(|rest| rest.split('/').all(|part| !matches!(part, "" | "." | "..")))
+}
+
+fn place(path: &str) -> Checked {
+    require(path == "/" || normal(path), format_args!("{path} is not an absolute normal path"))
 }
 
 /// Whether `path` is `above` or lies below it.
@@ -128,10 +129,7 @@ fn process(process: &Process) -> Checked {
     }
     let strings = process.argv.iter().chain(&process.env);
     require(strings.clone().all(|string| !string.contains(&0)), "argument or environment with a NUL")?;
-    require(
-        process.cwd == "/" || normal(&process.cwd),
-        format_args!("{} is not an absolute normal path", process.cwd),
-    )?;
+    place(&process.cwd)?;
     for limit in &process.rlimits {
         require(
             limit.resource < 16 && limit.soft <= limit.hard,

@@ -5,9 +5,8 @@ use crate::check::check;
 use crate::layers;
 use crate::outcome::{self, Outcome, reap};
 use crate::realm::Realm;
-use crate::room::{EXECUTING, Room, tree};
-use casemate_confine::{At, Fault};
-use casemate_sys::process::{Fork, Namespaces, exit_now, fork};
+use crate::room::{EXECUTING, Made, Room, tree};
+use casemate_confine::Fault;
 use casemate_wire::{Digest, Exit, Failure, Job, decode, encode};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -48,23 +47,15 @@ fn spawn(realm: &Realm, job: &Job, cgroup: &Cgroup) -> Result<(OwnedFd, Outcome,
     let (out, out_write) = outcome::pipe()?;
     let (err, err_write) = outcome::pipe()?;
     let (hold, hold_write) = outcome::pipe()?;
-    let (report, report_write) = outcome::pipe()?;
     let v2 = cgroup.open_v2()?;
     let tasks = cgroup.open_tasks()?;
     let dev = tree::copy_all(&realm.dev, "/dev")?;
-    let v2 = v2.as_ref().map(AsFd::as_fd);
-    match fork(&realm.proof, Namespaces::ROOM, v2).at("a container's namespaces")? {
-        Fork::Parent { pidfd, .. } => Ok((pidfd, Outcome::new(report), [out, err, hold, hold_write])),
-        Fork::Child => {
-            let pipes = [out_write.as_fd(), err_write.as_fd(), report_write.as_fd()];
-            let failure = Room::new((realm, job), &tasks, dev.as_fd(), pipes).enter();
-            if let Ok(bytes) = encode(&failure) {
-                // Nobody to tell when the helper is gone; the exit status says the rest.
-                let _ = rustix::io::write(&report_write, &bytes);
-            }
-            exit_now(127)
-        }
-    }
+    let (pidfd, report) = outcome::spawn(&realm.proof, v2.as_ref().map(AsFd::as_fd), |report| {
+        let (stdio, made) = ([out_write.as_fd(), err_write.as_fd()], Made::default());
+        let room = Room { job, realm, cgroup_tasks: &tasks, dev: dev.as_fd(), stdio, report, made };
+        encode(&room.enter())
+    })?;
+    Ok((pidfd, report, [out, err, hold, hold_write]))
 }
 
 impl Container {

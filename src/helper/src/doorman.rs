@@ -4,8 +4,7 @@
 //! kernel who connected, and pass the connection inward: inside A the manager's uid has no number to be compared with.
 
 use crate::args::Settings;
-use crate::realm::{self, Handover};
-use crate::{filters, outcome};
+use crate::{filters, outcome, realm};
 use casemate_confine::{At, Fault, capabilities, landlock, process, seccomp};
 use casemate_sys::process::{Fork, Namespaces, SingleThreaded, exit_now, fork};
 use casemate_sys::{inherited, signal, socket};
@@ -29,7 +28,7 @@ pub fn run(settings: Settings) -> Result<(), Fault> {
         let path = own.with_file_name(name);
         open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).at(path.display())
     };
-    let (unpack, init) = (program("casemate-unpack")?, program("casemate-init")?);
+    let programs = [program("casemate-unpack")?, program("casemate-init")?];
     let (door, connections) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .at("socketpair")?;
@@ -41,10 +40,13 @@ pub fn run(settings: Settings) -> Result<(), Fault> {
     match fork(&proof, Namespaces::WITH_USER, None).at("make user namespace A")? {
         Fork::Child => {
             drop((go, door, listener));
-            exit_now(u8::from(inside(Handover { settings, connections, unpack, init }, &ready).is_err()))
+            // No byte: there is no map. What fails is written to the log, and the doorman sees the end.
+            let mapped = retry_on_intr(|| rustix::io::read(&ready, &mut [0; 1])) == Ok(1);
+            let run = || realm::run(settings, &connections, programs).map_err(|fault| crate::log(&fault));
+            exit_now(u8::from(!mapped || run().is_err()))
         }
         Fork::Parent { pid, pidfd } => {
-            drop((ready, connections, unpack, init));
+            drop((ready, connections, programs));
             map_ids(pid, range)?;
             let signals = signal::descriptor(&[signal::TERM, signal::INT, signal::HUP]).at("signals")?;
             confine()?;
@@ -64,14 +66,6 @@ fn listener() -> Result<OwnedFd, Fault> {
             "descriptor 3 is not a listening socket; it is started by `casemate up` or by its .socket unit",
         )),
     }
-}
-
-/// In A: waits for the map, then serves. What fails is written to the log, and the doorman sees the end.
-fn inside(handover: Handover, ready: &OwnedFd) -> Result<(), ()> {
-    if retry_on_intr(|| rustix::io::read(ready, &mut [0; 1])) != Ok(1) {
-        return Err(());
-    }
-    realm::run(handover).map_err(|fault| crate::log(&fault))
 }
 
 /// Writes the id maps of A (user_namespaces(7)): the only act that needs CAP_SETUID and CAP_SETGID.

@@ -7,7 +7,7 @@ use casemate_confine::{At, Fault};
 use casemate_sys::process::{Fork, Namespaces, SingleThreaded, exit_now, fork};
 use casemate_wire::{Digest, LayerReport, decode, encode};
 use std::fs;
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -31,14 +31,11 @@ pub fn content(state: &Path, layer: &Digest) -> PathBuf {
 
 /// Makes the directories and throws away what was not finished.
 pub fn prepare(state: &Path) -> Result<(), Fault> {
-    for directory in ["layers/sha256", "layers/stage", "volumes", "roots"] {
+    let unfinished = unfinished(state);
+    for directory in ["layers/sha256", "layers/stage", "layers/tmp", "volumes", "roots"] {
         fs::create_dir_all(state.join(directory)).at(format_args!("{directory} in the state directory"))?;
     }
-    match fs::remove_dir_all(unfinished(state)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        other => other.at("layers/tmp")?,
-    }
-    fs::create_dir(unfinished(state)).at("layers/tmp")
+    fs::remove_dir_all(&unfinished).and_then(|()| fs::create_dir(&unfinished)).at("layers/tmp")
 }
 
 /// ChainIDs of all layers, sorted.

@@ -2,11 +2,12 @@
 //! that says half of it and then nothing holds up nobody.
 
 use casemate_confine::{At, Fault};
+use casemate_sys::process::{Fork, Namespaces, SingleThreaded, exit_now, fork};
 use casemate_sys::signal;
-use casemate_wire::MAX_MESSAGE;
+use casemate_wire::{MAX_MESSAGE, WireError};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus, waitid};
+use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus, waitid};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A pipe that no program inherits: read end, write end.
@@ -14,18 +15,33 @@ pub fn pipe() -> Result<(OwnedFd, OwnedFd), Fault> {
     pipe_with(PipeFlags::CLOEXEC).at("pipe")
 }
 
-/// The reading side.
+/// What a child says, as far as it was read.
 pub struct Outcome {
     pipe: OwnedFd,
     said: Vec<u8>,
 }
 
-impl Outcome {
-    /// Reads from here.
-    pub fn new(pipe: OwnedFd) -> Self {
-        Self { pipe, said: Vec::new() }
+/// Starts a child as the first process of new namespaces, to become another program. What `become_it` gives back is said on the
+/// pipe that it was handed, and the child ends.
+pub fn spawn(
+    proof: &SingleThreaded,
+    cgroup: Option<BorrowedFd<'_>>,
+    become_it: impl FnOnce(BorrowedFd<'_>) -> Result<Vec<u8>, WireError>,
+) -> Result<(OwnedFd, Outcome), Fault> {
+    let (pipe, write) = pipe()?;
+    match fork(proof, Namespaces::ROOM, cgroup).at("clone3 with new namespaces")? {
+        Fork::Parent { pidfd, .. } => Ok((pidfd, Outcome { pipe, said: Vec::new() })),
+        Fork::Child => {
+            if let Ok(bytes) = become_it(write.as_fd()) {
+                // Nobody to tell when the helper is gone; the exit status says the rest.
+                let _ = rustix::io::write(&write, &bytes);
+            }
+            exit_now(127)
+        }
     }
+}
 
+impl Outcome {
     /// Takes what is there, when the descriptor is ready; all that was said once the pipe is at its end, or holds too much.
     pub fn collect(&mut self) -> Option<&[u8]> {
         let mut buffer = [0; 4096];
@@ -46,7 +62,7 @@ impl AsFd for Outcome {
 
 /// Ends a child, and with it all of its pid namespace where it is the first process of one.
 pub fn kill(child: &OwnedFd) -> Result<(), Fault> {
-    signal(child, Signal::KILL.as_raw().try_into().unwrap_or(u8::MAX))
+    signal(child, signal::KILL)
 }
 
 /// Sends a signal; a child that has ended wants none.

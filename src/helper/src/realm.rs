@@ -14,29 +14,14 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 /// What serving and starting containers takes; the rest is gone from all sets for good.
-const KEPT: CapabilitySet = CapabilitySet::SYS_ADMIN
-    .union(CapabilitySet::SETUID)
-    .union(CapabilitySet::SETGID)
-    .union(CapabilitySet::SETPCAP)
-    .union(CapabilitySet::CHOWN)
-    .union(CapabilitySet::DAC_OVERRIDE)
-    .union(CapabilitySet::FOWNER)
-    .union(CapabilitySet::FSETID)
-    .union(CapabilitySet::KILL)
-    .union(CapabilitySet::NET_ADMIN)
-    .union(CapabilitySet::SYS_CHROOT)
-    .union(CapabilitySet::SYS_RESOURCE);
-
-/// What the doorman hands over.
-pub struct Handover {
-    /// The command line.
-    pub settings: Settings,
-    /// Accepted connections come here, one descriptor a packet.
-    pub connections: OwnedFd,
-    /// `casemate-unpack`.
-    pub unpack: OwnedFd,
-    /// `casemate-init`.
-    pub init: OwnedFd,
+fn kept(ids: IdSpace) -> CapabilitySet {
+    let rooms = CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_CHROOT | CapabilitySet::NET_ADMIN;
+    let identities = CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::SETPCAP;
+    let files =
+        CapabilitySet::CHOWN | CapabilitySet::DAC_OVERRIDE | CapabilitySet::FOWNER | CapabilitySet::FSETID;
+    let all = rooms | identities | files | CapabilitySet::KILL | CapabilitySet::SYS_RESOURCE;
+    // A map that names A's 0, as every P of a single-id A does, takes CAP_SETFCAP at the time of unshare (Linux 5.12).
+    if ids == IdSpace::Single { all | CapabilitySet::SETFCAP } else { all }
 }
 
 /// What every start and every unpack in A builds on.
@@ -57,8 +42,9 @@ pub struct Realm {
     pub init: OwnedFd,
 }
 
-/// Serves until it is told to quit.
-pub fn run(Handover { settings, connections, unpack, init }: Handover) -> Result<(), Fault> {
+/// Serves until it is told to quit. Accepted connections come one a packet; the programs are `casemate-unpack` and
+/// `casemate-init`.
+pub fn run(settings: Settings, connections: &OwnedFd, [unpack, init]: [OwnedFd; 2]) -> Result<(), Fault> {
     let proof = SingleThreaded::prove().at("threads")?;
     surroundings()?;
     layers::prepare(&settings.state_dir)?;
@@ -69,7 +55,7 @@ pub fn run(Handover { settings, connections, unpack, init }: Handover) -> Result
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
     let facts = Facts { protocol: PROTOCOL, ids, cgroup: cgroups.facts(), landlock: landlock::abi(), kernel };
     let realm = Realm { proof, state: settings.state_dir, facts, cgroups, dev, unpack, init };
-    serve::serve(&realm, &connections)
+    serve::serve(&realm, connections)
 }
 
 fn surroundings() -> Result<(), Fault> {
@@ -87,7 +73,5 @@ fn confine(ids: IdSpace) -> Result<(), Fault> {
     process::no_new_privs()?;
     process::not_dumpable()?;
     seccomp::install_bytes(filters::REALM)?;
-    // A map that names A's 0, as every P of a single-id A does, takes CAP_SETFCAP at the time of unshare (Linux 5.12).
-    let single = if ids == IdSpace::Single { CapabilitySet::SETFCAP } else { CapabilitySet::empty() };
-    capabilities::keep_within(KEPT | single)
+    capabilities::keep_within(kept(ids))
 }

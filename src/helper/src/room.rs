@@ -15,7 +15,8 @@ pub mod root;
 pub mod tree;
 
 use crate::realm::Realm;
-use casemate_confine::{At, Fault};
+use casemate_confine::{At, Fault, process};
+use casemate_sys::{inherited, network};
 use casemate_wire::{Failure, IdSpace, Job};
 use rustix::fs::{Gid, Uid};
 use std::io::Write;
@@ -32,7 +33,7 @@ const STEPS: &[Step] = &[
         boundary::join_cgroups,
     ),
     ("session", "new session, umask 022, default signal actions", boundary::session),
-    ("network", "bring up loopback in the empty network namespace", boundary::network),
+    ("network", "bring up loopback in the empty network namespace", |_| network::loopback_up().at("lo")),
     ("hostname", "set the host name in the uts namespace", boundary::hostname),
     ("stage", "tmpfs to build on; it goes with the old root", root::prepare),
     (
@@ -54,7 +55,7 @@ const STEPS: &[Step] = &[
     ("sysctls", "write the allowed sysctls of these namespaces", procfs::sysctls),
     ("masks", "hide and write-protect paths of procfs", procfs::mask),
     ("read-only", "make the root read-only unless the job says otherwise", root::seal),
-    ("pivot", "pivot_root into the root, detach everything else", root::pivot),
+    ("pivot", "pivot_root into the root, detach everything else", |room| root::pivot_into(room.root()?)),
     (
         "cgroup-namespace",
         "new cgroup namespace, rooted at the container's cgroup",
@@ -65,20 +66,22 @@ const STEPS: &[Step] = &[
     ("ids", "setgroups, setresgid, setresuid, and read them back", identity::drop_ids),
     ("user-namespace", "nested user namespace P that maps these ids and no other", identity::enter_p),
     ("no-nesting", "user.max_user_namespaces = 0 in P", identity::forbid_nesting),
-    ("keyring", "new anonymous session keyring", identity::keyring),
+    ("keyring", "new anonymous session keyring", |_| process::new_session_keyring()),
     ("cwd", "enter the working directory, which must lie below the root", launch::working_directory),
     ("capabilities", "empty all five sets but for what the job names; lock securebits", launch::capabilities),
-    ("no-new-privs", "set no_new_privs", launch::no_new_privs),
+    ("no-new-privs", "set no_new_privs", |_| process::no_new_privs()),
     ("landlock", "apply the path, TCP and scope rules, all of them or fail", launch::landlock),
-    ("descriptors", "mark every descriptor above 2 close-on-exec", launch::descriptors),
+    ("descriptors", "mark every descriptor above 2 close-on-exec", |_| {
+        inherited::keep_from_children().at("close_range")
+    }),
     ("seccomp", "install the built-in baseline, then the profile", launch::filters),
     ("exec", "execve the payload", launch::exec),
 ];
 
-/// What the parent reads of a child that has taken every step but the last. No report of a failure begins so.
+/// What the parent reads of a child that has only its filters and the execve to come. No report of a failure begins so.
 pub const EXECUTING: &[u8] = &[0];
 
-/// What a start is given, and what the steps hand to each other.
+/// What a start is given.
 pub struct Room<'a> {
     /// The checked job.
     pub job: &'a Job,
@@ -92,6 +95,13 @@ pub struct Room<'a> {
     pub stdio: [BorrowedFd<'a>; 2],
     /// Where [`EXECUTING`] is said.
     pub report: BorrowedFd<'a>,
+    /// What steps have made for later ones.
+    pub made: Made,
+}
+
+/// What the steps hand to each other.
+#[derive(Default)]
+pub struct Made {
     /// Our own procfs, never covered by another mount, never seen by the payload.
     procfs: Option<OwnedFd>,
     /// The tmpfs that the root is built on.
@@ -104,19 +114,12 @@ pub struct Room<'a> {
     mapper: Option<identity::Mapper>,
 }
 
-impl<'a> Room<'a> {
-    /// Nothing of it is there yet.
-    pub fn new(
-        (realm, job): (&'a Realm, &'a Job),
-        cgroup_tasks: &'a [OwnedFd],
-        dev: BorrowedFd<'a>,
-        [out, err, report]: [BorrowedFd<'a>; 3],
-    ) -> Self {
-        let (procfs, stage, root, targets, mapper) = (None, None, None, Vec::new(), None);
-        let stdio = [out, err];
-        Self { job, realm, cgroup_tasks, dev, stdio, report, procfs, stage, root, targets, mapper }
-    }
+/// A step that comes before the one that makes this would be a mistake in [`STEPS`].
+fn there<'a>(made: &'a Option<OwnedFd>, what: &str) -> Result<BorrowedFd<'a>, Fault> {
+    made.as_ref().map(AsFd::as_fd).ok_or_else(|| Fault::refused(format_args!("{what} is not there yet")))
+}
 
+impl Room<'_> {
     /// Takes the steps. Comes back only with the failure.
     pub fn enter(mut self) -> Failure {
         for (name, _, run) in STEPS {
@@ -128,15 +131,15 @@ impl<'a> Room<'a> {
     }
 
     fn root(&self) -> Result<BorrowedFd<'_>, Fault> {
-        self.root.as_ref().map(AsFd::as_fd).ok_or_else(|| Fault::refused("the root is not there yet"))
+        there(&self.made.root, "the root")
     }
 
     fn stage(&self) -> Result<BorrowedFd<'_>, Fault> {
-        self.stage.as_ref().map(AsFd::as_fd).ok_or_else(|| Fault::refused("the stage is not there yet"))
+        there(&self.made.stage, "the stage")
     }
 
     fn procfs(&self) -> Result<BorrowedFd<'_>, Fault> {
-        self.procfs.as_ref().map(AsFd::as_fd).ok_or_else(|| Fault::refused("procfs is not there yet"))
+        there(&self.made.procfs, "procfs")
     }
 
     /// The container's ids as A numbers them: in a single-id A everything is A's one id.

@@ -29,7 +29,6 @@ enum Source {
     Start(Name),
     Container(Name),
     Unpack(u64),
-    Removal(u64),
 }
 
 struct Client {
@@ -54,14 +53,15 @@ struct Start {
 
 struct Server<'a> {
     realm: &'a Realm,
-    /// Numbers clients, unpacks and removals.
+    /// Numbers clients and unpacks.
     next: u64,
     clients: BTreeMap<u64, Client>,
     supervisor: Option<u64>,
     starts: BTreeMap<Name, Start>,
     containers: BTreeMap<Name, Container>,
     unpacks: BTreeMap<u64, (Unpacking, Asker)>,
-    removals: BTreeMap<u64, OwnedFd>,
+    /// Children that remove what nobody can see any more.
+    removals: Vec<OwnedFd>,
     quit: bool,
 }
 
@@ -75,7 +75,7 @@ pub fn serve(realm: &Realm, door: &OwnedFd) -> Result<(), Fault> {
         starts: BTreeMap::new(),
         containers: BTreeMap::new(),
         unpacks: BTreeMap::new(),
-        removals: BTreeMap::new(),
+        removals: Vec::new(),
         quit: false,
     };
     while !server.quit {
@@ -99,7 +99,6 @@ impl Server<'_> {
         let running = self.containers.iter().filter(|(_, container)| container.exit.is_none());
         waiting.extend(running.map(|(name, c)| (Source::Container(name.clone()), c.pidfd.as_fd())));
         waiting.extend(self.unpacks.iter().map(|(&id, (unpack, _))| (Source::Unpack(id), unpack.as_fd())));
-        waiting.extend(self.removals.iter().map(|(&id, child)| (Source::Removal(id), child.as_fd())));
         let mut fds: Vec<PollFd<'_>> =
             waiting.iter().map(|(_, fd)| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
         rustix::io::retry_on_intr(|| poll(&mut fds, None)).at("poll")?;
@@ -115,7 +114,6 @@ impl Server<'_> {
             Source::Start(name) => self.started(name),
             Source::Container(name) => self.ended(&name),
             Source::Unpack(id) => self.unpacked(id),
-            Source::Removal(id) => self.removals.retain(|&other, child| other != id || reap(child).is_none()),
         }
         Ok(())
     }
@@ -207,10 +205,8 @@ impl Server<'_> {
 
     /// Removes a directory of the store that nobody can see any more.
     fn discard(&mut self, directory: &Path) {
-        if let Some(child) = layers::abandon_aside(&self.realm.proof, directory) {
-            let id = self.number();
-            self.removals.insert(id, child);
-        }
+        self.removals.retain(|child| reap(child).is_none());
+        self.removals.extend(layers::abandon_aside(&self.realm.proof, directory));
     }
 
     fn reply(&self, asker: Asker, reply: Reply, descriptors: &[BorrowedFd<'_>]) {

@@ -6,7 +6,6 @@ use crate::realm::Realm;
 use crate::room::{paths, root, tree};
 use casemate_confine::{At, Fault};
 use casemate_sys::exec::{self, Strings};
-use casemate_sys::process::{Fork, Namespaces, exit_now, fork};
 use casemate_wire::{Digest, Failure, LayerReport, UnpackLayer, UnpackOrder, UnpackOutcome, decode, encode};
 use rustix::stdio::{dup2_stdin, dup2_stdout};
 use sha2::{Digest as _, Sha256};
@@ -27,10 +26,8 @@ pub struct Unpacking {
 
 /// OCI image-spec, config.md: ChainID(L) = L's DiffID, or sha256(ChainID(parent) + " " + DiffID).
 pub fn chain_id(parent: Option<&Digest>, diff_id: &Digest) -> Digest {
-    match parent {
-        None => *diff_id,
-        Some(parent) => Digest::from_bytes(Sha256::digest(format!("{parent} {diff_id}")).into()),
-    }
+    let below = |parent| Digest::from_bytes(Sha256::digest(format!("{parent} {diff_id}")).into());
+    parent.map_or(*diff_id, below)
 }
 
 /// Checks the request and starts the process.
@@ -48,34 +45,14 @@ pub fn start(realm: &Realm, request: &UnpackLayer, blob: BorrowedFd<'_>) -> Resu
     let order = order.argument().map_err(|error| Fault::refused(format_args!("order: {error}")))?;
     let argv = Strings::new(&["casemate-unpack", "layer", &order]).at("argv")?;
     let directory = layers::begin(&realm.state, &layer)?;
-    let started = spawn(realm, parents, &directory, blob, &argv);
+    let started = outcome::spawn(&realm.proof, None, |result| {
+        let entered = enter(realm, parents, &directory, [blob, result], &argv);
+        let fault = entered.err().unwrap_or_else(|| Fault::container("did not start"));
+        encode::<UnpackOutcome>(&Err(fault.in_step("unpack")))
+    });
     let (process, outcome) = started.inspect_err(|_| layers::abandon(&directory))?;
     let layers = parents.iter().copied().chain([layer]).collect();
     Ok(Unpacking { layers, layer, directory, process, outcome, said: None })
-}
-
-fn spawn(
-    realm: &Realm,
-    parents: &[Digest],
-    directory: &Path,
-    blob: BorrowedFd<'_>,
-    argv: &Strings,
-) -> Result<(OwnedFd, Outcome), Fault> {
-    let (outcome, result) = outcome::pipe()?;
-    match fork(&realm.proof, Namespaces::ROOM, None).at("clone3")? {
-        Fork::Parent { pidfd, .. } => Ok((pidfd, Outcome::new(outcome))),
-        Fork::Child => {
-            let failure = match enter(realm, parents, directory, (blob, result.as_fd()), argv) {
-                Ok(()) => Fault::container("did not start"),
-                Err(fault) => fault,
-            };
-            if let Ok(bytes) = encode::<UnpackOutcome>(&Err(failure.in_step("unpack"))) {
-                // Nobody to tell when the helper is gone.
-                let _ = rustix::io::write(&result, &bytes);
-            }
-            exit_now(1)
-        }
-    }
 }
 
 /// In the new process: the directory, or the parents' merged view on top of it, becomes the whole file system.
@@ -83,7 +60,7 @@ fn enter(
     realm: &Realm,
     parents: &[Digest],
     directory: &Path,
-    (blob, result): (BorrowedFd<'_>, BorrowedFd<'_>),
+    [blob, result]: [BorrowedFd<'_>; 2],
     argv: &Strings,
 ) -> Result<(), Fault> {
     let upper = paths::open_directory(directory)?;

@@ -9,7 +9,6 @@ use casemate_sys::signal;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
-use std::ffi::CString;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::process::ExitCode;
@@ -95,16 +94,9 @@ fn payload(argv: &[Vec<u8>]) -> u8 {
     else {
         return 127;
     };
-    let mut code = 127;
-    for candidate in exec::candidates(program, path) {
-        let Ok(candidate) = CString::new(candidate) else { return 127 };
-        let error = exec::execve(&candidate, &arguments, &environment);
-        if error == Errno::ACCESS {
-            code = 126;
-        }
-    }
+    let errno = exec::search(program, path, &arguments, &environment);
     let name = String::from_utf8_lossy(program);
     let text = format!("casemate-init: {}: not found, or not executable\n", name.escape_debug());
     let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
-    code
+    if errno == Errno::ACCESS { 126 } else { 127 }
 }

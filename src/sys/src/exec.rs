@@ -28,7 +28,7 @@ impl Strings {
 }
 
 /// Replaces this process by the program at `path`. Returns only with the error.
-pub fn execve(path: &CStr, argv: &Strings, env: &Strings) -> Errno {
+fn execve(path: &CStr, argv: &Strings, env: &Strings) -> Errno {
     // SAFETY: `path` is a C string; both vectors are NULL-terminated arrays of C strings that live until the call returns.
     unsafe { libc::execve(path.as_ptr(), argv.pointers.as_ptr(), env.pointers.as_ptr()) };
     crate::last_errno()
@@ -36,26 +36,30 @@ pub fn execve(path: &CStr, argv: &Strings, env: &Strings) -> Errno {
 
 /// Replaces this process by the program that the descriptor is open on. Returns only with the error.
 pub fn execve_descriptor(program: BorrowedFd<'_>, argv: &Strings, env: &Strings) -> Errno {
+    let (program, flags) = (program.as_raw_fd(), libc::AT_EMPTY_PATH);
+    let (argv, env) = (argv.pointers.as_ptr(), env.pointers.as_ptr());
     // SAFETY: as for execve; the path is the empty C string, with AT_EMPTY_PATH it stands for the descriptor.
-    unsafe {
-        libc::syscall(
-            libc::SYS_execveat,
-            program.as_raw_fd(),
-            c"".as_ptr(),
-            argv.pointers.as_ptr(),
-            env.pointers.as_ptr(),
-            libc::AT_EMPTY_PATH,
-        )
-    };
+    unsafe { libc::syscall(libc::SYS_execveat, program, c"".as_ptr(), argv, env, flags) };
     crate::last_errno()
 }
 
-/// Where execvp(3) would look for a program, in order: itself when it has a `/`, else each directory of `path`.
-pub fn candidates(program: &[u8], path: Option<&[u8]>) -> Vec<Vec<u8>> {
-    if program.contains(&b'/') {
-        return vec![program.to_vec()];
-    }
+/// As execvp(3): a program with a `/` is a path, any other is looked for in each absolute directory of `path`. A place where it
+/// is not, or may not be executed, does not end the search; the latter is what is told if no other place has it.
+pub fn search(program: &[u8], path: Option<&[u8]>, argv: &Strings, env: &Strings) -> Errno {
     let path = path.unwrap_or(b"/usr/local/bin:/usr/bin:/bin");
-    let absolute = path.split(|&c| c == b':').filter(|directory| directory.starts_with(b"/"));
-    absolute.map(|directory| [directory, b"/", program].concat()).collect()
+    let places = path.split(|&c| c == b':').filter(|place| place.starts_with(b"/"));
+    let candidates: Vec<Vec<u8>> = match program.contains(&b'/') {
+        true => vec![program.to_vec()],
+        false => places.map(|place| [place, b"/", program].concat()).collect(),
+    };
+    let mut last = Errno::NOENT;
+    for candidate in candidates {
+        let Ok(candidate) = CString::new(candidate) else { return Errno::INVAL };
+        match execve(&candidate, argv, env) {
+            Errno::NOENT | Errno::NOTDIR => {}
+            Errno::ACCESS => last = Errno::ACCESS,
+            errno => return errno,
+        }
+    }
+    last
 }

@@ -2,9 +2,10 @@
 
 use rustix::io::Errno;
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+/// SIGKILL.
+pub const KILL: u8 = libc::SIGKILL as u8;
 /// SIGTERM.
 pub const TERM: u8 = libc::SIGTERM as u8;
 /// SIGINT.
@@ -24,12 +25,12 @@ pub const WINCH: u8 = libc::SIGWINCH as u8;
 /// SIGCHLD.
 pub const CHLD: u8 = libc::SIGCHLD as u8;
 
-fn empty_set() -> libc::sigset_t {
-    let mut set = MaybeUninit::uninit();
-    // SAFETY: sigemptyset initialises the whole set.
-    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
-    // SAFETY: initialised by the call above.
-    unsafe { set.assume_init() }
+/// rt_sigprocmask(2) with the kernel's own set, one bit a signal.
+fn mask(how: i32, set: u64) -> Result<(), Errno> {
+    let (none, size) = (std::ptr::null_mut::<u64>(), size_of::<u64>());
+    // SAFETY: the kernel reads a set of the given size; the old mask is not asked for.
+    crate::check(unsafe { libc::syscall(libc::SYS_rt_sigprocmask, how, &raw const set, none, size) })
+        .map(drop)
 }
 
 /// Blocks the signals and gives a descriptor (close-on-exec, non-blocking) from which [`read`] takes them.
@@ -37,17 +38,12 @@ fn empty_set() -> libc::sigset_t {
 /// # Errors
 /// EMFILE, ENOMEM.
 pub fn descriptor(signals: &[u8]) -> io::Result<OwnedFd> {
-    let mut set = empty_set();
-    for &signal in signals {
-        // SAFETY: the set is initialised; an invalid number only gives an error.
-        unsafe { libc::sigaddset(&raw mut set, i32::from(signal)) };
-    }
-    // SAFETY: the set is initialised; the old mask is not asked for.
-    unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
-    // SAFETY: the set is initialised.
-    let fd = crate::check(
-        unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) }.into(),
-    )?;
+    let bit = |&signal: &u8| 1_u64.checked_shl(u32::from(signal).wrapping_sub(1)).unwrap_or(0);
+    let set = signals.iter().map(bit).fold(0, |set, bit| set | bit);
+    mask(libc::SIG_BLOCK, set)?;
+    let (size, flags) = (size_of::<u64>(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+    // SAFETY: the kernel reads a set of the given size.
+    let fd = crate::check(unsafe { libc::syscall(libc::SYS_signalfd4, -1, &raw const set, size, flags) })?;
     // SAFETY: signalfd returned a new descriptor that nothing else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
@@ -83,7 +79,6 @@ pub fn reset_all() {
         // SAFETY: SIG_DFL installs no code of ours; numbers that cannot be changed only give an error.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
-    let set = empty_set();
-    // SAFETY: the set is initialised; the old mask is not asked for.
-    unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut()) };
+    // It cannot fail with a valid argument.
+    let _ = mask(libc::SIG_SETMASK, 0);
 }

@@ -31,59 +31,42 @@ pub const MAX_MESSAGE: usize = 128 * 1024;
 /// Both sides must speak the same number; it changes with every change to a type in this crate.
 pub const PROTOCOL: u16 = 2;
 
-/// Why a message could not be encoded or decoded.
+/// What was given is no value of its type; the text says what one is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CodecError {
-    /// Longer than [`MAX_MESSAGE`].
-    TooLong,
-    /// Not a value of the expected type, or bytes are left over.
-    Malformed,
-}
+pub struct WireError(&'static str);
 
-impl std::fmt::Display for CodecError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::TooLong => write!(f, "message is longer than {MAX_MESSAGE} bytes"),
-            Self::Malformed => f.write_str("message is malformed"),
-        }
-    }
-}
+const TOO_LONG: WireError = WireError("message is longer than 128 KiB, or an index than 16 MiB");
+const MALFORMED: WireError = WireError("message is malformed");
 
-impl std::error::Error for CodecError {}
-
-/// Text that is not what its type takes; it says what would be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TextError(&'static str);
-
-impl std::fmt::Display for TextError {
+impl std::fmt::Display for WireError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.0)
     }
 }
 
-impl std::error::Error for TextError {}
+impl std::error::Error for WireError {}
 
 /// Encodes one message.
-pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, CodecError> {
+pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, WireError> {
     encode_within(MAX_MESSAGE, message)
 }
 
-fn encode_within<T: Serialize>(most: usize, message: &T) -> Result<Vec<u8>, CodecError> {
-    let bytes = postcard::to_allocvec(message).map_err(|_| CodecError::Malformed)?;
-    if bytes.len() > most { Err(CodecError::TooLong) } else { Ok(bytes) }
+fn encode_within<T: Serialize>(most: usize, message: &T) -> Result<Vec<u8>, WireError> {
+    let bytes = postcard::to_allocvec(message).map_err(|_| MALFORMED)?;
+    if bytes.len() > most { Err(TOO_LONG) } else { Ok(bytes) }
 }
 
 /// Decodes one message; every byte must be used.
-pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
     decode_within(MAX_MESSAGE, bytes)
 }
 
-fn decode_within<T: DeserializeOwned>(most: usize, bytes: &[u8]) -> Result<T, CodecError> {
+fn decode_within<T: DeserializeOwned>(most: usize, bytes: &[u8]) -> Result<T, WireError> {
     if bytes.len() > most {
-        return Err(CodecError::TooLong);
+        return Err(TOO_LONG);
     }
     match postcard::take_from_bytes(bytes) {
         Ok((message, [])) => Ok(message),
-        _ => Err(CodecError::Malformed),
+        _ => Err(MALFORMED),
     }
 }

@@ -1,7 +1,7 @@
 //! Between the one that starts `casemate-unpack` and the program itself: the order in its argument, the outcome on its pipe.
 
-use crate::{CodecError, Digest, Failure, IdSpace, LayerLimits, LayerReport, hex};
-use crate::{decode, decode_within, encode, encode_within};
+use crate::{Digest, Failure, IdSpace, LayerLimits, LayerReport, MALFORMED, WireError};
+use crate::{decode, decode_within, encode, encode_within, hex};
 use serde::{Deserialize, Serialize};
 
 /// The longest encoded [`IndexOutcome`], in bytes. It comes through a pipe, not in a packet.
@@ -41,24 +41,24 @@ pub struct Member {
 pub type IndexOutcome = Result<Vec<Member>, Failure>;
 
 /// Encodes an index.
-pub fn encode_index(outcome: &IndexOutcome) -> Result<Vec<u8>, CodecError> {
+pub fn encode_index(outcome: &IndexOutcome) -> Result<Vec<u8>, WireError> {
     encode_within(MAX_INDEX, outcome)
 }
 
 /// Decodes an index; every byte must be used.
-pub fn decode_index(bytes: &[u8]) -> Result<IndexOutcome, CodecError> {
+pub fn decode_index(bytes: &[u8]) -> Result<IndexOutcome, WireError> {
     decode_within(MAX_INDEX, bytes)
 }
 
 impl UnpackOrder {
     /// The order as an argument: lower-case hexadecimal digits of its encoding.
-    pub fn argument(&self) -> Result<String, CodecError> {
+    pub fn argument(&self) -> Result<String, WireError> {
         Ok(hex::encode(&encode(self)?))
     }
 
     /// Reads what [`Self::argument`] wrote.
-    pub fn from_argument(text: &str) -> Result<Self, CodecError> {
-        decode(&hex::decode(text).ok_or(CodecError::Malformed)?)
+    pub fn from_argument(text: &str) -> Result<Self, WireError> {
+        decode(&hex::decode(text).ok_or(MALFORMED)?)
     }
 }
 
@@ -75,7 +75,7 @@ mod tests {
         let text = order.argument().unwrap();
         assert_eq!(UnpackOrder::from_argument(&text), Ok(order));
         for bad in [text[1..].to_owned(), format!("{text}00"), text.to_uppercase(), String::new()] {
-            assert_eq!(UnpackOrder::from_argument(&bad), Err(CodecError::Malformed), "{bad}");
+            assert_eq!(UnpackOrder::from_argument(&bad), Err(MALFORMED), "{bad}");
         }
     }
 }

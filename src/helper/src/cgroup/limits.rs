@@ -4,6 +4,7 @@ use casemate_confine::{At, Fault};
 use casemate_wire::{IoLimit, Limits, Resources};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
+use std::fmt::Display;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -34,6 +35,10 @@ pub fn wanted(limits: &Limits) -> Vec<&'static str> {
     ["memory", "pids"].into_iter().chain(more).collect()
 }
 
+fn text(file: &'static str, value: impl Display) -> Setting {
+    (file, Value::Text(value.to_string()))
+}
+
 /// Writes the limits of one controller of v2.
 pub fn write_v2(directory: &Path, controller: &str, limits: &Resources) -> Result<(), Fault> {
     let memory = limits.memory;
@@ -42,14 +47,14 @@ pub fn write_v2(directory: &Path, controller: &str, limits: &Resources) -> Resul
             Some(("memory.max", Value::Bytes(memory.max))),
             memory.high.map(|high| ("memory.high", Value::Bytes(high))),
             Some(("memory.swap.max", Value::Swap(memory.swap))),
-            Some(("memory.oom.group", Value::Text("1".into()))),
+            Some(text("memory.oom.group", 1)),
         ],
-        "pids" => vec![Some(("pids.max", Value::Text(limits.pids.to_string())))],
+        "pids" => vec![Some(text("pids.max", limits.pids))],
         "cpu" => vec![
-            limits.cpu_quota.map(|quota| ("cpu.max", Value::Text(format!("{quota} {PERIOD}")))),
-            limits.cpu_weight.map(|weight| ("cpu.weight", Value::Text(weight.to_string()))),
+            limits.cpu_quota.map(|quota| text("cpu.max", format_args!("{quota} {PERIOD}"))),
+            limits.cpu_weight.map(|weight| text("cpu.weight", weight)),
         ],
-        "cpuset" => vec![limits.cpuset.clone().map(|cpus| ("cpuset.cpus", Value::Text(cpus)))],
+        "cpuset" => vec![limits.cpuset.as_ref().map(|cpus| text("cpuset.cpus", cpus))],
         _ => limits.io.iter().map(|io| Some(("io.max", Value::Line(io_line(io))))).collect(),
     };
     settings.into_iter().flatten().try_for_each(|setting| put(directory, setting))
@@ -68,21 +73,20 @@ pub fn write_v1(directory: &Path, controller: &str, limits: &Resources) -> Resul
             Some(("memory.limit_in_bytes", Value::Bytes(memory.max))),
             Some(("memory.memsw.limit_in_bytes", Value::Swap(memory.max.saturating_add(memory.swap)))),
         ],
-        "pids" => vec![Some(("pids.max", Value::Text(limits.pids.to_string())))],
-        "cpu" => {
-            let period = limits.cpu_quota.map(|_| ("cpu.cfs_period_us", Value::Text(PERIOD.to_string())));
-            let quota = limits.cpu_quota.map(|quota| ("cpu.cfs_quota_us", Value::Text(quota.to_string())));
+        "cpu" => vec![
+            limits.cpu_quota.map(|_| text("cpu.cfs_period_us", PERIOD)),
+            limits.cpu_quota.map(|quota| text("cpu.cfs_quota_us", quota)),
             // The kernel's own scale: weight 100 is 1024 shares.
-            let shares = limits.cpu_weight.map(|weight| (u32::from(weight) * 1024 / 100).max(2));
-            vec![period, quota, shares.map(|shares| ("cpu.shares", Value::Text(shares.to_string())))]
-        }
+            limits.cpu_weight.map(|weight| text("cpu.shares", (u32::from(weight) * 1024 / 100).max(2))),
+        ],
         "cpuset" => {
             let parent = directory.parent().unwrap_or(directory);
-            let nodes = fs::read_to_string(parent.join("cpuset.mems")).at("cpuset.mems")?.trim().to_owned();
-            let cpus = limits.cpuset.clone().map(|cpus| ("cpuset.cpus", Value::Text(cpus)));
-            vec![Some(("cpuset.mems", Value::Text(nodes))), cpus]
+            let nodes = fs::read_to_string(parent.join("cpuset.mems")).at("cpuset.mems")?;
+            put(directory, text("cpuset.mems", nodes.trim()))?;
+            return write_v2(directory, controller, limits);
         }
-        _ => limits.io.iter().flat_map(io_v1).map(Some).collect(),
+        "io" => limits.io.iter().flat_map(io_v1).map(Some).collect(),
+        _ => return write_v2(directory, controller, limits),
     };
     settings.into_iter().flatten().try_for_each(|setting| put(directory, setting))
 }

@@ -23,10 +23,6 @@ pub fn session(_: &mut Room<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-pub fn network(_: &mut Room<'_>) -> Result<(), Fault> {
-    casemate_sys::network::loopback_up().at("lo")
-}
-
 pub fn hostname(room: &mut Room<'_>) -> Result<(), Fault> {
     rustix::system::sethostname(room.job.hostname.as_bytes()).at(&room.job.hostname)
 }

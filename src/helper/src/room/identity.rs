@@ -14,7 +14,7 @@ pub fn drop_ids(room: &mut Room<'_>) -> Result<(), Fault> {
     let (uid, gid) = room.ids_in_a();
     if room.realm.facts.ids != IdSpace::Single {
         if !room.job.ids.groups.is_empty() {
-            room.mapper = Some(Mapper::start(room)?);
+            room.made.mapper = Some(Mapper::start(room)?);
         }
         let groups: Vec<Gid> = room.job.ids.groups.iter().map(|&group| Gid::from_raw(group)).collect();
         rustix::thread::set_thread_groups(&groups).at("setgroups")?;
@@ -34,18 +34,16 @@ pub fn enter_p(room: &mut Room<'_>) -> Result<(), Fault> {
     // A process that changed its ids is not dumpable, and then may not write its own maps. Nothing else can see it yet.
     set_dumpable_behavior(DumpableBehavior::Dumpable).at("dumpable")?;
     namespace::unshare(Kind::User).at("unshare").map_err(Fault::as_not_enforceable)?;
-    let mapper = room.mapper.take();
+    let mapper = room.made.mapper.take();
     let procfs = room.procfs()?;
     let (uid, gid) = room.ids_in_a();
     let ids = &room.job.ids;
-    procfs::write(procfs, "self/setgroups", b"deny").at("setgroups")?;
+    procfs::write(procfs, "self/setgroups", "deny")?;
     match mapper {
         Some(mapper) => mapper.write()?,
-        None => {
-            procfs::write(procfs, "self/gid_map", line(ids.gid, gid.as_raw()).as_bytes()).at("gid_map")?;
-        }
+        None => procfs::write(procfs, "self/gid_map", &line(ids.gid, gid.as_raw()))?,
     }
-    procfs::write(procfs, "self/uid_map", line(ids.uid, uid.as_raw()).as_bytes()).at("uid_map")?;
+    procfs::write(procfs, "self/uid_map", &line(ids.uid, uid.as_raw()))?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable).at("dumpable")?;
     if (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw()) != (ids.uid, ids.gid) {
         return Err(Fault::refused("the ids in P are not those of the job"));
@@ -58,11 +56,7 @@ fn line(inside: u32, outside: u32) -> String {
 }
 
 pub fn forbid_nesting(room: &mut Room<'_>) -> Result<(), Fault> {
-    procfs::write(room.procfs()?, "sys/user/max_user_namespaces", b"0").at("user.max_user_namespaces")
-}
-
-pub fn keyring(_: &mut Room<'_>) -> Result<(), Fault> {
-    casemate_confine::process::new_session_keyring()
+    procfs::write(room.procfs()?, "sys/user/max_user_namespaces", "0")
 }
 
 /// A process that stays root of A for one write: a group map of several lines needs CAP_SETGID in A, which the container's
@@ -95,7 +89,7 @@ impl Mapper {
         let others = ids.groups.iter().filter(|&&group| group != ids.gid);
         let map: String = [&ids.gid].into_iter().chain(others).map(|&group| line(group, group)).collect();
         // The container's process is pid 1 of its namespace.
-        procfs::write(room.procfs()?, "1/gid_map", map.as_bytes()).at("gid_map")
+        procfs::write(room.procfs()?, "1/gid_map", &map)
     }
 
     fn write(self) -> Result<(), Fault> {

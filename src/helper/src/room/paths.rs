@@ -107,7 +107,7 @@ pub fn targets(room: &mut Room<'_>) -> Result<(), Fault> {
         let path = mount.target().trim_start_matches('/');
         let on_directory = source.as_ref().map_or(Ok(true), is_directory).at(mount.target())?;
         let place = if on_directory { directory(room.root()?, path)? } else { file(room.root()?, path)? };
-        room.targets.push(Target { source, place });
+        room.made.targets.push(Target { source, place });
     }
     Ok(())
 }

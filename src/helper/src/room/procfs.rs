@@ -17,7 +17,7 @@ pub fn private(room: &mut Room<'_>) -> Result<(), Fault> {
     // It stays attached to the stage, and so leaves with the old root: a mount that is closed unattached costs a grace period.
     mkdirat(room.stage()?, "proc", Mode::from_raw_mode(0o555)).at("stage")?;
     tree::attach(&mount, &paths::directory(room.stage()?, "proc")?, "stage")?;
-    room.procfs = Some(mount);
+    room.made.procfs = Some(mount);
     Ok(())
 }
 
@@ -43,19 +43,20 @@ pub fn show(room: &mut Room<'_>) -> Result<(), Fault> {
 
 pub fn sysctls(room: &mut Room<'_>) -> Result<(), Fault> {
     for (key, value) in &room.job.sysctls {
-        write(room.procfs()?, &format!("sys/{}", key.replace('.', "/")), value.as_bytes())
-            .at(format_args!("{key} = {value}"))
-            .map_err(Fault::as_not_enforceable)?;
+        let written = write(room.procfs()?, &format!("sys/{}", key.replace('.', "/")), value);
+        written.map_err(Fault::as_not_enforceable)?;
     }
     Ok(())
 }
 
 /// Writes one file of the private procfs with one system call.
-pub fn write(procfs: BorrowedFd<'_>, path: &str, value: &[u8]) -> Result<(), Errno> {
+pub fn write(procfs: BorrowedFd<'_>, path: &str, value: &str) -> Result<(), Fault> {
     // RESOLVE_NO_XDEV: nothing mounted over procfs can take the write.
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS;
-    let file = openat2(procfs, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty(), resolve)?;
-    if rustix::io::write(&file, value)? == value.len() { Ok(()) } else { Err(Errno::IO) }
+    openat2(procfs, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty(), resolve)
+        .and_then(|file| rustix::io::write(&file, value.as_bytes()))
+        .and_then(|written| if written == value.len() { Ok(()) } else { Err(Errno::IO) })
+        .at(format_args!("/proc/{path} = {}", value.trim_end().replace('\n', ", ")))
 }
 
 pub fn mask(room: &mut Room<'_>) -> Result<(), Fault> {

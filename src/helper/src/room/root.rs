@@ -58,7 +58,7 @@ pub fn prepare(room: &mut Room<'_>) -> Result<(), Fault> {
         Root::Ephemeral { size, inodes } => (size, inodes),
         Root::ReadOnly | Root::Persistent => SKELETON,
     };
-    room.stage = Some(stage(&room.realm.state, size)?);
+    room.made.stage = Some(stage(&room.realm.state, size)?);
     Ok(())
 }
 
@@ -69,7 +69,7 @@ pub fn container(room: &mut Room<'_>) -> Result<(), Fault> {
         Root::ReadOnly | Root::Ephemeral { .. } => None,
     };
     let upper = persistent.as_ref().map_or(stage, AsFd::as_fd);
-    room.root = Some(overlay(state, &room.job.layers, stage, (upper, "upper"))?);
+    room.made.root = Some(overlay(state, &room.job.layers, stage, (upper, "upper"))?);
     Ok(())
 }
 
@@ -85,10 +85,6 @@ fn persistent(state: &Path, name: &str) -> Result<OwnedFd, Fault> {
 pub fn seal(room: &mut Room<'_>) -> Result<(), Fault> {
     let read_only = when(READ_ONLY, room.job.root == Root::ReadOnly);
     set_attributes(room.root()?, SAFE | read_only, false).at("/")
-}
-
-pub fn pivot(room: &mut Room<'_>) -> Result<(), Fault> {
-    pivot_into(room.root()?)
 }
 
 /// Makes the mount that `root` is open on the root of this mount namespace, and nothing else part of it.

@@ -38,18 +38,19 @@ pub fn tmpfs(size: u64, inodes: u64, mode: &str, flags: MountAttrFlags) -> Resul
     make("tmpfs", &[("size", &size), ("nr_inodes", &inodes), ("mode", &mode)], flags)
 }
 
+/// How a mount is copied that is named by a descriptor.
+const COPY: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE
+    .union(OpenTreeFlags::OPEN_TREE_CLOEXEC)
+    .union(OpenTreeFlags::AT_EMPTY_PATH);
+
 /// A copy of the mount at `tree`.
 pub fn copy(tree: impl AsFd, name: &str) -> Result<OwnedFd, Fault> {
-    let flags =
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    open_tree(tree, "", flags).at(name)
+    open_tree(tree, "", COPY).at(name)
 }
 
 /// A copy of the mount at `tree` with all that is mounted below.
 pub fn copy_all(tree: impl AsFd, name: &str) -> Result<OwnedFd, Fault> {
-    let flags =
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    open_tree(tree, "", flags | OpenTreeFlags::AT_RECURSIVE).at(name)
+    open_tree(tree, "", COPY | OpenTreeFlags::AT_RECURSIVE).at(name)
 }
 
 /// Attaches a detached mount to a place.
