@@ -76,6 +76,7 @@ const LAYER: &[&str] = &[
     "fchownat",
     "utimensat",
     "fsetxattr",
+    "syncfs",
     "set_robust_list",
     "rseq",
     "prctl",

@@ -231,6 +231,20 @@ both_modes! {
         assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
     }
 
+    fn a_terminal_that_goes_away_kills_nobody(mode) {
+        let casemate = Instance::new(mode);
+        let image = casemate.probe();
+        let mut up = casemate.up(&Spec::new([container("a", &image, 10_001, &["ignore-term"]).set("stop_grace_period", "\"3s\"")]));
+        up.until_line("ignoring");
+        let begin = Instant::now();
+        up.signal(Signal::HUP);
+        poll::until("the first to be seen", || ps(&casemate, "a").is_none_or(|line| !line.contains("running")).then_some(()));
+        // The kernel says it to the foreground, and the shell to its jobs.
+        up.signal(Signal::HUP);
+        up.wait(poll::PATIENCE);
+        assert!(begin.elapsed() >= Duration::from_millis(2900), "killed after {:?} of 3 s", begin.elapsed());
+    }
+
     fn the_stop_signal_of_the_file_is_the_one_that_is_sent(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();

@@ -108,7 +108,7 @@ impl Logs {
 
     fn show(&self, mut records: impl BufRead) -> Result<(), Error> {
         let first = match &self.since {
-            Some(Since::Ago(seconds)) => cri::timestamp(cri::now().saturating_sub(seconds * 1_000_000_000)),
+            Some(Since::Ago(seconds)) => before(cri::now(), *seconds),
             Some(Since::Time(time)) => time.clone(),
             None => String::new(),
         };
@@ -159,6 +159,11 @@ impl Logs {
     }
 }
 
+/// The time so many seconds before this one, in nanoseconds since 1970; not before that.
+fn before(now: u64, seconds: u64) -> String {
+    cri::timestamp(now.saturating_sub(seconds.saturating_mul(1_000_000_000)))
+}
+
 /// The files as a stream that ends where they end now.
 struct Files(Reader);
 
@@ -176,8 +181,11 @@ mod tests {
     fn since_is_a_span_or_a_time() {
         assert_eq!(since("90s"), Ok(Since::Ago(90)));
         assert_eq!(since("2h"), Ok(Since::Ago(7200)));
+        assert_eq!(since("200000000000000d"), Ok(Since::Ago(200_000_000_000_000 * 86_400)));
         assert_eq!(since("2026-01-31"), Ok(Since::Time("2026-01-31".into())));
         assert_eq!(since("2026-01-31T12:00:00Z"), Ok(Since::Time("2026-01-31T12:00:00".into())));
+        assert_eq!(before(3_000_000_000, 2), "1970-01-01T00:00:01.000000000Z");
+        assert_eq!(before(3_000_000_000, u64::MAX), "1970-01-01T00:00:00.000000000Z");
         for bad in
             ["", "5", "m", "-5m", "yesterday", "2026-1-31", "é", "99999999999999999999d", "2026-01-31 12:00"]
         {

@@ -7,7 +7,7 @@ use super::start_stage::{self, Orders};
 use super::{Directories, Error, Identities, Lock, quit, walk};
 use crate::helper_client::Client;
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use sha2::{Digest as _, Sha256};
@@ -158,13 +158,19 @@ fn listen(run: &OwnedFd, directories: &Directories, identities: &Identities) -> 
         move |errno| Error::at(&shown, name, errno)
     };
     let socket = seqpacket().map_err(step("open"))?;
+    // The mode is that of the socket before it has a name (unix_bind). The directory is the manager's: what root does there by
+    // name could be done to whatever a manager that was taken over puts in the name's place.
+    rustix::fs::fchmod(&socket, Mode::from_raw_mode(0o600)).map_err(step("set the mode"))?;
     // Nobody can connect before listen.
     rustix::net::bind(&socket, &address(run).map_err(step("bind"))?).map_err(step("bind"))?;
-    rustix::fs::chmodat(run, SOCKET, Mode::from_raw_mode(0o600), AtFlags::empty())
-        .map_err(step("set the mode"))?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = rustix::fs::openat(run, SOCKET, flags, Mode::empty()).map_err(step("open"))?;
+    let stat = rustix::fs::fstat(&made).map_err(step("stat"))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Socket || stat.st_nlink != 1 {
+        return Err(Error::at(&shown, "give away", "another process has replaced it"));
+    }
     let manager = identities.manager();
-    let flags = AtFlags::SYMLINK_NOFOLLOW;
-    rustix::fs::chownat(run, SOCKET, Some(manager.user()), Some(manager.group()), flags)
+    rustix::fs::chownat(&made, "", Some(manager.user()), Some(manager.group()), AtFlags::EMPTY_PATH)
         .map_err(step("give away"))?;
     rustix::net::listen(&socket, BACKLOG).map_err(step("listen"))?;
     Ok(socket)
@@ -245,6 +251,22 @@ mod tests {
         assert_eq!(instance(Path::new("/run/casemate")), instance(Path::new("/run/casemate")));
         assert_ne!(instance(Path::new("/run/casemate")), instance(Path::new("/run/casemate2")));
         assert_eq!(instance(Path::new("/run/casemate")).len(), "casemate-".len() + 12);
+    }
+
+    #[test]
+    fn threat_20_the_helpers_socket_is_for_its_manager_alone() {
+        use std::os::unix::fs::MetadataExt;
+        let base = tempfile::tempdir().unwrap();
+        let directories = Directories { state: base.path().into(), run: base.path().into() };
+        let me = super::super::Ids {
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+        };
+        let run = rustix::fs::open(base.path(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        let _listening = listen(&run, &directories, &Identities::User(me)).unwrap();
+        let socket = std::fs::symlink_metadata(directories.helper_socket()).unwrap();
+        assert_eq!((socket.mode() & 0o7777, socket.uid(), socket.gid()), (0o600, me.uid, me.gid));
+        connect(&run).unwrap();
     }
 
     #[test]

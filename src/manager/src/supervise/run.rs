@@ -35,7 +35,7 @@ enum Source {
 }
 
 /// Supervises until every container has ended for good, or until everything was asked to end and has. `signals` are SIGINT,
-/// SIGTERM and SIGHUP: the first one stops in order, the second one kills.
+/// SIGTERM and SIGHUP: the first one stops in order, a second one but SIGHUP kills.
 pub fn run(
     mut supervisor: Supervisor,
     mut server: Server,
@@ -78,10 +78,13 @@ pub fn run(
     Ok((supervisor.client, server, verdict.map_or(Ending::Good, Ending::Bad)))
 }
 
-/// The first signal asks for the end, the next ones force it.
+/// The first signal asks for the end, the next ones force it, SIGHUP never.
 fn told(supervisor: &mut Supervisor, signals: &OwnedFd) -> Result<(), Error> {
-    while signal::read(signals.as_fd()).map_err(|error| Error::System("read a signal", error))?.is_some() {
-        if supervisor.closing {
+    while let Some(number) =
+        signal::read(signals.as_fd()).map_err(|error| Error::System("read a signal", error))?
+    {
+        // A terminal that goes away says so more than once: the kernel does, and the shell.
+        if supervisor.closing && number != signal::HUP {
             supervisor.kill_all()?;
         }
         supervisor.closing = true;

@@ -19,6 +19,9 @@ const GRACE_OF_STRANGERS: Duration = Duration::from_secs(10);
 /// What is kept of its output.
 const BOUNDS_OF_STRANGERS: Bounds = Bounds { size: 8 << 20, count: 3 };
 
+/// Chunks that an ended container's pipe can hold: 1 MiB (pipe-max-size) in pieces of 4096 bytes, and as many buffers.
+const LAST_TURNS: usize = 512;
+
 /// All containers of an instance.
 #[derive(Debug)]
 pub struct Supervisor {
@@ -143,7 +146,9 @@ impl Supervisor {
     fn settle(&mut self, n: usize) -> Result<(), Error> {
         let Some(exit) = self.containers.get(n).and_then(|c| c.live.as_ref()?.exited) else { return Ok(()) };
         for stream in [Stream::Stdout, Stream::Stderr] {
-            while self.pump(n, stream) {}
+            // Every turn takes a buffer of the pipe or 4096 bytes, so all that its payload has left is out by then. Whoever was
+            // handed the write end through a socket in a shared volume does not keep us here.
+            (0..LAST_TURNS).all(|_| self.pump(n, stream));
         }
         let Some(container) = self.containers.get_mut(n) else { return Ok(()) };
         if container.live.as_ref().is_some_and(|live| live.rests_until().is_some()) {

@@ -65,6 +65,12 @@ impl Tree {
         self.set_times()
     }
 
+    /// Waits until all of it is on the disk. The layer appears by rename and is never proven again: without this a power cut
+    /// after the rename would leave names without their content.
+    pub fn sync(&self) -> Result<(), Failure> {
+        rustix::fs::syncfs(self.open_root()?).map_err(|errno| system("write to the disk", b"/", errno))
+    }
+
     /// What was seen; `bytes` is the tar's size.
     pub fn into_report(mut self, bytes: u64) -> LayerReport {
         self.report.entries = self.entries;

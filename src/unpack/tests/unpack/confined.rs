@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 /// The process that was started with this argument, once it waits in a read of its input.
@@ -75,4 +76,58 @@ fn threat_06_both_threads_are_confined_before_the_first_byte() {
         let outcome: casemate_wire::UnpackOutcome = casemate_wire::decode(&bytes).unwrap();
         assert_eq!(outcome.unwrap_err().step, "check blob");
     });
+}
+
+/// A layer appears by rename and is never proven again, so its content has to be on the disk before the outcome is told.
+#[test]
+fn a_layer_is_on_the_disk_before_it_is_told() {
+    if !crate::room::is_root() || !Path::new("/usr/bin/strace").exists() {
+        assert!(std::env::var_os("CI").is_none(), "needs root and strace");
+        println!("skipped: needs root and strace");
+        return;
+    }
+    let store = Store::new();
+    let tar = Tar::new().file("a", &format!("synced {}", std::process::id())).end();
+    let order = UnpackOrder {
+        blob: sha256(&tar),
+        size: tar.len() as u64,
+        diff_id: sha256(&tar),
+        limits: store.limits,
+        ids: store.ids,
+    };
+    let argument = order.argument().unwrap();
+    let (blob, mut feed) = std::io::pipe().unwrap();
+    let base = store.directory.path().join("synced");
+    let calls = store.directory.path().join("calls");
+    fs::create_dir(&base).unwrap();
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| {
+            let program = Path::new(env!("CARGO_BIN_EXE_casemate-unpack"));
+            let argv = ["casemate-unpack", "layer", &argument];
+            store.enter(&base, File::from(OwnedFd::from(blob)), program, &argv)
+        });
+        let process = waiting(&argument);
+        let pid = process.file_name().unwrap().to_str().unwrap();
+        let mut tracer = Command::new("/usr/bin/strace")
+            .args(["-f", "-e", "trace=syncfs,write", "-p", pid, "-o"])
+            .arg(&calls)
+            .spawn()
+            .unwrap();
+        let traced = |task: fs::DirEntry| {
+            let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
+            !status.contains("TracerPid:\t0\n")
+        };
+        while !fs::read_dir(process.join("task")).unwrap().all(|task| traced(task.unwrap())) {
+            assert!(tracer.try_wait().unwrap().is_none(), "strace did not attach");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        feed.write_all(&tar).unwrap();
+        drop(feed);
+        assert!(run.join().unwrap().1);
+        tracer.wait().unwrap();
+    });
+    let calls = fs::read_to_string(calls).unwrap();
+    let synced = calls.lines().position(|line| line.contains("syncfs(") && line.contains("= 0"));
+    let told = calls.lines().position(|line| line.contains("write(1,"));
+    assert!(synced.is_some() && synced < told, "{calls}");
 }

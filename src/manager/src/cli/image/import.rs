@@ -5,7 +5,7 @@ use crate::cli::{Error, Global};
 use crate::image::import::Opened;
 use crate::image::{self, Record, name};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "Example:\n\
     \x20 skopeo copy docker://docker.io/library/redis:8 oci-archive:redis.tar\n\
@@ -38,13 +38,23 @@ impl Import {
         let opened = Opened::open(&self.path)?;
         let unpacker = unpacker()?;
         let mut work = Work::enter(global)?;
-        let imported = opened.index(&unpacker).and_then(|input| {
-            let writer = work.store.lock(waiting)?;
-            let mut progress = progress::progress();
-            let limits = self.limits.limits();
-            image::import(&mut work.client, &writer, &input, name.as_deref(), &limits, progress.as_mut())
-        });
+        let imported = self.import(&mut work, opened, &unpacker, name.as_deref());
         print_imported(&work.leave(imported)?, self.json)
+    }
+
+    fn import(
+        &self,
+        work: &mut Work,
+        opened: Opened,
+        unpacker: &Path,
+        name: Option<&str>,
+    ) -> Result<Vec<Record>, Error> {
+        let input = opened.index(unpacker)?;
+        work.confine()?;
+        let writer = work.store.lock(waiting)?;
+        let mut progress = progress::progress();
+        let limits = self.limits.limits();
+        Ok(image::import(&mut work.client, &writer, &input, name, &limits, progress.as_mut())?)
     }
 }
 

@@ -78,7 +78,8 @@ impl Inspect {
         if self.json { text::print_json(&shown) } else { text::print(&page(&shown)) }
     }
 
-    fn look(&self, work: &mut Work) -> Result<Shown, image::Error> {
+    fn look(&self, work: &mut Work) -> Result<Shown, Error> {
+        work.confine()?;
         let records = work.store.records()?;
         let record = image::select(&records, &self.image)?;
         let image = work.store.resolve(&record.pin)?;

@@ -97,10 +97,16 @@ impl Work {
         Ok(Self { session, client, store })
     }
 
+    /// Shuts this process in, as a supervisor does, before it reads what others wrote: no program is started afterwards, and
+    /// no file but those of the instance can be opened.
+    fn confine(&self) -> Result<(), Error> {
+        Ok(self.session.confine()?)
+    }
+
     /// Ends the work; its own error counts more than one of leaving.
-    fn leave<T>(self, outcome: Result<T, image::Error>) -> Result<T, Error> {
+    fn leave<T, E: Into<Error>>(self, outcome: Result<T, E>) -> Result<T, Error> {
         let left = self.session.leave(self.client);
-        let value = outcome?;
+        let value = outcome.map_err(Into::into)?;
         left?;
         Ok(value)
     }
