@@ -25,6 +25,8 @@ impl Running {
     pub fn start(instance: &Instance, file: &Path, count: u32) -> Result<(Self, Duration)> {
         let mut command = instance.command(["up"])?;
         command.arg(file).stdin(Stdio::null()).stdout(Stdio::piped());
+        // It tells of every container that is killed at the end.
+        command.stderr(Stdio::null());
         let begin = Instant::now();
         let mut manager = command.spawn().step("start casemate up")?;
         let output = manager.stdout.take().ok_or_else(|| Failure::new("casemate up", "no output"))?;

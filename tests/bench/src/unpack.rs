@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 
 /// A command that needs its result removed before it runs again. Neither that nor the writing back of what an earlier
 /// contender left is counted.
