@@ -18,8 +18,7 @@ pub use rustix::thread::CapabilitySet;
 /// All secure bits but KEEP_CAPS, and every bit locked.
 fn secure_bits() -> SecureBits {
     let set = SecureBits::NO_ROOT | SecureBits::NO_SETUID_FIXUP | SecureBits::NO_CAP_AMBIENT_RAISE;
-    let locked =
-        SecureBits::NO_ROOT_LOCKED | SecureBits::NO_SETUID_FIXUP_LOCKED | SecureBits::KEEP_CAPS_LOCKED;
+    let locked = SecureBits::NO_ROOT_LOCKED | SecureBits::NO_SETUID_FIXUP_LOCKED | SecureBits::KEEP_CAPS_LOCKED;
     set | locked | SecureBits::NO_CAP_AMBIENT_RAISE_LOCKED
 }
 

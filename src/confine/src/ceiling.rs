@@ -1,4 +1,4 @@
-//! What a file may ask for at the most, and what is always hidden. The manager judges by these lists and the helper judges
+//! What a file may ask for at the most. The manager judges by these lists and the helper judges
 //! again; the reasons stand in policies/ceilings.toml, and a test of the manager compares the two.
 
 /// Capabilities, by name and by the kernel's number.
@@ -11,70 +11,17 @@ pub const SYS_CHROOT: u8 = 18;
 
 /// Sysctls of the container's own network and IPC namespaces, dotted.
 pub const SYSCTLS: &[&str] = &[
-    "fs.mqueue.msg_default",
-    "fs.mqueue.msg_max",
-    "fs.mqueue.msgsize_default",
-    "fs.mqueue.msgsize_max",
-    "fs.mqueue.queues_max",
-    "kernel.msgmax",
-    "kernel.msgmnb",
-    "kernel.msgmni",
-    "kernel.sem",
-    "kernel.shm_rmid_forced",
-    "kernel.shmall",
-    "kernel.shmmax",
-    "kernel.shmmni",
-    "net.core.somaxconn",
-    "net.ipv4.ip_default_ttl",
-    "net.ipv4.ip_local_port_range",
-    "net.ipv4.ip_unprivileged_port_start",
-    "net.ipv4.tcp_fin_timeout",
-    "net.ipv4.tcp_keepalive_intvl",
-    "net.ipv4.tcp_keepalive_probes",
-    "net.ipv4.tcp_keepalive_time",
-    "net.ipv4.tcp_max_syn_backlog",
-    "net.ipv4.tcp_notsent_lowat",
-    "net.ipv4.tcp_retries1",
-    "net.ipv4.tcp_retries2",
-    "net.ipv4.tcp_rmem",
-    "net.ipv4.tcp_slow_start_after_idle",
-    "net.ipv4.tcp_syn_retries",
-    "net.ipv4.tcp_synack_retries",
-    "net.ipv4.tcp_syncookies",
-    "net.ipv4.tcp_tw_reuse",
-    "net.ipv4.tcp_wmem",
-    "net.ipv6.bindv6only",
-    "net.ipv6.conf.all.disable_ipv6",
-    "net.ipv6.conf.default.disable_ipv6",
-    "net.ipv6.conf.lo.disable_ipv6",
-    "net.unix.max_dgram_qlen",
+    "fs.mqueue.msg_default", "fs.mqueue.msg_max", "fs.mqueue.msgsize_default", "fs.mqueue.msgsize_max",
+    "fs.mqueue.queues_max", "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shm_rmid_forced",
+    "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "net.core.somaxconn", "net.ipv4.ip_default_ttl",
+    "net.ipv4.ip_local_port_range", "net.ipv4.ip_unprivileged_port_start", "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes", "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_max_syn_backlog", "net.ipv4.tcp_notsent_lowat", "net.ipv4.tcp_retries1", "net.ipv4.tcp_retries2",
+    "net.ipv4.tcp_rmem", "net.ipv4.tcp_slow_start_after_idle", "net.ipv4.tcp_syn_retries",
+    "net.ipv4.tcp_synack_retries", "net.ipv4.tcp_syncookies", "net.ipv4.tcp_tw_reuse", "net.ipv4.tcp_wmem",
+    "net.ipv6.bindv6only", "net.ipv6.conf.all.disable_ipv6", "net.ipv6.conf.default.disable_ipv6",
+    "net.ipv6.conf.lo.disable_ipv6", "net.unix.max_dgram_qlen",
 ];
-
-/// Always hidden: a file reads as empty, a directory is empty. What lies below `/sys` matters where the file asks for sysfs.
-pub const MASKED: &[&str] = &[
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/interrupts",
-    "/proc/kallsyms",
-    "/proc/kcore",
-    "/proc/key-users",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/modules",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/sysrq-trigger",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-];
-
-/// Hidden for every CPU, where the file asks for sysfs: the directory below `/sys/devices/system/cpu/cpuN`.
-pub const MASKED_PER_CPU: &str = "thermal_throttle";
-
-/// Always read-only.
-pub const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/pressure", "/proc/sys"];
 
 /// Whether a container may hold this capability.
 pub fn capability(number: u8) -> bool {
@@ -114,9 +61,7 @@ mod tests {
 
     #[test]
     fn lists_are_sorted_and_without_repetition() {
-        for list in [SYSCTLS, MASKED, READ_ONLY] {
-            assert!(list.is_sorted_by(|a, b| a < b));
-        }
+        assert!(SYSCTLS.is_sorted_by(|a, b| a < b));
         assert!(capability(NET_BIND_SERVICE) && capability(SYS_CHROOT) && !capability(21));
     }
 }

@@ -48,8 +48,7 @@ pub fn apply(rules: &Landlock, program: Option<BorrowedFd<'_>>) -> Result<(), Fa
         let rule = PathBeneath::new(program, AccessFs::Execute | AccessFs::ReadFile);
         ruleset = ruleset.add_rule(rule).map_err(call("add the program"))?;
     }
-    for (ports, right) in [(&rules.bind_tcp, AccessNet::BindTcp), (&rules.connect_tcp, AccessNet::ConnectTcp)]
-    {
+    for (ports, right) in [(&rules.bind_tcp, AccessNet::BindTcp), (&rules.connect_tcp, AccessNet::ConnectTcp)] {
         for &port in ports.iter().flatten() {
             ruleset = ruleset.add_rule(NetPort::new(port, right)).map_err(call("add a port"))?;
         }
@@ -83,9 +82,8 @@ fn check(rules: &Landlock, abi: u32) -> Result<(), Fault> {
 
 /// A ruleset that denies all file access of this ABI, and of the rest what is asked.
 fn handled(rules: &Landlock, abi: ABI) -> Result<Ruleset, RulesetError> {
-    let mut ruleset = Ruleset::default()
-        .set_compatibility(CompatLevel::HardRequirement)
-        .handle_access(AccessFs::from_all(abi))?;
+    let mut ruleset =
+        Ruleset::default().set_compatibility(CompatLevel::HardRequirement).handle_access(AccessFs::from_all(abi))?;
     if rules.bind_tcp.is_some() {
         ruleset = ruleset.handle_access(AccessNet::BindTcp)?;
     }

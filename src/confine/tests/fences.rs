@@ -88,8 +88,7 @@ fn a_program_that_no_rule_reaches_is_executed_all_the_same() {
     let program = File::open(&path).unwrap();
     std::thread::spawn(move || {
         process::no_new_privs().unwrap();
-        apply(&Landlock { paths: vec![rule("/", READ)], ..Landlock::default() }, Some(program.as_fd()))
-            .unwrap();
+        apply(&Landlock { paths: vec![rule("/", READ)], ..Landlock::default() }, Some(program.as_fd())).unwrap();
         assert!(Command::new(path).args(["--list", "none"]).output().unwrap().status.success());
         assert_eq!(Command::new("/bin/true").status().unwrap_err().kind(), PermissionDenied);
     })
@@ -105,15 +104,12 @@ fn tcp_ports_are_a_list_where_one_is_asked_for() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let everything = vec![rule("/", READ)];
-    below(
-        &Landlock { paths: everything.clone(), connect_tcp: Some(vec![port]), ..Landlock::default() },
-        || {
-            TcpStream::connect(("127.0.0.1", port)).unwrap();
-            let other = if port == 65535 { 1024 } else { port + 1 };
-            assert_eq!(TcpStream::connect(("127.0.0.1", other)).unwrap_err().kind(), PermissionDenied);
-            TcpListener::bind("127.0.0.1:0").unwrap();
-        },
-    );
+    below(&Landlock { paths: everything.clone(), connect_tcp: Some(vec![port]), ..Landlock::default() }, || {
+        TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let other = if port == 65535 { 1024 } else { port + 1 };
+        assert_eq!(TcpStream::connect(("127.0.0.1", other)).unwrap_err().kind(), PermissionDenied);
+        TcpListener::bind("127.0.0.1:0").unwrap();
+    });
     below(&Landlock { paths: everything, bind_tcp: Some(Vec::new()), ..Landlock::default() }, || {
         assert_eq!(TcpListener::bind("127.0.0.1:0").unwrap_err().kind(), PermissionDenied);
         TcpStream::connect(("127.0.0.1", port)).unwrap();

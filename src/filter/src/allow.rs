@@ -53,8 +53,7 @@ pub enum Otherwise {
 
 /// Allows these names without conditions, kills on all else. A name that only other architectures have is skipped.
 pub fn allow_list(names: &[&str]) -> Result<Program, Error> {
-    let calls: Vec<_> =
-        names.iter().map(|&name| Call { name: name.to_owned(), conditions: Vec::new() }).collect();
+    let calls: Vec<_> = names.iter().map(|&name| Call { name: name.to_owned(), conditions: Vec::new() }).collect();
     compile(&calls, Otherwise::Kill)
 }
 
@@ -72,8 +71,7 @@ pub fn compile(calls: &[Call], otherwise: Otherwise) -> Result<Program, Error> {
             table::Lookup::Elsewhere => continue,
             table::Lookup::Unknown => return Err(Error::UnknownSystemCall(call.name.clone())),
         };
-        let verdict =
-            verdicts.entry(number).or_insert_with(|| Verdict::When { rules: Vec::new(), hit: allow, miss });
+        let verdict = verdicts.entry(number).or_insert_with(|| Verdict::When { rules: Vec::new(), hit: allow, miss });
         match verdict {
             // An entry without conditions wins over any with some.
             _ if call.conditions.is_empty() => *verdict = Verdict::Always(allow),

@@ -23,94 +23,30 @@ const NAMESPACES: [i32; 7] = [
 /// Denied to a payload whatever the arguments are; the steps before it need them.
 const STEPS_ONLY: &[&str] = &[
     // The mount tree is the helper's work; nothing below the payload changes it (threat 3).
-    "mount",
-    "umount2",
-    "pivot_root",
-    "open_tree",
-    "open_tree_attr",
-    "move_mount",
-    "fsopen",
-    "fsconfig",
-    "fsmount",
-    "fspick",
-    "mount_setattr",
-    "statmount",
-    "listmount",
+    "mount", "umount2", "pivot_root", "open_tree", "open_tree_attr", "move_mount", "fsopen", "fsconfig", "fsmount",
+    "fspick", "mount_setattr", "statmount", "listmount",
     // Namespaces (threat 23). clone is judged by its flags, clone3 answers ENOSYS.
-    "unshare",
-    "setns",
-    // Keys do not belong to a namespace (threat 22).
-    "keyctl",
-    "add_key",
-    "request_key",
-    "sethostname",
-    "setdomainname",
+    "unshare", "setns", // Keys do not belong to a namespace (threat 22).
+    "keyctl", "add_key", "request_key", "sethostname", "setdomainname",
 ];
 
 /// Denied whatever the arguments are, to everything in A: to the helper and its children too.
 const NOBODY: &[&str] = &[
     // Interfaces whose bugs have given kernel memory again and again (threat 25).
-    "bpf",
-    "perf_event_open",
-    "io_uring_setup",
-    "io_uring_enter",
-    "io_uring_register",
-    "userfaultfd",
-    "vmsplice",
-    "uretprobe",
-    // Other processes' memory and descriptors.
-    "ptrace",
-    "process_vm_readv",
-    "process_vm_writev",
-    "process_madvise",
-    "process_mrelease",
-    "pidfd_getfd",
-    "kcmp",
+    "bpf", "perf_event_open", "io_uring_setup", "io_uring_enter", "io_uring_register", "userfaultfd", "vmsplice",
+    "uretprobe", // Other processes' memory and descriptors.
+    "ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "process_mrelease", "pidfd_getfd", "kcmp",
     // Memory that the host cannot look into, and that is not charged as memory.
     "memfd_secret",
     // Open by handle walks out of any root (Shocker); fanotify watches whole mounts.
-    "open_by_handle_at",
-    "name_to_handle_at",
-    "fanotify_init",
-    "fanotify_mark",
-    "lookup_dcookie",
+    "open_by_handle_at", "name_to_handle_at", "fanotify_init", "fanotify_mark", "lookup_dcookie",
     // The kernel and the machine.
-    "kexec_load",
-    "kexec_file_load",
-    "init_module",
-    "finit_module",
-    "delete_module",
-    "swapon",
-    "swapoff",
-    "reboot",
-    "acct",
-    "syslog",
-    "quotactl",
-    "quotactl_fd",
-    "settimeofday",
-    "clock_settime",
-    "clock_adjtime",
-    "adjtimex",
-    "iopl",
-    "ioperm",
-    "modify_ldt",
-    "vhangup",
-    "nfsservctl",
+    "kexec_load", "kexec_file_load", "init_module", "finit_module", "delete_module", "swapon", "swapoff", "reboot",
+    "acct", "syslog", "quotactl", "quotactl_fd", "settimeofday", "clock_settime", "clock_adjtime", "adjtimex", "iopl",
+    "ioperm", "modify_ldt", "vhangup", "nfsservctl",
     // Placement of other processes, and left-overs that no program uses.
-    "move_pages",
-    "migrate_pages",
-    "_sysctl",
-    "uselib",
-    "ustat",
-    "sysfs",
-    "afs_syscall",
-    "getpmsg",
-    "putpmsg",
-    "security",
-    "tuxcall",
-    "vserver",
-    "epoll_ctl_old",
-    "epoll_wait_old",
+    "move_pages", "migrate_pages", "_sysctl", "uselib", "ustat", "sysfs", "afs_syscall", "getpmsg", "putpmsg",
+    "security", "tuxcall", "vserver", "epoll_ctl_old", "epoll_wait_old",
 ];
 
 /// The baseline of containers; `chroot`: for those that hold CAP_SYS_CHROOT.
@@ -158,29 +94,9 @@ pub fn manager() -> Result<Program, Error> {
 /// All that the helper's doorman calls once A is made; any other call ends it, and A with it.
 pub fn doorman() -> Result<Program, Error> {
     crate::allow_list(&[
-        "accept4",
-        "fcntl",
-        "getsockopt",
-        "sendmsg",
-        "poll",
-        "ppoll",
-        "read",
-        "write",
-        "close",
-        "waitid",
-        "brk",
-        "mmap",
-        "munmap",
-        "mremap",
-        "madvise",
-        "rt_sigaction",
-        "rt_sigprocmask",
-        "rt_sigreturn",
-        "sigaltstack",
-        "futex",
-        "restart_syscall",
-        "exit",
-        "exit_group",
+        "accept4", "fcntl", "getsockopt", "sendmsg", "poll", "ppoll", "read", "write", "close", "waitid", "brk",
+        "mmap", "munmap", "mremap", "madvise", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack",
+        "futex", "restart_syscall", "exit", "exit_group",
     ])
 }
 
@@ -216,10 +132,7 @@ fn clone_rules() -> Vec<Vec<Condition>> {
 /// Device nodes, and with them overlayfs's whiteout (character device 0:0), which needs no capability. FIFOs stay.
 fn mknod_rules(mode: u8) -> Vec<Vec<Condition>> {
     let kind = u64::from(libc::S_IFMT);
-    [libc::S_IFCHR, libc::S_IFBLK]
-        .iter()
-        .map(|&node| vec![int(mode, MaskedEqual(kind), node.into())])
-        .collect()
+    [libc::S_IFCHR, libc::S_IFBLK].iter().map(|&node| vec![int(mode, MaskedEqual(kind), node.into())]).collect()
 }
 
 /// Only 0 (PER_LINUX) and the question 0xffffffff: ADDR_NO_RANDOMIZE and READ_IMPLIES_EXEC weaken the payload itself.
@@ -238,10 +151,7 @@ fn socket_rules() -> Vec<Vec<Condition>> {
     let allowed = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
     vec![
         allowed.iter().map(|&allowed| int(0, NotEqual, family(allowed))).collect(),
-        vec![
-            int(0, Equal, family(libc::AF_NETLINK)),
-            int(2, NotEqual, u64::from(libc::NETLINK_ROUTE.unsigned_abs())),
-        ],
+        vec![int(0, Equal, family(libc::AF_NETLINK)), int(2, NotEqual, u64::from(libc::NETLINK_ROUTE.unsigned_abs()))],
     ]
 }
 

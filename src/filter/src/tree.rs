@@ -139,11 +139,8 @@ fn test(condition: &Condition) -> Result<Vec<(Instruction, Then, Then)>, Error> 
         return Err(Error::Argument(condition.argument));
     }
     let first_word = ARGUMENTS + 8 * u32::from(condition.argument);
-    let (low_word, high_word) = if cfg!(target_endian = "little") {
-        (first_word, first_word + 4)
-    } else {
-        (first_word + 4, first_word)
-    };
+    let (low_word, high_word) =
+        if cfg!(target_endian = "little") { (first_word, first_word + 4) } else { (first_word + 4, first_word) };
     let plain = |instruction| (instruction, Then::Next, Then::Next);
     let (high, low) = halves(condition.value);
     let mut code = Vec::new();

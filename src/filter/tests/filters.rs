@@ -43,8 +43,7 @@ fn assert_all(answers: &Answers, prefixes: &[&str], expected: &str) {
 fn threat_21_nothing_is_typed_into_a_terminal() {
     assert_all(&baseline_answers(), &["ioctl(TIOCSTI", "ioctl(TIOCLINUX"], "EPERM");
     // Another request reaches the kernel, which then says that the descriptor is not open.
-    let answer =
-        below(&[&seccomp::baseline(false).unwrap()], || rustix::io::ioctl_fionread(std::io::stdin()));
+    let answer = below(&[&seccomp::baseline(false).unwrap()], || rustix::io::ioctl_fionread(std::io::stdin()));
     assert_ne!(answer.err(), Some(rustix::io::Errno::PERM));
 }
 
@@ -105,9 +104,7 @@ fn threat_25_the_kernels_surface_is_closed() {
     let open: Vec<_> = answers
         .iter()
         .filter(|(name, _)| !name.starts_with("int 0x80") && !name.starts_with("x32"))
-        .filter(|(name, answer)| {
-            !matches!(name.as_str(), "clone3" | "unknown call 1000") && *answer != "EPERM"
-        })
+        .filter(|(name, answer)| !matches!(name.as_str(), "clone3" | "unknown call 1000") && *answer != "EPERM")
         .collect();
     assert!(open.is_empty(), "{open:?}");
     // chroot is the one call that a capability opens: then the kernel looks at its argument.
@@ -118,28 +115,9 @@ fn threat_25_the_kernels_surface_is_closed() {
 #[test]
 fn an_allow_list_kills_what_it_does_not_name() {
     let names = [
-        "clone",
-        "close",
-        "exit",
-        "exit_group",
-        "fork",
-        "futex",
-        "getpid",
-        "gettid",
-        "madvise",
-        "mmap",
-        "mprotect",
-        "munmap",
-        "read",
-        "rseq",
-        "rt_sigaction",
-        "rt_sigprocmask",
-        "sched_yield",
-        "set_robust_list",
-        "sigaltstack",
-        "wait4",
-        "write",
-        "writev",
+        "clone", "close", "exit", "exit_group", "fork", "futex", "getpid", "gettid", "madvise", "mmap", "mprotect",
+        "munmap", "read", "rseq", "rt_sigaction", "rt_sigprocmask", "sched_yield", "set_robust_list", "sigaltstack",
+        "wait4", "write", "writev",
     ];
     let list = seccomp::allow_list(&names).unwrap();
     let answers = below(&[&list], || ["acct", "bpf", "clone3", "unknown call 1000"].map(trial::one));

@@ -39,8 +39,7 @@ impl Tree {
         let mut tree = Self::default();
         // cgroups(7): hierarchy:controllers:path
         for line in membership.lines() {
-            let Some((controllers, path)) = line.split_once(':').and_then(|(_, rest)| rest.split_once(':'))
-            else {
+            let Some((controllers, path)) = line.split_once(':').and_then(|(_, rest)| rest.split_once(':')) else {
                 continue;
             };
             for controller in controllers.split(',') {
@@ -109,8 +108,7 @@ impl Tree {
         for &controller in wanted {
             if let Some((_, directory)) = cgroup.v1.iter().find(|(name, _)| name == controller) {
                 limits::write_v1(directory, controller, resources)?;
-            } else if let (Some(directory), true) =
-                (&cgroup.v2, self.v2_controllers.iter().any(|on| on == controller))
+            } else if let (Some(directory), true) = (&cgroup.v2, self.v2_controllers.iter().any(|on| on == controller))
             {
                 limits::write_v2(directory, controller, resources)?;
             } else {

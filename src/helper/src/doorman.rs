@@ -30,8 +30,7 @@ pub fn run(settings: Settings) -> Result<(), Fault> {
     };
     let programs = [program("casemate-unpack")?, program("casemate-init")?];
     let (door, connections) =
-        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-            .at("socketpair")?;
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).at("socketpair")?;
     let (ready, go) = outcome::pipe()?;
     // Only a dumpable process's map files belong to its user; nothing secret is in memory yet.
     set_dumpable_behavior(DumpableBehavior::Dumpable).at("dumpable")?;
@@ -95,12 +94,7 @@ fn confine() -> Result<(), Fault> {
     seccomp::install_bytes(filters::DOORMAN)
 }
 
-fn keep(
-    listener: &OwnedFd,
-    door: &OwnedFd,
-    realm: &OwnedFd,
-    (signals, manager): (&OwnedFd, u32),
-) -> Result<(), Fault> {
+fn keep(listener: &OwnedFd, door: &OwnedFd, realm: &OwnedFd, (signals, manager): (&OwnedFd, u32)) -> Result<(), Fault> {
     loop {
         let mut fds = [listener, realm, signals].map(|fd| PollFd::new(fd, PollFlags::IN));
         match poll(&mut fds, None) {

@@ -62,8 +62,7 @@ pub fn report(state: &Path, layer: &Digest) -> Result<LayerReport, Fault> {
 pub fn begin(state: &Path, layer: &Digest) -> Result<PathBuf, Fault> {
     let directory = unfinished(state).join(layer.hex());
     fs::create_dir(&directory).at(layer)?;
-    let inside =
-        ["fs", "work"].into_iter().try_for_each(|name| fs::create_dir(directory.join(name)).at(name));
+    let inside = ["fs", "work"].into_iter().try_for_each(|name| fs::create_dir(directory.join(name)).at(name));
     inside.inspect_err(|_| abandon(&directory))?;
     Ok(directory)
 }

@@ -17,8 +17,7 @@ use std::path::PathBuf;
 fn kept(ids: IdSpace) -> CapabilitySet {
     let rooms = CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_CHROOT | CapabilitySet::NET_ADMIN;
     let identities = CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::SETPCAP;
-    let files =
-        CapabilitySet::CHOWN | CapabilitySet::DAC_OVERRIDE | CapabilitySet::FOWNER | CapabilitySet::FSETID;
+    let files = CapabilitySet::CHOWN | CapabilitySet::DAC_OVERRIDE | CapabilitySet::FOWNER | CapabilitySet::FSETID;
     let all = rooms | identities | files | CapabilitySet::KILL | CapabilitySet::SYS_RESOURCE;
     // A map that names A's 0, as every P of a single-id A does, takes CAP_SETFCAP at the time of unshare (Linux 5.12).
     if ids == IdSpace::Single { all | CapabilitySet::SETFCAP } else { all }

@@ -27,26 +27,14 @@ type Step = (&'static str, &'static str, fn(&mut Room<'_>) -> Result<(), Fault>)
 
 /// Every start takes these steps in this order. SECURITY.md quotes the list as `casemate-helper --steps` prints it.
 const STEPS: &[Step] = &[
-    (
-        "cgroup",
-        "join the cgroup v1 hierarchies that hold limits (v2: joined by clone3)",
-        boundary::join_cgroups,
-    ),
+    ("cgroup", "join the cgroup v1 hierarchies that hold limits (v2: joined by clone3)", boundary::join_cgroups),
     ("session", "new session, umask 022, default signal actions", boundary::session),
     ("network", "bring up loopback in the empty network namespace", |_| network::loopback_up().at("lo")),
     ("hostname", "set the host name in the uts namespace", boundary::hostname),
     ("stage", "tmpfs to build on; it goes with the old root", root::prepare),
-    (
-        "procfs",
-        "mount a private procfs, prove it is one; all writes to procfs go through it",
-        procfs::private,
-    ),
+    ("procfs", "mount a private procfs, prove it is one; all writes to procfs go through it", procfs::private),
     ("root", "overlay of the proven layers, userxattr, nosuid, nodev", root::container),
-    (
-        "targets",
-        "resolve every mount target on the bare root, beneath it and through no symbolic link",
-        paths::targets,
-    ),
+    ("targets", "resolve every mount target on the bare root, beneath it and through no symbolic link", paths::targets),
     ("files", "write hosts, hostname and resolv.conf", paths::files),
     ("workdir", "make the working directory where the image lacks it", paths::workdir),
     ("dev", "tmpfs on /dev with six proven nodes, own devpts, shm, the job's devices", dev::build),
@@ -56,11 +44,7 @@ const STEPS: &[Step] = &[
     ("masks", "hide and write-protect paths of procfs", procfs::mask),
     ("read-only", "make the root read-only unless the job says otherwise", root::seal),
     ("pivot", "pivot_root into the root, detach everything else", |room| root::pivot_into(room.root()?)),
-    (
-        "cgroup-namespace",
-        "new cgroup namespace, rooted at the container's cgroup",
-        boundary::cgroup_namespace,
-    ),
+    ("cgroup-namespace", "new cgroup namespace, rooted at the container's cgroup", boundary::cgroup_namespace),
     ("stdio", "/dev/null and two pipes, owned by the container's user", boundary::stdio),
     ("rlimits", "set resource limits; core is 0", boundary::rlimits),
     ("ids", "setgroups, setresgid, setresuid, and read them back", identity::drop_ids),
@@ -110,8 +94,6 @@ pub struct Made {
     root: Option<OwnedFd>,
     /// Targets of `job.mounts`, resolved on the bare root, in that order.
     targets: Vec<paths::Target>,
-    /// Writes the group map of P where supplementary groups are asked for.
-    mapper: Option<identity::Mapper>,
 }
 
 /// A step that comes before the one that makes this would be a mistake in [`STEPS`].

@@ -29,6 +29,7 @@ enum Source {
     Start(Name),
     Container(Name),
     Unpack(u64),
+    Removal(u64),
 }
 
 struct Client {
@@ -60,8 +61,8 @@ struct Server<'a> {
     starts: BTreeMap<Name, Start>,
     containers: BTreeMap<Name, Container>,
     unpacks: BTreeMap<u64, (Unpacking, Asker)>,
-    /// Children that remove what nobody can see any more.
-    removals: Vec<OwnedFd>,
+    /// Children that remove what nobody can see any more, and what is answered when they have.
+    removals: BTreeMap<u64, (OwnedFd, Asker, Reply)>,
     quit: bool,
 }
 
@@ -75,7 +76,7 @@ pub fn serve(realm: &Realm, door: &OwnedFd) -> Result<(), Fault> {
         starts: BTreeMap::new(),
         containers: BTreeMap::new(),
         unpacks: BTreeMap::new(),
-        removals: Vec::new(),
+        removals: BTreeMap::new(),
         quit: false,
     };
     while !server.quit {
@@ -99,6 +100,7 @@ impl Server<'_> {
         let running = self.containers.iter().filter(|(_, container)| container.exit.is_none());
         waiting.extend(running.map(|(name, c)| (Source::Container(name.clone()), c.pidfd.as_fd())));
         waiting.extend(self.unpacks.iter().map(|(&id, (unpack, _))| (Source::Unpack(id), unpack.as_fd())));
+        waiting.extend(self.removals.iter().map(|(&id, (child, ..))| (Source::Removal(id), child.as_fd())));
         let mut fds: Vec<PollFd<'_>> =
             waiting.iter().map(|(_, fd)| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
         rustix::io::retry_on_intr(|| poll(&mut fds, None)).at("poll")?;
@@ -114,6 +116,7 @@ impl Server<'_> {
             Source::Start(name) => self.started(name),
             Source::Container(name) => self.ended(&name),
             Source::Unpack(id) => self.unpacked(id),
+            Source::Removal(id) => self.removed(id),
         }
         Ok(())
     }
@@ -144,9 +147,8 @@ impl Server<'_> {
             Err(Errno::AGAIN) => return,
             received => received.ok().flatten(),
         };
-        let packet = received.and_then(|(length, descriptors)| {
-            Some((decode::<Packet>(buffer.get(..length)?).ok()?, descriptors))
-        });
+        let packet = received
+            .and_then(|(length, descriptors)| Some((decode::<Packet>(buffer.get(..length)?).ok()?, descriptors)));
         match packet {
             Some((Packet { number, request }, descriptors)) => {
                 let asker = Asker { client, number };
@@ -197,16 +199,31 @@ impl Server<'_> {
     fn unpacked(&mut self, id: u64) {
         let Some((unpack, asker)) = self.unpacks.get_mut(&id) else { return };
         let (asker, Some(result)) = (*asker, unpack.advance(&self.realm.state)) else { return };
-        if let (Some((unpack, _)), true) = (self.unpacks.remove(&id), result.is_err()) {
-            self.discard(&unpack.directory);
+        let unpack = self.unpacks.remove(&id);
+        match (result, unpack) {
+            (Err(failure), Some((unpack, _))) => self.discard(&unpack.directory, asker, Reply::Failed(failure)),
+            (result, _) => self.reply(asker, result.map_or_else(Reply::Failed, Reply::Unpacked), &[]),
         }
-        self.reply(asker, result.map_or_else(Reply::Failed, Reply::Unpacked), &[]);
     }
 
-    /// Removes a directory of the store that nobody can see any more.
-    fn discard(&mut self, directory: &Path) {
-        self.removals.retain(|child| reap(child).is_none());
-        self.removals.extend(layers::abandon_aside(&self.realm.proof, directory));
+    /// Removes a directory of the store that nobody can see any more, then replies.
+    fn discard(&mut self, directory: &Path, asker: Asker, reply: Reply) {
+        match layers::abandon_aside(&self.realm.proof, directory) {
+            Some(child) => {
+                let id = self.number();
+                self.removals.insert(id, (child, asker, reply));
+            }
+            None => self.reply(asker, reply, &[]),
+        }
+    }
+
+    fn removed(&mut self, id: u64) {
+        if self.removals.get(&id).and_then(|(child, ..)| reap(child)).is_none() {
+            return;
+        }
+        if let Some((_, asker, reply)) = self.removals.remove(&id) {
+            self.reply(asker, reply, &[]);
+        }
     }
 
     fn reply(&self, asker: Asker, reply: Reply, descriptors: &[BorrowedFd<'_>]) {

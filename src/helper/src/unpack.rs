@@ -34,9 +34,7 @@ pub fn chain_id(parent: Option<&Digest>, diff_id: &Digest) -> Digest {
 pub fn start(realm: &Realm, request: &UnpackLayer, blob: BorrowedFd<'_>) -> Result<Unpacking, Fault> {
     let &UnpackLayer { blob: digest, size, diff_id, ref parents, chain_id: layer, limits } = request;
     if chain_id(parents.last(), &diff_id) != layer {
-        return Err(Fault::refused(format_args!(
-            "{layer} is not the ChainID of its parents and its diff_id"
-        )));
+        return Err(Fault::refused(format_args!("{layer} is not the ChainID of its parents and its diff_id")));
     }
     if let Some(missing) = parents.iter().find(|parent| !layers::exists(&realm.state, parent)) {
         return Err(Fault::refused(format_args!("parent layer {missing} is not there")));
@@ -86,8 +84,7 @@ impl Unpacking {
     /// visible, or its directory to be thrown away.
     pub fn advance(&mut self, state: &Path) -> Option<Result<LayerReport, Failure>> {
         if self.said.is_none() {
-            let died =
-                |_| Err(Fault::container("casemate-unpack ended without an outcome").in_step("unpack"));
+            let died = |_| Err(Fault::container("casemate-unpack ended without an outcome").in_step("unpack"));
             self.said = Some(decode::<UnpackOutcome>(self.outcome.collect()?).unwrap_or_else(died));
             // Whatever it still does, it does not do it to a layer that others see.
             let _ = kill(&self.process);

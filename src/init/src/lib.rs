@@ -14,26 +14,15 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::process::ExitCode;
 
 /// What is passed on: every signal that a supervisor or a kernel sends to ask for something.
-const PASSED: [u8; 8] = [
-    signal::HUP,
-    signal::INT,
-    signal::QUIT,
-    signal::USR1,
-    signal::USR2,
-    signal::TERM,
-    signal::CONT,
-    signal::WINCH,
-];
+const PASSED: [u8; 8] =
+    [signal::HUP, signal::INT, signal::QUIT, signal::USR1, signal::USR2, signal::TERM, signal::CONT, signal::WINCH];
 
 /// The program: `casemate-init PROGRAM [ARGUMENT ...]`.
 pub fn main() -> ExitCode {
     match run() {
         Ok(code) => ExitCode::from(code),
         Err(message) => {
-            let _ = std::io::Write::write_all(
-                &mut std::io::stderr(),
-                format!("casemate-init: {message}\n").as_bytes(),
-            );
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("casemate-init: {message}\n").as_bytes());
             ExitCode::from(127)
         }
     }
@@ -62,9 +51,7 @@ fn run() -> Result<u8, String> {
                 if let Some(code) = reap(child) {
                     return Ok(code);
                 }
-            } else if let (Some(pid), Some(signal)) =
-                (Pid::from_raw(child), Signal::from_named_raw(number.into()))
-            {
+            } else if let (Some(pid), Some(signal)) = (Pid::from_raw(child), Signal::from_named_raw(number.into())) {
                 // A payload that has just ended is about to be reaped.
                 let _ = kill_process(pid, signal);
             }
@@ -76,8 +63,7 @@ fn run() -> Result<u8, String> {
 fn reap(child: i32) -> Option<u8> {
     while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
         if pid.as_raw_nonzero().get() == child {
-            let code =
-                status.exit_status().or_else(|| status.terminating_signal().map(|signal| signal + 128));
+            let code = status.exit_status().or_else(|| status.terminating_signal().map(|signal| signal + 128));
             return Some(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX));
         }
     }
@@ -89,9 +75,7 @@ fn payload(argv: &[Vec<u8>]) -> u8 {
     let env: Vec<Vec<u8>> =
         std::env::vars_os().map(|(key, value)| [key.as_bytes(), b"=", value.as_bytes()].concat()).collect();
     let path = env.iter().find_map(|entry| entry.strip_prefix(b"PATH="));
-    let (Ok(arguments), Ok(environment), Some(program)) =
-        (Strings::new(argv), Strings::new(&env), argv.first())
-    else {
+    let (Ok(arguments), Ok(environment), Some(program)) = (Strings::new(argv), Strings::new(&env), argv.first()) else {
         return 127;
     };
     let errno = exec::search(program, path, &arguments, &environment);

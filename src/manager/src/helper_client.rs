@@ -45,15 +45,12 @@ impl fmt::Display for ClientError {
         match self {
             Self::Connect(errno) => write!(f, "helper: connect: {errno}"),
             Self::Io(errno) => write!(f, "helper: exchange a packet: {errno}"),
-            Self::Closed => {
-                f.write_str("helper: exchange a packet: it has closed the connection; see helper.log")
-            }
+            Self::Closed => f.write_str("helper: exchange a packet: it has closed the connection; see helper.log"),
             Self::Interrupted => f.write_str("helper: wait for its answer: told to stop"),
             Self::Protocol(what) => write!(f, "helper: read its answer: {what}"),
-            Self::Version(theirs) => write!(
-                f,
-                "helper: greet: it speaks protocol {theirs}, this is {PROTOCOL}; stop it and start again"
-            ),
+            Self::Version(theirs) => {
+                write!(f, "helper: greet: it speaks protocol {theirs}, this is {PROTOCOL}; stop it and start again")
+            }
             Self::Failed(failure) => match failure.errno {
                 Some(errno) => {
                     let reason = Errno::from_raw_os_error(errno);

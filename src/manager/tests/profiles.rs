@@ -151,10 +151,7 @@ fn redis_below_the_service_profile() {
     let socket = room.path().join("redis.sock");
     below(profile::SERVICE, || {
         let mut server = command(&redis, room.path());
-        server
-            .args(["--port", "0", "--appendonly", "yes", "--unixsocket"])
-            .arg(&socket)
-            .stdout(Stdio::null());
+        server.args(["--port", "0", "--appendonly", "yes", "--unixsocket"]).arg(&socket).stdout(Stdio::null());
         let _server = Server(server.spawn().unwrap());
         let answer = ask(&socket, "SET key value\r\nGET key\r\nSAVE\r\nBGREWRITEAOF\r\nQUIT\r\n");
         assert!(answer.starts_with("+OK\r\n$5\r\nvalue\r\n+OK\r\n+Background"), "{answer}");
@@ -191,8 +188,7 @@ fn nginx_below_the_service_profile() {
 #[test]
 fn postgres_below_the_service_profile() {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
-    let Some(bin) = versions.map(|entry| entry.path().join("bin")).find(|bin| bin.join("initdb").exists())
-    else {
+    let Some(bin) = versions.map(|entry| entry.path().join("bin")).find(|bin| bin.join("initdb").exists()) else {
         println!("skipped: needs postgresql");
         return;
     };
@@ -201,11 +197,7 @@ fn postgres_below_the_service_profile() {
     below(profile::SERVICE, || {
         output(command(&bin.join("initdb"), room.path()).args(["-A", "trust", "-U", "me", "-D"]).arg(&data));
         let mut server = command(&bin.join("postgres"), room.path());
-        server
-            .args(["-c", "listen_addresses=", "-c", "fsync=off", "-k"])
-            .arg(room.path())
-            .arg("-D")
-            .arg(&data);
+        server.args(["-c", "listen_addresses=", "-c", "fsync=off", "-k"]).arg(room.path()).arg("-D").arg(&data);
         let mut server = Server(server.stderr(Stdio::null()).spawn().unwrap());
         drop(connect(&room.path().join(".s.PGSQL.5432")));
         let query = "create table t as select generate_series(1, 1000) as n; select sum(n) from t";

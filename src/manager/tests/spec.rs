@@ -70,7 +70,8 @@ fn every_rule_is_broken_by_a_file() {
 
 #[test]
 fn all_errors_are_shown_at_once_with_their_places() {
-    let text = "schema = 1\n[appliance]\nname = \"A\"\n[containers.a]\nimage = \"docker.io/x:1\"\nuser = \"0\"\nimagee = 1\n";
+    let text =
+        "schema = 1\n[appliance]\nname = \"A\"\n[containers.a]\nimage = \"docker.io/x:1\"\nuser = \"0\"\nimagee = 1\n";
     let found = findings(text);
     let seen: Vec<_> = found.iter().map(|f| (f.rule, f.place.line, f.place.column)).collect();
     let expected = [
@@ -83,10 +84,7 @@ fn all_errors_are_shown_at_once_with_their_places() {
     assert_eq!(seen, expected);
     assert_eq!(found[4].help.as_deref(), Some("did you mean `image`?"));
     let json = serde_json::to_value(&found[3]).unwrap();
-    assert_eq!(
-        (&json["rule"], &json["severity"], &json["line"]),
-        (&"user-root".into(), &"error".into(), &6.into())
-    );
+    assert_eq!((&json["rule"], &json["severity"], &json["line"]), (&"user-root".into(), &"error".into(), &6.into()));
 }
 
 #[test]
@@ -104,9 +102,7 @@ fn a_file_is_bounded() {
 #[test]
 fn hostile_files_cost_little() {
     let start = std::time::Instant::now();
-    for unit in
-        ["a=1\n", "[[[", "\u{0}", "\"", "{a={", "[containers.a]\n", "x.", "[[waivers]]\n", "=", "a.b.c=[[["]
-    {
+    for unit in ["a=1\n", "[[[", "\u{0}", "\"", "{a={", "[containers.a]\n", "x.", "[[waivers]]\n", "=", "a.b.c=[[["] {
         let text = unit.repeat(200_000 / unit.len());
         let found = findings(&text);
         assert!((1..=200).contains(&found.len()), "{unit:?} gave {}", found.len());
@@ -114,14 +110,10 @@ fn hostile_files_cost_little() {
         assert!(shown.len() < 1 << 20, "{unit:?} gave {} bytes", shown.len());
     }
     let image = format!("image=\"docker.io/x@sha256:{:064}\"\nresources={{memory=1,pids=1}}", 0);
-    let container =
-        |n| format!("[containers.{n:063}]\n{image}\nuser=\"{}\"\nshare_user_with=\"x{n:062}\"\n", n + 1);
+    let container = |n| format!("[containers.{n:063}]\n{image}\nuser=\"{}\"\nshare_user_with=\"x{n:062}\"\n", n + 1);
     let containers: String = (0..999).map(container).collect();
     let found = findings(&format!("schema=1\nappliance={{name=\"a\"}}\n{containers}"));
-    assert!(
-        found.iter().all(|finding| finding.rule == "container-unknown") && found.len() == 200,
-        "{found:?}"
-    );
+    assert!(found.iter().all(|finding| finding.rule == "container-unknown") && found.len() == 200, "{found:?}");
     assert!(start.elapsed() < std::time::Duration::from_secs(60), "{:?}", start.elapsed());
 }
 
@@ -176,10 +168,7 @@ mod corpus {
             let found = findings(text);
             let syntax = found.iter().find(|finding| matches!(finding.rule, "syntax" | "duplicate-key"));
             assert_eq!(syntax, None, "{name}");
-            assert!(
-                found.iter().any(|finding| finding.severity == Severity::Error),
-                "{name} is no casemate.toml"
-            );
+            assert!(found.iter().any(|finding| finding.severity == Severity::Error), "{name} is no casemate.toml");
             spec::render("f", text, &found, false);
         }
         assert!(count > 180, "{count}");
@@ -220,8 +209,7 @@ mod config {
     #[test]
     fn the_commented_file_has_every_key() {
         let text = fs::read_to_string(repository().join("config/casemate.toml")).unwrap();
-        let code: String =
-            text.lines().map(|line| line.split(" # ").next().unwrap_or("").to_owned() + "\n").collect();
+        let code: String = text.lines().map(|line| line.split(" # ").next().unwrap_or("").to_owned() + "\n").collect();
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let words: Vec<&str> = code
             .lines()
@@ -281,11 +269,7 @@ mod config {
             ([10].as_slice(), Some([8080].as_slice()))
         );
         assert!(spec.waiver(Waivable::LimitsRequired, &backup.name).is_some());
-        assert_eq!(
-            (backup.resources.memory.bytes(), backup.resources.pids),
-            (256 << 20, 128),
-            "waived, yet bounded"
-        );
+        assert_eq!((backup.resources.memory.bytes(), backup.resources.pids), (256 << 20, 128), "waived, yet bounded");
     }
 
     /// `[defaults]` of the commented file are the built-in ones: without them nothing changes.
@@ -305,11 +289,7 @@ mod config {
         };
         let silent = read(&text("", ""));
         let mut stated = read(&text(&table("[defaults]", "[volumes.db]"), ""));
-        assert_eq!(
-            (silent.stop_signal, stated.stop_signal),
-            (None, Some(15)),
-            "an image may say another one"
-        );
+        assert_eq!((silent.stop_signal, stated.stop_signal), (None, Some(15)), "an image may say another one");
         stated.stop_signal = None;
         stated.at = silent.at;
         assert_eq!(silent, stated);

@@ -18,10 +18,8 @@ impl Strings {
     /// # Errors
     /// EINVAL where one has a NUL inside.
     pub fn new<S: AsRef<[u8]>>(strings: &[S]) -> Result<Self> {
-        let owned: Vec<CString> = strings
-            .iter()
-            .map(|s| CString::new(s.as_ref()).map_err(|_| Errno::INVAL))
-            .collect::<Result<_>>()?;
+        let owned: Vec<CString> =
+            strings.iter().map(|s| CString::new(s.as_ref()).map_err(|_| Errno::INVAL)).collect::<Result<_>>()?;
         let pointers = owned.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
         Ok(Self { pointers, _owned: owned })
     }

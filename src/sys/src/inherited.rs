@@ -6,8 +6,7 @@ use rustix::io::Result;
 /// Marks every descriptor from 3 up close-on-exec, so that no program started from here sees them.
 pub fn keep_from_children() -> Result<()> {
     // SAFETY: with this flag the call closes nothing, it only sets a flag on what is open.
-    crate::check(unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) })
-        .map(drop)
+    crate::check(unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) }).map(drop)
 }
 
 /// Takes over a descriptor that the starter handed to this program under an agreed number. Once for each number.

@@ -9,8 +9,7 @@ use std::os::fd::{AsFd, AsRawFd};
 /// # Errors
 /// As mount_setattr(2): EINVAL where the descriptor is no mount's root, EPERM for locked mounts.
 pub fn set_attributes(mount: impl AsFd, set: MountAttrFlags, recursive: bool) -> Result<()> {
-    let attributes =
-        libc::mount_attr { attr_set: set.bits().into(), attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let attributes = libc::mount_attr { attr_set: set.bits().into(), attr_clr: 0, propagation: 0, userns_fd: 0 };
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     let (mount, size) = (mount.as_fd().as_raw_fd(), size_of::<libc::mount_attr>());
     // SAFETY: the path is a C string, the structure is initialised and its size is given.

@@ -32,11 +32,7 @@ impl Namespaces {
     pub const WITH_USER: Self = Self(Self::ROOM.0 | libc::CLONE_NEWUSER as u64);
     /// Pid, mount, net, ipc and uts.
     pub const ROOM: Self = Self(
-        (libc::CLONE_NEWPID
-            | libc::CLONE_NEWNS
-            | libc::CLONE_NEWNET
-            | libc::CLONE_NEWIPC
-            | libc::CLONE_NEWUTS) as u64,
+        (libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS) as u64,
     );
     /// None of its own.
     pub const NONE: Self = Self(0);
@@ -77,9 +73,7 @@ pub fn fork(_proof: &SingleThreaded, namespaces: Namespaces, cgroup: Option<Borr
     // SAFETY: without CLONE_VM and without a stack this is fork: the child goes on with its own copy of this stack. The
     // process has one thread (the proof), so no lock of the copied memory is held by a thread that is not copied. The
     // kernel writes one int to `pidfd`, which outlives the call.
-    let pid = crate::check(unsafe {
-        libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>())
-    })?;
+    let pid = crate::check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;
     if pid == 0 {
         return Ok(Fork::Child);
     }

@@ -16,8 +16,6 @@ pub fn install(program: &[Instruction]) -> Result<()> {
     let header = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
     // SAFETY: `header` and the slice it names outlive the call, the length is the slice's own, and the kernel copies both
     // before it returns.
-    crate::check(unsafe {
-        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0_usize, &raw const header)
-    })
-    .map(drop)
+    crate::check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0_usize, &raw const header) })
+        .map(drop)
 }

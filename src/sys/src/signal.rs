@@ -29,8 +29,7 @@ pub const CHLD: u8 = libc::SIGCHLD as u8;
 fn mask(how: i32, set: u64) -> Result<(), Errno> {
     let (none, size) = (std::ptr::null_mut::<u64>(), size_of::<u64>());
     // SAFETY: the kernel reads a set of the given size; the old mask is not asked for.
-    crate::check(unsafe { libc::syscall(libc::SYS_rt_sigprocmask, how, &raw const set, none, size) })
-        .map(drop)
+    crate::check(unsafe { libc::syscall(libc::SYS_rt_sigprocmask, how, &raw const set, none, size) }).map(drop)
 }
 
 /// Blocks the signals and gives a descriptor (close-on-exec, non-blocking) from which [`read`] takes them.

@@ -18,69 +18,21 @@ const ADDRESS_SPACE: u64 = 768 * 1024 * 1024;
 const DESCRIPTORS: u64 = 1024;
 
 /// Owner and mode of any file, whatever its owner and mode: what root in A needs for a layer and nothing else.
-const LAYER_CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
-    .union(CapabilitySet::FOWNER)
-    .union(CapabilitySet::DAC_OVERRIDE)
-    .union(CapabilitySet::FSETID);
+const LAYER_CAPABILITIES: CapabilitySet =
+    CapabilitySet::CHOWN.union(CapabilitySet::FOWNER).union(CapabilitySet::DAC_OVERRIDE).union(CapabilitySet::FSETID);
 
 /// Memory, threads, random keys of hash maps, reading the input, telling the outcome, ending: both modes.
 const COMMON: &[&str] = &[
-    "read",
-    "pread64",
-    "write",
-    "close",
-    "fstat",
-    "newfstatat",
-    "statx",
-    "fcntl",
-    "mmap",
-    "munmap",
-    "mprotect",
-    "mremap",
-    "madvise",
-    "brk",
-    "futex",
-    "getrandom",
-    "rt_sigaction",
-    "rt_sigprocmask",
-    "rt_sigreturn",
-    "sigaltstack",
-    "gettid",
-    "getpid",
-    "tgkill",
-    "sched_yield",
-    "clock_gettime",
-    "restart_syscall",
-    "exit",
-    "exit_group",
+    "read", "pread64", "write", "close", "fstat", "newfstatat", "statx", "fcntl", "mmap", "munmap", "mprotect",
+    "mremap", "madvise", "brk", "futex", "getrandom", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack",
+    "gettid", "getpid", "tgkill", "sched_yield", "clock_gettime", "restart_syscall", "exit", "exit_group",
 ];
 
 /// Files below the root, by descriptor; a thread's first steps (glibc).
 const LAYER: &[&str] = &[
-    "openat",
-    "openat2",
-    "open",
-    "getdents64",
-    "lseek",
-    "fchdir",
-    "getcwd",
-    "readlinkat",
-    "mkdirat",
-    "symlinkat",
-    "linkat",
-    "unlinkat",
-    "pwrite64",
-    "ftruncate",
-    "fchmod",
-    "fchown",
-    "fchownat",
-    "utimensat",
-    "fsetxattr",
-    "syncfs",
-    "set_robust_list",
-    "rseq",
-    "prctl",
-    "sched_getaffinity",
+    "openat", "openat2", "open", "getdents64", "lseek", "fchdir", "getcwd", "readlinkat", "mkdirat", "symlinkat",
+    "linkat", "unlinkat", "pwrite64", "ftruncate", "fchmod", "fchown", "fchownat", "utimensat", "fsetxattr", "syncfs",
+    "set_robust_list", "rseq", "prctl", "sched_getaffinity",
 ];
 
 /// Before a layer.

@@ -52,10 +52,7 @@ impl<R: Read> Blob<R> {
         loop {
             let count = self.fill_buf()?.len();
             if count == 0 {
-                return Ok(Proof {
-                    digest: Digest::from_bytes(self.hash.finalize().into()),
-                    size: self.read,
-                });
+                return Ok(Proof { digest: Digest::from_bytes(self.hash.finalize().into()), size: self.read });
             }
             self.consume(count);
         }
@@ -201,10 +198,7 @@ fn decode<R: Read>(
             return Err(refused("limit bytes", format!("the layer is longer than {} bytes", limits.bytes)));
         }
         if total > RATIO_FREE && total / read > u64::from(limits.ratio) {
-            return Err(refused(
-                "limit ratio",
-                format!("the layer expands more than {} times", limits.ratio),
-            ));
+            return Err(refused("limit ratio", format!("the layer expands more than {} times", limits.ratio)));
         }
         if used == 0 || full.send(Ok(chunk)).is_err() {
             return Ok(());

@@ -10,8 +10,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
 /// Bounds of an archive's member names; its sizes are the archive's own.
-const LIMITS: LayerLimits =
-    LayerLimits { bytes: u64::MAX, entries: 100_000, path: 4096, depth: 64, ratio: 1 };
+const LIMITS: LayerLimits = LayerLimits { bytes: u64::MAX, entries: 100_000, path: 4096, depth: 64, ratio: 1 };
 /// Links in a row.
 const MAX_HOPS: u32 = 8;
 /// Bytes of one read: an archive of layers is headers far apart.
@@ -74,8 +73,8 @@ fn resolve<'a>(nodes: &'a BTreeMap<Vec<u8>, Node>, mut node: &'a Node) -> Option
 }
 
 fn member(path: &[u8], offset: u64, size: u64) -> Result<Member, Failure> {
-    let path = str::from_utf8(path)
-        .map_err(|_| refused("read archive", format!("{}: name is not UTF-8", printable(path))))?;
+    let path =
+        str::from_utf8(path).map_err(|_| refused("read archive", format!("{}: name is not UTF-8", printable(path))))?;
     Ok(Member { path: path.to_owned(), offset, size })
 }
 

@@ -12,14 +12,12 @@ use std::os::fd::OwnedFd;
 
 /// Takes the order from the argument, the blob from descriptor 0, the place from `/`.
 pub fn run(order: &str) -> UnpackOutcome {
-    let order =
-        UnpackOrder::from_argument(order).map_err(|error| refused("read order", error.to_string()))?;
+    let order = UnpackOrder::from_argument(order).map_err(|error| refused("read order", error.to_string()))?;
     confine::for_layer(&order.limits)?;
-    let blob = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3)
-        .map_err(|errno| system("open blob", b"stdin", errno))?;
+    let blob =
+        rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3).map_err(|errno| system("open blob", b"stdin", errno))?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root =
-        rustix::fs::open("/", flags, Mode::empty()).map_err(|errno| system("open root", b"/", errno))?;
+    let root = rustix::fs::open("/", flags, Mode::empty()).map_err(|errno| system("open root", b"/", errno))?;
     unpack(File::from(blob), root, &order)
 }
 
@@ -42,11 +40,7 @@ fn unpack(blob: File, root: OwnedFd, order: &UnpackOrder) -> UnpackOutcome {
     Ok(tree.into_report(tar.size))
 }
 
-fn check_digest(
-    step: &str,
-    found: (Digest, u64),
-    pinned: (Digest, u64),
-) -> Result<(), casemate_wire::Failure> {
+fn check_digest(step: &str, found: (Digest, u64), pinned: (Digest, u64)) -> Result<(), casemate_wire::Failure> {
     if found.1 != pinned.1 {
         let size = if found.1 > pinned.1 { "more".to_owned() } else { found.1.to_string() };
         return Err(refused(step, format!("{} bytes are pinned, there are {size}", pinned.1)));

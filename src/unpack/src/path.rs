@@ -58,11 +58,7 @@ impl LayerPath {
             return Ok(Meaning::Root);
         }
         let (directory, name) = split(&self.0);
-        if directory
-            .split(|b| *b == b'/')
-            .chain([name])
-            .any(|part| part.starts_with(b".wh..wh.") && part != OPAQUE)
-        {
+        if directory.split(|b| *b == b'/').chain([name]).any(|part| part.starts_with(b".wh..wh.") && part != OPAQUE) {
             return Ok(Meaning::Bookkeeping);
         }
         if directory.split(|b| *b == b'/').any(|part| part.starts_with(WHITEOUT)) {
@@ -144,18 +140,9 @@ mod tests {
         ] {
             assert_eq!(meaning(path).as_deref(), Ok(expect), "{path}");
         }
-        for bad in [
-            "..",
-            "a/../b",
-            "/..",
-            ".wh.",
-            ".wh..",
-            ".wh...",
-            ".wh.a/b",
-            "d/.wh..wh..opq/x",
-            "a\0b",
-            "1/2/3/4/5",
-        ] {
+        for bad in
+            ["..", "a/../b", "/..", ".wh.", ".wh..", ".wh...", ".wh.a/b", "d/.wh..wh..opq/x", "a\0b", "1/2/3/4/5"]
+        {
             assert!(meaning(bad).is_err(), "{bad:?} {:?}", meaning(bad));
         }
         assert!(meaning(&"x".repeat(21)).is_err());

@@ -133,15 +133,14 @@ pub struct Proc {
     pub read_only: Vec<String>,
 }
 
-/// Who the payload is, as it sees itself. In a range A these are also the ids in A; in a single-id A they map to A's only id.
+/// Who the payload is, as it sees itself; it has no supplementary groups. In a range A these are also the ids in A; in a single-id
+/// A they map to A's only id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ids {
     /// 1..=65534.
     pub uid: u32,
     /// 1..=65534.
     pub gid: u32,
-    /// Supplementary groups, each 1..=65534; must be empty in a single-id A.
-    pub groups: Vec<u32>,
 }
 
 /// What is executed.

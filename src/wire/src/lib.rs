@@ -14,12 +14,12 @@ mod unpack;
 
 pub use digest::Digest;
 pub use job::{
-    Device, Ids, IoLimit, Job, Landlock, Limits, Memory, Mount, PathAccess, PathRule, Proc, Process,
-    Resources, Rlimit, Root,
+    Device, Ids, IoLimit, Job, Landlock, Limits, Memory, Mount, PathAccess, PathRule, Proc, Process, Resources, Rlimit,
+    Root,
 };
 pub use message::{
-    Answer, CgroupFacts, Container, Event, Exit, Facts, Failure, FailureKind, IdSpace, LayerLimits,
-    LayerReport, Packet, Reply, Request, State, UnpackLayer,
+    Answer, CgroupFacts, Container, Event, Exit, Facts, Failure, FailureKind, IdSpace, LayerLimits, LayerReport,
+    Packet, Reply, Request, State, UnpackLayer,
 };
 pub use name::Name;
 pub use unpack::{IndexOutcome, MAX_INDEX, Member, UnpackOrder, UnpackOutcome, decode_index, encode_index};
@@ -29,7 +29,7 @@ use serde::{Serialize, de::DeserializeOwned};
 /// The largest packet, in bytes. It stays below the default socket buffer, so a packet either goes whole or not at all.
 pub const MAX_MESSAGE: usize = 128 * 1024;
 /// Both sides must speak the same number; it changes with every change to a type in this crate.
-pub const PROTOCOL: u16 = 2;
+pub const PROTOCOL: u16 = 3;
 
 /// What was given is no value of its type; the text says what one is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

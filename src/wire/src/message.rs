@@ -27,7 +27,7 @@ pub enum Request {
     /// With one descriptor: the blob, open for reading, at its start. Answer, when it is done: [`Reply::Unpacked`].
     /// A layer that is there already is answered at once, its stored report again.
     Unpack(UnpackLayer),
-    /// Refused while a container or an unpack uses it. Answer: [`Reply::Done`]; its files go afterwards.
+    /// Refused while a container or an unpack uses it. It is gone at once for everybody; the answer, [`Reply::Done`], comes when its files are.
     RemoveLayer(Digest),
     /// Answer, after the payload's execve: [`Reply::Started`] with descriptors as [`Request::Attach`].
     Start(Box<Job>),

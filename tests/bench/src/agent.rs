@@ -20,8 +20,7 @@ pub struct Agent {
 impl Agent {
     /// Starts one by a command that ends in [`serve`].
     pub fn start(command: &mut Command) -> Result<Self> {
-        let mut process =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().step("start an agent")?;
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().step("start an agent")?;
         match (process.stdin.take(), process.stdout.take()) {
             (Some(questions), Some(answers)) => {
                 Ok(Self { process, questions: Some(questions), answers: BufReader::new(answers) })

@@ -34,8 +34,7 @@ pub fn write(directory: &Path, job: &Job, bundle: &Bundle<'_>) -> Result<()> {
 
 fn config(job: &Job, bundle: &Bundle<'_>) -> Value {
     let map = json!([{ "containerID": 0, "hostID": bundle.base, "size": 65536 }]);
-    let namespaces =
-        ["pid", "mount", "network", "ipc", "uts", "cgroup", "user"].map(|kind| json!({ "type": kind }));
+    let namespaces = ["pid", "mount", "network", "ipc", "uts", "cgroup", "user"].map(|kind| json!({ "type": kind }));
     let mut linux = json!({
         "namespaces": namespaces,
         "uidMappings": map,
@@ -55,7 +54,8 @@ fn config(job: &Job, bundle: &Bundle<'_>) -> Value {
         }
         if !bundle.calls.is_empty() {
             let rule = json!([{ "names": bundle.calls, "action": "SCMP_ACT_ALLOW" }]);
-            let seccomp = json!({ "defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86_64"], "syscalls": rule });
+            let seccomp =
+                json!({ "defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86_64"], "syscalls": rule });
             linux.insert("seccomp".into(), seccomp);
         }
     }

@@ -68,8 +68,7 @@ impl Subtree {
             if !hierarchies.hybrid() {
                 for at in [point, &directory] {
                     let enable = at.join("cgroup.subtree_control");
-                    fs::write(&enable, "+memory +cpu +pids")
-                        .step(format_args!("write {}", enable.display()))?;
+                    fs::write(&enable, "+memory +cpu +pids").step(format_args!("write {}", enable.display()))?;
                 }
             }
             tree.directory(&directory, SERVER, owner)?;
@@ -124,10 +123,7 @@ mod tests {
                       41 31 0:38 / /c/unified rw shared:1 - cgroup2 cgroup2 rw\n";
         let found = Hierarchies::parse(hybrid);
         assert_eq!(found.v2, Some("/c/unified".into()));
-        assert_eq!(
-            found.v1,
-            [("memory".into(), "/c/memory".into()), ("cpu".into(), "/c/cpu,cpuacct".into())]
-        );
+        assert_eq!(found.v1, [("memory".into(), "/c/memory".into()), ("cpu".into(), "/c/cpu,cpuacct".into())]);
         assert!(!Hierarchies::parse("41 31 0:38 / /c rw - cgroup2 cgroup2 rw\n").hybrid());
     }
 }

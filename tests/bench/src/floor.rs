@@ -19,10 +19,7 @@ pub fn compile(directory: &Path, recipe: &str) -> Result<PathBuf> {
     std::fs::write(directory.join("recipe.h"), recipe).step("write recipe.h")?;
     let program = directory.join("floor");
     tools::run(
-        Command::new("cc")
-            .args(["-O2", "-static", "-Wall", "-Wextra", "-Werror", "-o"])
-            .arg(&program)
-            .arg(&source),
+        Command::new("cc").args(["-O2", "-static", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&program).arg(&source),
     )?;
     Ok(program)
 }
@@ -38,8 +35,7 @@ impl Floor {
     /// Starts it in its cgroup; `map` is the content of A's uid_map and gid_map.
     pub fn start(program: &Path, map: &str, subtree: &Subtree) -> Result<Self> {
         let (ours, theirs) =
-            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-                .step("socketpair")?;
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).step("socketpair")?;
         // Its standard input is the socket; the shell puts it where the program looks for it.
         let server = Command::new("sh")
             .args(["-c", "echo $$ > \"$2\" && exec \"$0\" \"$1\" 3<&0 </dev/null"])

@@ -36,11 +36,7 @@ impl Instance {
     /// The program's path; the others lie beside it.
     pub fn program() -> Result<PathBuf> {
         let program = std::env::current_exe().step("find this program")?.with_file_name("casemate");
-        if program.is_file() {
-            Ok(program)
-        } else {
-            Err(Failure::new("find casemate", "build it first: make bench"))
-        }
+        if program.is_file() { Ok(program) } else { Err(Failure::new("find casemate", "build it first: make bench")) }
     }
 
     /// A command line of this instance.

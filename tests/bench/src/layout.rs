@@ -92,8 +92,7 @@ pub fn make(directory: &Path, content: &Content, parts: u64) -> Result<Layout> {
         let (tar, list) = (directory.join("layer.tar"), directory.join("list"));
         let names: Vec<&str> = run.iter().filter_map(|path| path.to_str()).collect();
         fs::write(&list, names.join("\n")).step("write the list of files")?;
-        let archive =
-            ["-C", "/", "--no-recursion", "--numeric-owner", "--format=pax", "--verbatim-files-from"];
+        let archive = ["-C", "/", "--no-recursion", "--numeric-owner", "--format=pax", "--verbatim-files-from"];
         tools::run(Command::new("tar").args(archive).arg("-T").arg(&list).arg("-cf").arg(&tar))?;
         diff_ids.push(format!("sha256:{}", sha256(&tar)?));
         layout.uncompressed += size(&tar)?;

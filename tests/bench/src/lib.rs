@@ -49,9 +49,7 @@ pub fn main() -> ExitCode {
         Some((part, [])) if PARTS.iter().any(|known| *part == **known) => one(part),
         Some((verb, rest)) if verb == command::VERB => agent::serve(&mut command::Timed::new(rest.to_vec())),
         Some((verb, rest)) if verb == ours::VERB => ours::serve(rest),
-        Some(_) => {
-            Err(Failure::new("casemate-bench", format!("one of {PARTS:?}, or nothing for all of them")))
-        }
+        Some(_) => Err(Failure::new("casemate-bench", format!("one of {PARTS:?}, or nothing for all of them"))),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -80,19 +78,14 @@ fn one(part: &OsString) -> Result<()> {
 
 fn measured(wanted: impl Fn(&str) -> bool) -> Result<Vec<Row>> {
     if !rustix::process::geteuid().is_root() {
-        return Err(Failure::new(
-            "casemate-bench",
-            "the floor and the peers are compared as root: sudo make bench",
-        ));
+        return Err(Failure::new("casemate-bench", "the floor and the peers are compared as root: sudo make bench"));
     }
     // Below /var/tmp: a disk, unlike /tmp on many hosts, and reachable for the service users, unlike many a checkout.
-    let work =
-        tempfile::Builder::new().prefix("casemate-bench-").tempdir_in("/var/tmp").step("make a directory")?;
+    let work = tempfile::Builder::new().prefix("casemate-bench-").tempdir_in("/var/tmp").step("make a directory")?;
     let work = work.path();
     fs::set_permissions(work, fs::Permissions::from_mode(0o755)).step("chmod")?;
     let root = work.join("root");
-    let busybox =
-        tools::find("busybox", "busybox-static").map_err(|missing| Failure::new("busybox", missing))?;
+    let busybox = tools::find("busybox", "busybox-static").map_err(|missing| Failure::new("busybox", missing))?;
     rootfs::make(&root, &busybox)?;
     let instance = Instance::new(work, "ours")?;
     let pin = instance.pack(&root)?;

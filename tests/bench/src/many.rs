@@ -46,9 +46,7 @@ fn memory_rows(instance: &Instance, pin: &str, peers: &Peers) -> Result<Vec<Row>
     theirs.push(extra(&theirs));
     let names = [name::MEMORY_1, name::MEMORY_10, name::MEMORY_100, name::MEMORY_EXTRA];
     let rows = names.into_iter().zip(ours.into_iter().zip(theirs));
-    Ok(rows
-        .map(|(name, (ours, peer))| Row { name, ours, peer, peer_name: name::CONMON, unit: "KiB" })
-        .collect())
+    Ok(rows.map(|(name, (ours, peer))| Row { name, ours, peer, peer_name: name::CONMON, unit: "KiB" }).collect())
 }
 
 fn start_row(instance: &Instance, pin: &str, peers: &Peers) -> Result<Row> {
@@ -67,8 +65,7 @@ fn start_row(instance: &Instance, pin: &str, peers: &Peers) -> Result<Row> {
         Err(missing) => Some(Side::Missing(missing)),
     };
     let samples = interleaved(&mut contenders, ROUNDS)?;
-    let side =
-        |index: usize| samples.get(index).map_or_else(|| Side::from(&Samples::new(vec![])), Side::from);
+    let side = |index: usize| samples.get(index).map_or_else(|| Side::from(&Samples::new(vec![])), Side::from);
     let peer = peer.unwrap_or_else(|| side(1));
     Ok(Row { name: name::MANY, ours: side(0), peer, peer_name: name::CRUN_LOOP, unit: "ms" })
 }
@@ -102,17 +99,10 @@ impl Peers {
 
     /// A shell that does `body` for each number; `$crun` and `$dir` are set in it.
     fn shell(&self, crun: &Path, count: u32, body: &str) -> Result<Box<dyn Contender>> {
-        let script = format!(
-            "crun=$1 dir=$2; n=1; while [ $n -le {count} ]; do {{ {body}; }} || exit 1; n=$((n+1)); done"
-        );
-        let argv: Vec<OsString> = vec![
-            "/bin/sh".into(),
-            "-c".into(),
-            script.into(),
-            "sh".into(),
-            crun.into(),
-            self.bundles.clone().into(),
-        ];
+        let script =
+            format!("crun=$1 dir=$2; n=1; while [ $n -le {count} ]; do {{ {body}; }} || exit 1; n=$((n+1)); done");
+        let argv: Vec<OsString> =
+            vec!["/bin/sh".into(), "-c".into(), script.into(), "sh".into(), crun.into(), self.bundles.clone().into()];
         unified::contender(&self.hierarchies, argv)
     }
 

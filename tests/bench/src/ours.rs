@@ -43,8 +43,8 @@ pub fn serve(arguments: &[OsString]) -> Result<()> {
     let [state, run, file] = arguments else { return Err(Failure::new(VERB, "three paths are needed")) };
     let text = std::fs::read_to_string(file).step("read the file")?;
     let today = Date::from_unix(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs());
-    let (spec, _) = spec::parse(&text, today)
-        .map_err(|findings| Failure::new("check the file", format!("{findings:?}")))?;
+    let (spec, _) =
+        spec::parse(&text, today).map_err(|findings| Failure::new("check the file", format!("{findings:?}")))?;
     let container = spec.containers.first().ok_or_else(|| Failure::new("check the file", "no container"))?;
     let outside = Outside::read(container, Path::new("/")).step("read the host")?;
     let directories = Directories { state: state.into(), run: run.into() };

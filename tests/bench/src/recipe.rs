@@ -49,9 +49,7 @@ fn nodes(job: &Job) -> impl Iterator<Item = String> {
     let fixed = ["null", "zero", "full", "random", "urandom", "tty"].map(|name| format!("/dev/{name}"));
     let fixed = fixed.into_iter().map(|path| (path.clone(), path));
     let more = job.devices.iter().map(|device| (device.source.clone(), device.target.clone()));
-    fixed
-        .chain(more)
-        .map(|(source, target)| format!("{{ {}, {} }}", quoted(&source), quoted(inside(&target))))
+    fixed.chain(more).map(|(source, target)| format!("{{ {}, {} }}", quoted(&source), quoted(inside(&target))))
 }
 
 fn tmpfs(job: &Job) -> Vec<String> {
@@ -62,9 +60,7 @@ fn tmpfs(job: &Job) -> Vec<String> {
     };
     let shared = (job.shm_size > 0).then(|| entry("dev/shm", job.shm_size, 4096, 0o1777, false));
     let others = job.mounts.iter().filter_map(|mount| match mount {
-        Mount::Tmpfs { target, size, inodes, mode, exec } => {
-            Some(entry(target, *size, *inodes, *mode, *exec))
-        }
+        Mount::Tmpfs { target, size, inodes, mode, exec } => Some(entry(target, *size, *inodes, *mode, *exec)),
         Mount::Volume { .. } | Mount::Bind { .. } => None,
     });
     shared.into_iter().chain(others).collect()
@@ -73,16 +69,13 @@ fn tmpfs(job: &Job) -> Vec<String> {
 fn groups(text: &mut String, job: &Job, places: &Places<'_>) {
     let name = |directory: &Path| quoted(&directory.join("c").display().to_string());
     table(text, "const char *", "v1_groups", places.v1.iter().map(|(_, directory)| name(directory)));
-    let tasks =
-        places.v1.iter().map(|(_, directory)| quoted(&directory.join("c/tasks").display().to_string()));
+    let tasks = places.v1.iter().map(|(_, directory)| quoted(&directory.join("c/tasks").display().to_string()));
     table(text, "const char *", "v1_tasks", tasks);
     table(text, "const char *", "v2_groups", places.v2.iter().map(|directory| name(directory)));
     let mut limits = Vec::new();
     if let Limits::Enforced(resources) = &job.limits {
         for (controller, directory) in places.v1 {
-            limits.extend(
-                v1_limits(controller, resources).map(|(file, value)| (directory.clone(), file, value)),
-            );
+            limits.extend(v1_limits(controller, resources).map(|(file, value)| (directory.clone(), file, value)));
         }
         if let (Some(directory), []) = (places.v2, places.v1) {
             let values = v2_limits(resources).into_iter();

@@ -203,13 +203,8 @@ mod tests {
     #[test]
     fn ratio_is_ours_over_theirs() {
         let samples = Samples::new(vec![3.0, 4.0, 5.0]);
-        let row = Row {
-            name: START,
-            ours: Side::single(2.0),
-            peer: Side::from(&samples),
-            peer_name: "crun run",
-            unit: "ms",
-        };
+        let row =
+            Row { name: START, ours: Side::single(2.0), peer: Side::from(&samples), peer_name: "crun run", unit: "ms" };
         assert_eq!(row.ratio(), Some(0.5));
         assert!(table(&[row]).contains("4.00 (3.00..5.00)"));
     }

@@ -36,10 +36,7 @@ impl Running {
             line.clear();
             if output.read_line(&mut line).step("read the containers' lines")? == 0 {
                 let _ = manager.wait();
-                return Err(Failure::new(
-                    "casemate up",
-                    format!("ended after {up} of {count} containers ran"),
-                ));
+                return Err(Failure::new("casemate up", format!("ended after {up} of {count} containers ran")));
             }
             up += u32::from(line.trim_end().ends_with("up"));
         }
@@ -71,11 +68,7 @@ pub fn memory_of(path: &Path) -> Result<f64> {
             sum += pss(&rollup).unwrap_or(0.0);
         }
     }
-    if sum > 0.0 {
-        Ok(sum)
-    } else {
-        Err(Failure::new("measure memory", format!("no process names {needle}")))
-    }
+    if sum > 0.0 { Ok(sum) } else { Err(Failure::new("measure memory", format!("no process names {needle}"))) }
 }
 
 fn pss(rollup: &str) -> Option<f64> {

@@ -64,13 +64,7 @@ pub fn rows(setting: &Setting<'_>, ours: Box<dyn Contender>) -> Result<Vec<Row>>
     sides.extend(names.into_iter().zip(samples.iter().map(Side::from)));
     let side = |wanted| sides.iter().find(|(peer, _)| *peer == wanted).map(|(_, side)| side.clone());
     let rows = name::START_PEERS.into_iter().filter_map(|peer_name| {
-        Some(Row {
-            name: name::START,
-            ours: side("casemate")?,
-            peer: side(peer_name)?,
-            peer_name,
-            unit: "ms",
-        })
+        Some(Row { name: name::START, ours: side("casemate")?, peer: side(peer_name)?, peer_name, unit: "ms" })
     });
     Ok(rows.collect())
 }
@@ -88,10 +82,7 @@ fn floor(setting: &Setting<'_>, subtree: &Subtree) -> Result<Floor> {
 
 /// crun takes cgroup v2 alone: on a hybrid host it gets a mount namespace in which v2 lies at /sys/fs/cgroup. That tree
 /// has no controllers there, so it is also spared the limits.
-fn crun(
-    setting: &Setting<'_>,
-    hierarchies: &Hierarchies,
-) -> Result<std::result::Result<Box<dyn Contender>, String>> {
+fn crun(setting: &Setting<'_>, hierarchies: &Hierarchies) -> Result<std::result::Result<Box<dyn Contender>, String>> {
     let program = match tools::find("crun", "crun") {
         Ok(program) => program,
         Err(missing) => return Ok(Err(missing)),

@@ -16,8 +16,7 @@ pub fn find(program: &str, package: &str) -> std::result::Result<PathBuf, String
 
 /// Runs to the end; anything but success is an error that carries what the program said.
 pub fn run(command: &mut Command) -> Result<String> {
-    let output =
-        command.stdin(Stdio::null()).output().step(format_args!("run {:?}", command.get_program()))?;
+    let output = command.stdin(Stdio::null()).output().step(format_args!("run {:?}", command.get_program()))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }

@@ -44,10 +44,7 @@ pub fn rows(work: &Path) -> Result<Vec<Row>> {
     for (what, parts) in [(name::UNPACK_ONE, 1), (name::UNPACK_MANY, 8)] {
         let layout = layout::make(&work.join(format!("layout-{parts}")), &content, parts)?;
         if layout.uncompressed < 200 << 20 {
-            return Err(Failure::new(
-                "make an image",
-                format!("/usr gave only {} bytes", layout.uncompressed),
-            ));
+            return Err(Failure::new("make an image", format!("/usr gave only {} bytes", layout.uncompressed)));
         }
         rows.extend(of(work, what, &layout)?);
         fs::remove_dir_all(&layout.directory).step("remove the layout")?;
@@ -57,8 +54,7 @@ pub fn rows(work: &Path) -> Result<Vec<Row>> {
 
 fn of(work: &Path, what: &'static str, layout: &Layout) -> Result<Vec<Row>> {
     let umoci = tools::find("umoci", "umoci");
-    let mut contenders: Vec<Box<dyn Contender>> =
-        vec![Box::new(ours(work, layout)?), Box::new(tar(work, layout))];
+    let mut contenders: Vec<Box<dyn Contender>> = vec![Box::new(ours(work, layout)?), Box::new(tar(work, layout))];
     if let Ok(program) = &umoci {
         contenders.push(Box::new(umoci_unpack(program, work, layout)));
     }

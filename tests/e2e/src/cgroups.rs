@@ -79,11 +79,9 @@ impl Delegated {
         let mut directories = Vec::new();
         for hierarchy in hierarchies() {
             if hierarchy.unified {
-                for controller in hierarchy.controllers.iter().filter(|name| WANTED.contains(&name.as_str()))
-                {
+                for controller in hierarchy.controllers.iter().filter(|name| WANTED.contains(&name.as_str())) {
                     // A root that has it on already refuses nothing; one that cannot is the machine's own matter.
-                    let _ =
-                        fs::write(hierarchy.mount.join("cgroup.subtree_control"), format!("+{controller}"));
+                    let _ = fs::write(hierarchy.mount.join("cgroup.subtree_control"), format!("+{controller}"));
                 }
             }
             let directory = hierarchy.mount.join(name);

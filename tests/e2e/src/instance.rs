@@ -101,12 +101,7 @@ impl Instance {
     }
 
     fn arguments(&self, command: &mut Command, arguments: &[&str]) {
-        command
-            .args(arguments)
-            .arg("--state-dir")
-            .arg(self.state())
-            .arg("--run-dir")
-            .arg(self.run_directory());
+        command.args(arguments).arg("--state-dir").arg(self.state()).arg("--run-dir").arg(self.run_directory());
         command.stdin(Stdio::null());
     }
 
@@ -146,7 +141,8 @@ impl Instance {
     pub fn in_cgroup(&self, arguments: &[&str]) -> Command {
         let Some(cgroup) = &self.cgroup else { return self.command(arguments) };
         // Root moves itself and then becomes the user, so that the user needs no right above the subtree.
-        let script = "while [ \"$1\" != -- ]; do echo $$ >\"$1/cgroup.procs\" || exit 125; shift; done; shift; exec \"$@\"";
+        let script =
+            "while [ \"$1\" != -- ]; do echo $$ >\"$1/cgroup.procs\" || exit 125; shift; done; shift; exec \"$@\"";
         let (uid, gid) = self.mode.other_user();
         let mut command = Command::new("/bin/sh");
         command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", &self.directory).current_dir("/");
@@ -241,10 +237,7 @@ impl Instance {
         let state = state.to_str().unwrap();
         let names_us = |process: &Process| process.arguments.iter().any(|word| word == state);
         let ours = |process: &Process| {
-            process
-                .arguments
-                .first()
-                .is_some_and(|program| program.rsplit('/').next().unwrap().starts_with("casemate"))
+            process.arguments.first().is_some_and(|program| program.rsplit('/').next().unwrap().starts_with("casemate"))
         };
         host::processes().into_iter().filter(|process| names_us(process) && ours(process)).collect()
     }
@@ -287,8 +280,7 @@ impl Instance {
 }
 
 fn describe(processes: &[Process]) -> String {
-    let words: Vec<String> =
-        processes.iter().map(|p| format!("{} {}", p.pid, p.arguments.join(" "))).collect();
+    let words: Vec<String> = processes.iter().map(|p| format!("{} {}", p.pid, p.arguments.join(" "))).collect();
     words.join("; ")
 }
 

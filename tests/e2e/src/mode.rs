@@ -56,8 +56,7 @@ pub fn we_are_root() -> bool {
 fn test_user() -> (u32, u32) {
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap();
     let line = passwd.lines().find(|line| line.starts_with(&format!("{USER}:")));
-    let fields: Vec<&str> =
-        line.unwrap_or_else(|| panic!("no user {USER}: run tests/setup")).split(':').collect();
+    let fields: Vec<&str> = line.unwrap_or_else(|| panic!("no user {USER}: run tests/setup")).split(':').collect();
     (fields[2].parse().unwrap(), fields[3].parse().unwrap())
 }
 

@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 /// What is under test, and the payload.
-pub const PROGRAMS: [&str; 5] =
-    ["casemate", "casemate-helper", "casemate-unpack", "casemate-init", "casemate-probe"];
+pub const PROGRAMS: [&str; 5] = ["casemate", "casemate-helper", "casemate-unpack", "casemate-init", "casemate-probe"];
 
 static BASE: LazyLock<PathBuf> = LazyLock::new(|| match std::env::var_os("CASEMATE_TEST_DIR") {
     Some(directory) => PathBuf::from(directory),
@@ -87,9 +86,8 @@ fn copy_programs() -> PathBuf {
     let built = built();
     let state = |name: &str| {
         let path = built.join(name);
-        let data = fs::metadata(&path).unwrap_or_else(|error| {
-            panic!("{}: {error}; run `cargo build --workspace --bins`", path.display())
-        });
+        let data = fs::metadata(&path)
+            .unwrap_or_else(|error| panic!("{}: {error}; run `cargo build --workspace --bins`", path.display()));
         data.mtime().wrapping_mul(1_000_000_007) ^ data.mtime_nsec() ^ data.size().cast_signed()
     };
     let fingerprint = PROGRAMS.iter().fold(0i64, |sum, name| sum.wrapping_mul(31).wrapping_add(state(name)));

@@ -149,17 +149,10 @@ mod tests {
 
     #[test]
     fn a_file_reads_as_written() {
-        let spec =
-            Spec::new([Container::new("a", "x@sha256:00", 7).command(&["say", "a\"b\n"]).without("cpus")]);
+        let spec = Spec::new([Container::new("a", "x@sha256:00", 7).command(&["say", "a\"b\n"]).without("cpus")]);
         let text = spec.head("[volumes.v]").without_limits().text();
-        assert!(
-            text.contains("[volumes.v]\n[containers.a]\nimage = \"x@sha256:00\"\nuser = \"7\"\n"),
-            "{text}"
-        );
+        assert!(text.contains("[volumes.v]\n[containers.a]\nimage = \"x@sha256:00\"\nuser = \"7\"\n"), "{text}");
         assert!(text.contains("command = [\"say\", \"a\\\"b\\u000a\"]"), "{text}");
-        assert!(
-            text.contains("[containers.a.resources]\nmemory = \"64MiB\"\npids = 32\n[[waivers]]"),
-            "{text}"
-        );
+        assert!(text.contains("[containers.a.resources]\nmemory = \"64MiB\"\npids = 32\n[[waivers]]"), "{text}");
     }
 }

@@ -90,9 +90,7 @@ impl Up {
             panic!("it does not end\nstdout:\n{}\nstderr:\n{}", self.stdout(), self.stderr());
         };
         // A child of it that outlives it may hold the pipes, so the readers get time and not for ever.
-        poll::within(Duration::from_secs(5), || {
-            self.readers.iter().all(JoinHandle::is_finished).then_some(())
-        });
+        poll::within(Duration::from_secs(5), || self.readers.iter().all(JoinHandle::is_finished).then_some(()));
         let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap());
         Output { code, stdout: self.stdout(), stderr: self.stderr() }
     }

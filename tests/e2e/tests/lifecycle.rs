@@ -33,9 +33,7 @@ fn until_state(casemate: &Instance, name: &str, state: &str) {
 /// The host's ids of the payloads, by a word of their command line.
 fn payloads(casemate: &Instance, word: &str) -> Vec<i32> {
     let all = casemate.processes().into_iter();
-    all.filter(|process| process.arguments.iter().any(|argument| argument == word))
-        .map(|process| process.pid)
-        .collect()
+    all.filter(|process| process.arguments.iter().any(|argument| argument == word)).map(|process| process.pid).collect()
 }
 
 fn interrupted(mut up: Up) -> casemate_e2e::Output {

@@ -19,10 +19,8 @@ fn limits(mode: Mode, test: &str) -> bool {
 
 /// The directory of container `name` in the hierarchy that has this file; the one with most of its processes inside.
 fn cgroup_file(casemate: &Instance, container: &str, names: &[&str]) -> PathBuf {
-    let payload = casemate
-        .processes()
-        .into_iter()
-        .find(|process| process.arguments.iter().any(|word| word == "misbehave"));
+    let payload =
+        casemate.processes().into_iter().find(|process| process.arguments.iter().any(|word| word == "misbehave"));
     let pid = payload.expect("a payload that misbehaves").pid;
     let own = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
     for hierarchy in cgroups::hierarchies() {
@@ -145,8 +143,7 @@ both_modes! {
 #[test]
 fn without_a_cgroup_strict_refuses_and_names_the_way_out() {
     let casemate = Instance::without_cgroup(Mode::User);
-    if cgroups::own_is_delegated()
-        && !needs("without_a_cgroup_strict_refuses_and_names_the_way_out", &[Feature::Root])
+    if cgroups::own_is_delegated() && !needs("without_a_cgroup_strict_refuses_and_names_the_way_out", &[Feature::Root])
     {
         return;
     }

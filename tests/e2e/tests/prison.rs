@@ -27,8 +27,7 @@ fn minimal(mode: Mode) -> &'static Report {
     static USER: OnceLock<Report> = OnceLock::new();
     let cell = if mode == Mode::Root { &ROOT } else { &USER };
     cell.get_or_init(|| {
-        Instance::new(mode)
-            .report(|container| container.set("security", "{ seccomp = \"casemate:minimal\" }"))
+        Instance::new(mode).report(|container| container.set("security", "{ seccomp = \"casemate:minimal\" }"))
     })
 }
 

@@ -19,9 +19,7 @@ fn rust_files(below: &str) -> Vec<PathBuf> {
     let mut left = vec![repository().join(below)];
     let mut files = Vec::new();
     while let Some(directory) = left.pop() {
-        for entry in
-            fs::read_dir(&directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display())).flatten()
-        {
+        for entry in fs::read_dir(&directory).unwrap_or_else(|e| panic!("{}: {e}", directory.display())).flatten() {
             let path = entry.path();
             if path.is_dir() {
                 left.push(path);
@@ -74,9 +72,7 @@ fn the_trusted_base_has_at_most_3000_lines() {
             whole += text.lines().count();
         }
     }
-    println!(
-        "helper with its library crates: {sum} lines of code without tests ({whole} with comments and blanks)"
-    );
+    println!("helper with its library crates: {sum} lines of code without tests ({whole} with comments and blanks)");
     assert!(sum <= 3000, "{sum} lines without tests, comments and blanks ({whole} with comments and blanks)");
 }
 
@@ -84,11 +80,7 @@ fn the_trusted_base_has_at_most_3000_lines() {
 fn a_source_file_can_be_read_in_one_sitting() {
     for file in rust_files("src") {
         let lines = product(&file).lines().count();
-        assert!(
-            lines <= 400,
-            "{}: {lines} lines without tests: look for the second thing that it does",
-            short(&file)
-        );
+        assert!(lines <= 400, "{}: {lines} lines without tests: look for the second thing that it does", short(&file));
     }
 }
 
@@ -138,8 +130,7 @@ fn each_file_says_what_it_is() {
 
 /// The names that a path begins with: one, or those of the outer list of `{a::b, c::{d, e}}`.
 fn first_names(path: &str) -> Vec<String> {
-    let word =
-        |text: &str| text.trim().split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap().to_owned();
+    let word = |text: &str| text.trim().split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap().to_owned();
     let Some(list) = path.strip_prefix('{') else { return vec![word(path)] };
     let mut depth = 0;
     let mut names = vec![String::new()];
@@ -203,10 +194,7 @@ fn imports_of_the_manager_go_down() {
         let named = edges.get(module).unwrap_or_else(|| panic!("no module {module}: change this list"));
         for name in named {
             let leaf = leaves.contains(&name.as_str()) && !leaves.contains(&module);
-            assert!(
-                leaf || may.contains(&name.as_str()),
-                "manager/{module} imports {name}; it may import {may:?}"
-            );
+            assert!(leaf || may.contains(&name.as_str()), "manager/{module} imports {name}; it may import {may:?}");
         }
     }
 }
@@ -233,9 +221,7 @@ fn deny_list(section: &str, key: &str) -> Vec<String> {
 /// SPDX: `A OR B` needs one of them, `A AND B` both; `/` is an old way of writing OR.
 fn licence_is_allowed(expression: &str, allowed: &[String]) -> bool {
     let expression = expression.replace(['(', ')'], "").replace('/', " OR ");
-    expression
-        .split(" AND ")
-        .all(|part| part.split(" OR ").any(|one| allowed.iter().any(|a| a == one.trim())))
+    expression.split(" AND ").all(|part| part.split(" OR ").any(|one| allowed.iter().any(|a| a == one.trim())))
 }
 
 #[test]
@@ -276,11 +262,8 @@ fn linked_into(package: &str) -> BTreeSet<String> {
 #[test]
 fn the_helpers_crates_are_those_that_were_reviewed() {
     let reviewed = fs::read_to_string(repository().join("src/helper/crates.txt")).unwrap();
-    let reviewed: BTreeSet<String> = reviewed
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(str::to_owned)
-        .collect();
+    let reviewed: BTreeSet<String> =
+        reviewed.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned).collect();
     let linked = linked_into("casemate-helper");
     let text = linked.iter().cloned().collect::<Vec<_>>().join("\n");
     assert_eq!(linked, reviewed, "src/helper/crates.txt does not say what is linked, which is:\n{text}\n");

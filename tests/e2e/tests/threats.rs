@@ -9,9 +9,7 @@
     reason = "a test reports by panicking"
 )]
 
-use casemate_e2e::{
-    Container, Feature, Instance, Mode, Report, Spec, both_modes, host, needs, oci, place, poll,
-};
+use casemate_e2e::{Container, Feature, Instance, Mode, Report, Spec, both_modes, host, needs, oci, place, poll};
 use rustix::process::Signal;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -707,13 +705,8 @@ fn threat_19_strangers_reach_neither_layers_nor_volumes_nor_logs() {
             assert_ne!(data.uid(), 0, "{}", entry.path().display());
             seen += 1;
             for stranger in [65_534, 12_345] {
-                let status = Command::new("/bin/ls")
-                    .arg(entry.path())
-                    .uid(stranger)
-                    .gid(stranger)
-                    .output()
-                    .unwrap()
-                    .status;
+                let status =
+                    Command::new("/bin/ls").arg(entry.path()).uid(stranger).gid(stranger).output().unwrap().status;
                 assert!(!status.success(), "{stranger} can list {}", entry.path().display());
             }
         }

@@ -49,11 +49,7 @@ fn who(table: &mut Table, report: &Report) {
     .collect();
     table.row(
         "capabilities",
-        &if held.is_empty() {
-            "none, in all five sets".to_owned()
-        } else {
-            format!("in {}", held.join(", "))
-        },
+        &if held.is_empty() { "none, in all five sets".to_owned() } else { format!("in {}", held.join(", ")) },
     );
     let gain = if id.no_new_privs { "nothing: no_new_privs is on" } else { "OPEN: no_new_privs is off" };
     table.row("exec can gain", gain);

@@ -181,18 +181,9 @@ mod tests {
 
     #[test]
     fn limits_of_devices_are_one_line_on_v2_and_a_file_each_on_v1() {
-        let io = IoLimit {
-            device: (8, 16),
-            read_bps: Some(1),
-            write_bps: None,
-            read_iops: None,
-            write_iops: Some(2),
-        };
+        let io = IoLimit { device: (8, 16), read_bps: Some(1), write_bps: None, read_iops: None, write_iops: Some(2) };
         assert_eq!(io_line(&io), "8:16 rbps=1 wiops=2");
         let files: Vec<_> = io_v1(&io).map(|(file, value)| format!("{file} {}", value.text())).collect();
-        assert_eq!(
-            files,
-            ["blkio.throttle.read_bps_device 8:16 1", "blkio.throttle.write_iops_device 8:16 2"]
-        );
+        assert_eq!(files, ["blkio.throttle.read_bps_device 8:16 1", "blkio.throttle.write_iops_device 8:16 2"]);
     }
 }

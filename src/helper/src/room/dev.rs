@@ -46,8 +46,7 @@ pub fn template() -> Result<OwnedFd, Fault> {
 pub fn build(room: &mut Room<'_>) -> Result<(), Fault> {
     let dev = room.dev;
     tree::attach(dev, &paths::directory(room.root()?, "dev")?, "/dev")?;
-    let pts =
-        tree::make("devpts", &[("ptmxmode", &"0666"), ("mode", &"0620"), ("max", &1024)], NO_SUID | NO_EXEC)?;
+    let pts = tree::make("devpts", &[("ptmxmode", &"0666"), ("mode", &"0620"), ("max", &1024)], NO_SUID | NO_EXEC)?;
     tree::attach(&pts, &paths::directory(dev, "pts")?, "/dev/pts")?;
     if room.job.shm_size > 0 {
         let shm = tree::tmpfs(room.job.shm_size, 65536, "1777", SAFE | NO_EXEC)?;

@@ -47,9 +47,7 @@ pub fn exec(room: &mut Room<'_>) -> Result<(), Fault> {
     let errno = exec::search(program, path, &argv, &env);
     let fault = Fault::of(String::from_utf8_lossy(program), &errno.into());
     Err(match errno {
-        Errno::NOENT | Errno::ACCESS => {
-            fault.hint("is it in the image, executable by the container's user, on PATH?")
-        }
+        Errno::NOENT | Errno::ACCESS => fault.hint("is it in the image, executable by the container's user, on PATH?"),
         _ => fault,
     })
 }

@@ -4,9 +4,7 @@ use super::Room;
 use crate::volumes;
 use casemate_confine::{At, Fault};
 use casemate_wire::Mount;
-use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, open, openat, openat2, unlinkat,
-};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, open, openat, openat2, unlinkat};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::Write;
@@ -14,8 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// How a directory is opened that is only a place.
-pub const DIRECTORY: OFlags =
-    OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+pub const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Where a mount goes, and what is bound there.
 pub struct Target {
@@ -99,9 +96,7 @@ pub fn targets(room: &mut Room<'_>) -> Result<(), Fault> {
     for mount in &room.job.mounts {
         let source = match mount {
             Mount::Tmpfs { .. } => None,
-            Mount::Volume { name, .. } => {
-                Some(volumes::open_or_make(&room.realm.state, name, room.ids_in_a())?)
-            }
+            Mount::Volume { name, .. } => Some(volumes::open_or_make(&room.realm.state, name, room.ids_in_a())?),
             Mount::Bind { source, .. } => Some(host_path(source)?),
         };
         let path = mount.target().trim_start_matches('/');
@@ -116,9 +111,9 @@ pub fn targets(room: &mut Room<'_>) -> Result<(), Fault> {
 pub fn host_path(path: &str) -> Result<OwnedFd, Fault> {
     let root = open_directory(Path::new("/"))?;
     match beneath(root, path.trim_start_matches('/'), OFlags::PATH) {
-        Err(Errno::LOOP) => Err(Fault::container(format_args!(
-            "{path} passes a symbolic link on the host; name the place itself"
-        ))),
+        Err(Errno::LOOP) => {
+            Err(Fault::container(format_args!("{path} passes a symbolic link on the host; name the place itself")))
+        }
         found => found.at(format_args!("{path} on the host")),
     }
 }

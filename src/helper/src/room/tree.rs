@@ -2,8 +2,8 @@
 
 use casemate_confine::{At, Fault};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string,
+    fsmount, fsopen, move_mount, open_tree,
 };
 use std::fmt::Display;
 use std::os::fd::{AsFd, OwnedFd};
@@ -39,9 +39,8 @@ pub fn tmpfs(size: u64, inodes: u64, mode: &str, flags: MountAttrFlags) -> Resul
 }
 
 /// How a mount is copied that is named by a descriptor.
-const COPY: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE
-    .union(OpenTreeFlags::OPEN_TREE_CLOEXEC)
-    .union(OpenTreeFlags::AT_EMPTY_PATH);
+const COPY: OpenTreeFlags =
+    OpenTreeFlags::OPEN_TREE_CLONE.union(OpenTreeFlags::OPEN_TREE_CLOEXEC).union(OpenTreeFlags::AT_EMPTY_PATH);
 
 /// A copy of the mount at `tree`.
 pub fn copy(tree: impl AsFd, name: &str) -> Result<OwnedFd, Fault> {

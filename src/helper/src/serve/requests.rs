@@ -5,9 +5,7 @@ use crate::containers::{self, Container};
 use crate::outcome::{kill, signal};
 use crate::{layers, unpack};
 use casemate_confine::Fault;
-use casemate_wire::{
-    Container as Listed, Digest, Failure, Job, Name, PROTOCOL, Reply, Request, State, UnpackLayer,
-};
+use casemate_wire::{Container as Listed, Digest, Failure, Job, Name, PROTOCOL, Reply, Request, State, UnpackLayer};
 use std::fmt::Display;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -37,11 +35,9 @@ impl Server<'_> {
         }
         match request {
             Request::Hello { protocol, supervise } => self.greet(asker.client, protocol, supervise),
-            Request::Layers => {
-                layers::list(&self.realm.state).map(Reply::Layers).map(Some).map_err(in_step("layers"))
-            }
+            Request::Layers => layers::list(&self.realm.state).map(Reply::Layers).map(Some).map_err(in_step("layers")),
             Request::Unpack(layer) => self.unpack(asker, &layer, descriptors),
-            Request::RemoveLayer(layer) => self.remove_layer(&layer),
+            Request::RemoveLayer(layer) => self.remove_layer(asker, &layer),
             Request::Start(job) => self.start(asker, &job),
             Request::Attach(name) => {
                 self.reply(asker, Reply::Attached, &self.find(&name)?.descriptors());
@@ -122,7 +118,7 @@ impl Server<'_> {
         Ok(None)
     }
 
-    fn remove_layer(&mut self, layer: &Digest) -> Answered {
+    fn remove_layer(&mut self, asker: Asker, layer: &Digest) -> Answered {
         let starts = self.starts.values().map(|start| &start.container);
         let containers = self.containers.values().chain(starts).map(|container| &container.layers);
         let unpacks = self.unpacks.values().map(|(unpacking, _)| &unpacking.layers);
@@ -130,7 +126,7 @@ impl Server<'_> {
             return refused("remove-layer", format_args!("{layer} is in use"));
         }
         let gone = layers::retire(&self.realm.state, layer).map_err(in_step("remove-layer"))?;
-        self.discard(&gone);
-        Ok(Some(Reply::Done))
+        self.discard(&gone, asker, Reply::Done);
+        Ok(None)
     }
 }

@@ -67,9 +67,7 @@ impl Names {
         let run = global.directories()?.run;
         let mut answers = manager(global, &Request::Wait { names: self.names.clone() })?;
         let mut codes: BTreeMap<String, Option<u8>> = BTreeMap::new();
-        while let Response::Ended { name, code } =
-            answers.one().map_err(|error| failed(&run.display(), error))?
-        {
+        while let Response::Ended { name, code } = answers.one().map_err(|error| failed(&run.display(), error))? {
             codes.insert(name, code);
         }
         let code = |name: &String| codes.get(name).copied().flatten();

@@ -48,9 +48,7 @@ impl File {
         let boots = applied.and_then(|state| judged_when_applied(state, &text, &findings));
         Ok(match boots {
             Some((spec, mut warnings)) => {
-                warnings.extend(
-                    findings.into_iter().map(|finding| Finding { severity: Severity::Warning, ..finding }),
-                );
+                warnings.extend(findings.into_iter().map(|finding| Finding { severity: Severity::Warning, ..finding }));
                 Ok(Self { path, text, spec, warnings })
             }
             None => Err(Faulty { path, text, findings }),

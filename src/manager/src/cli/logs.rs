@@ -9,8 +9,7 @@ use casemate_wire::Name;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::ExitCode;
 
-const EXAMPLE: &str =
-    "Examples:\n  casemate logs web --tail 100 -f\n  casemate logs web --since 15m --timestamps";
+const EXAMPLE: &str = "Examples:\n  casemate logs web --tail 100 -f\n  casemate logs web --since 15m --timestamps";
 
 /// Show what a container has written
 ///
@@ -53,24 +52,15 @@ fn since(text: &str) -> Result<Since, String> {
         "d" => 86_400,
         _ => 0,
     };
-    if let Some(seconds) =
-        number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).filter(|_| factor > 0)
-    {
+    if let Some(seconds) = number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)).filter(|_| factor > 0) {
         return Ok(Since::Ago(seconds));
     }
     let time = text.strip_suffix('Z').unwrap_or(text);
     let pattern = "0000-00-00T00:00:00.000000000";
     let fits = time.len() >= 10
         && time.len() <= pattern.len()
-        && time
-            .bytes()
-            .zip(pattern.bytes())
-            .all(|(c, p)| if p == b'0' { c.is_ascii_digit() } else { c == p });
-    if fits {
-        Ok(Since::Time(time.to_owned()))
-    } else {
-        Err("neither 15m nor 2026-01-31T12:00:00Z".to_owned())
-    }
+        && time.bytes().zip(pattern.bytes()).all(|(c, p)| if p == b'0' { c.is_ascii_digit() } else { c == p });
+    if fits { Ok(Since::Time(time.to_owned())) } else { Err("neither 15m nor 2026-01-31T12:00:00Z".to_owned()) }
 }
 
 impl Logs {
@@ -94,8 +84,7 @@ impl Logs {
     }
 
     fn files(&self, directories: &launch::Directories) -> Result<Reader, Error> {
-        let unknown =
-            |error: &dyn std::fmt::Display| Error::new(Code::Usage, &self.name, "read its log", error);
+        let unknown = |error: &dyn std::fmt::Display| Error::new(Code::Usage, &self.name, "read its log", error);
         let name = Name::new(self.name.as_str()).map_err(|error| unknown(&error))?;
         let directory = directories.logs(&name);
         let tail = self.tail.map(|count| usize::try_from(count).unwrap_or(usize::MAX));
@@ -186,9 +175,7 @@ mod tests {
         assert_eq!(since("2026-01-31T12:00:00Z"), Ok(Since::Time("2026-01-31T12:00:00".into())));
         assert_eq!(before(3_000_000_000, 2), "1970-01-01T00:00:01.000000000Z");
         assert_eq!(before(3_000_000_000, u64::MAX), "1970-01-01T00:00:00.000000000Z");
-        for bad in
-            ["", "5", "m", "-5m", "yesterday", "2026-1-31", "é", "99999999999999999999d", "2026-01-31 12:00"]
-        {
+        for bad in ["", "5", "m", "-5m", "yesterday", "2026-1-31", "é", "99999999999999999999d", "2026-01-31 12:00"] {
             assert!(since(bad).is_err(), "{bad}");
         }
     }

@@ -32,18 +32,15 @@ impl Ps {
 
 /// 80 columns.
 fn table(containers: &[Status], now: u64) -> String {
-    let mut lines = format!(
-        "{:<16} {:<13} {:>7} {:>7} {:>8}  {}\n",
-        "NAME", "STATE", "PID", "UPTIME", "RESTARTS", "IMAGE"
-    );
+    let mut lines =
+        format!("{:<16} {:<13} {:>7} {:>7} {:>8}  {}\n", "NAME", "STATE", "PID", "UPTIME", "RESTARTS", "IMAGE");
     for container in containers {
         let state = match container.exit_code {
             Some(code) if container.started.is_none() => format!("{} ({code})", container.state),
             _ => container.state.clone(),
         };
         let pid = container.pid.map_or("-".to_owned(), |pid| pid.to_string());
-        let uptime =
-            container.started.map_or("-".to_owned(), |at| span(now.saturating_sub(at) / 1_000_000_000));
+        let uptime = container.started.map_or("-".to_owned(), |at| span(now.saturating_sub(at) / 1_000_000_000));
         // The digest is for `--json`: what people look for stands before it.
         let image = container.image.split('@').next().unwrap_or_default();
         let row = format!(

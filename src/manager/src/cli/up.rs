@@ -75,11 +75,7 @@ impl Up {
 /// What the plan needs of the host, read with the caller's rights.
 fn outside(file: &File) -> Result<Vec<Outside>, Error> {
     let directory = file.path.parent().unwrap_or(Path::new("."));
-    file.spec
-        .containers
-        .iter()
-        .map(|container| Outside::read(container, directory).map_err(Error::from))
-        .collect()
+    file.spec.containers.iter().map(|container| Outside::read(container, directory).map_err(Error::from)).collect()
 }
 
 /// Every container planned, every layer there, before anything is started or stopped.
@@ -95,9 +91,8 @@ fn orders(
     let mut images = Vec::new();
     let mut errors = Vec::new();
     for (container, outside) in file.spec.containers.iter().zip(outside) {
-        let unresolved = |error| {
-            Error::from(error).about(format_args!("container `{}`: {}", container.name, container.image))
-        };
+        let unresolved =
+            |error| Error::from(error).about(format_args!("container `{}`: {}", container.name, container.image));
         let planned = store.resolve(&container.image.digest).map_err(unresolved).and_then(|image| {
             let job = plan::job(&file.spec, container, &image, facts, outside)?;
             orders.push(order(container, job, image.config.stop_signal.as_deref()));

@@ -102,8 +102,7 @@ impl Server {
             if served && self.connections.len() < MOST {
                 let (input, output) = (Vec::new(), Vec::new());
                 let (since, state) = (Instant::now(), State::Asking);
-                self.connections
-                    .insert(self.next, Connection { socket, since, input, output, records: None, state });
+                self.connections.insert(self.next, Connection { socket, since, input, output, records: None, state });
                 self.next += 1;
             }
         }

@@ -76,12 +76,7 @@ impl Blobs {
         let mut blob = self.open(digest)?.take(size as u64 + 1);
         blob.read_to_end(&mut bytes).map_err(Error::io("read the blob", &path))?;
         let found = Digest::from_bytes(Sha256::digest(&bytes).into());
-        check(
-            &digest.to_string(),
-            Promise::Exact { digest: *digest, size: size as u64 },
-            found,
-            bytes.len() as u64,
-        )?;
+        check(&digest.to_string(), Promise::Exact { digest: *digest, size: size as u64 }, found, bytes.len() as u64)?;
         Ok(bytes)
     }
 
@@ -125,8 +120,7 @@ impl Blobs {
             let path = self.path.join(&name);
             let stat = rustix::fs::statat(&self.dir, &name, AtFlags::SYMLINK_NOFOLLOW);
             freed += stat.map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0));
-            rustix::fs::unlinkat(&self.dir, &name, AtFlags::empty())
-                .map_err(Error::errno("remove", &path))?;
+            rustix::fs::unlinkat(&self.dir, &name, AtFlags::empty()).map_err(Error::errno("remove", &path))?;
         }
         Ok(freed)
     }

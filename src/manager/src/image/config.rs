@@ -126,9 +126,7 @@ fn environment(env: Option<Vec<String>>) -> Result<Vec<String>, Flaw> {
     let env = words("entries of Env", env)?;
     match env.iter().find(|entry| entry.find('=').is_none_or(|at| at == 0)) {
         None => Ok(env),
-        Some(entry) => {
-            Err(Flaw::Text { what: "entry of Env", reason: "is not NAME=value", found: entry.clone() })
-        }
+        Some(entry) => Err(Flaw::Text { what: "entry of Env", reason: "is not NAME=value", found: entry.clone() }),
     }
 }
 

@@ -311,8 +311,7 @@ fn threat_13_only_the_named_fields_of_a_config_are_kept() {
     assert_eq!(plain.defaults.labels["a"], "b");
     let hostile = json!("/proc/self/fd/3; $(reboot)");
     let mut document = good_config();
-    for key in ["Hostname", "Domainname", "Privileged", "Binds", "Runtime", "MacAddress", "OnBuild", "Shell"]
-    {
+    for key in ["Hostname", "Domainname", "Privileged", "Binds", "Runtime", "MacAddress", "OnBuild", "Shell"] {
         document["config"][key] = hostile.clone();
     }
     document["config"]["Healthcheck"] = json!({ "Test": ["CMD", hostile] });

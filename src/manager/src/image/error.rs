@@ -98,10 +98,7 @@ impl Error {
         move |source| Self::Io { step, path, source }
     }
 
-    pub(super) fn errno(
-        step: &'static str,
-        path: impl AsRef<Path>,
-    ) -> impl FnOnce(rustix::io::Errno) -> Self {
+    pub(super) fn errno(step: &'static str, path: impl AsRef<Path>) -> impl FnOnce(rustix::io::Errno) -> Self {
         let path = path.as_ref().to_owned();
         move |errno| Self::Io { step, path, source: errno.into() }
     }

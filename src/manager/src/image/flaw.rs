@@ -108,12 +108,9 @@ impl fmt::Display for Flaw {
             Self::Ambiguous(key) => {
                 write!(f, "`{key}` has no place here: the document is an index and a manifest at once")
             }
-            Self::MediaType { descriptor, document } => write!(
-                f,
-                "its descriptor calls it `{}`, it calls itself `{}`",
-                show(descriptor),
-                show(document)
-            ),
+            Self::MediaType { descriptor, document } => {
+                write!(f, "its descriptor calls it `{}`, it calls itself `{}`", show(descriptor), show(document))
+            }
             Self::NotSupported { place, found } => {
                 write!(f, "media type `{}` of the {place} is not supported", show(found))
             }

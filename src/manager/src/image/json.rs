@@ -165,8 +165,7 @@ mod tests {
 
     #[test]
     fn a_key_in_another_case_is_refused() {
-        let check =
-            |text: &str| refuse_lookalikes(&parse(text.as_bytes()).unwrap(), &["layers", "mediaType"]);
+        let check = |text: &str| refuse_lookalikes(&parse(text.as_bytes()).unwrap(), &["layers", "mediaType"]);
         assert_eq!(check(r#"{"layers":[]}"#), Ok(()));
         assert_eq!(check(r#"{"other":1}"#), Ok(()));
         for key in ["Layers", "LAYERS", "mediatype", "MediaType", "layerſ"] {

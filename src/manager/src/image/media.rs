@@ -55,10 +55,9 @@ pub(super) fn check_document(descriptor: &str, document: Option<&str>) -> Result
     match document {
         Some(own) if own == descriptor => Ok(()),
         None if descriptor == OCI_INDEX || descriptor == OCI_MANIFEST => Ok(()),
-        own => Err(Flaw::MediaType {
-            descriptor: descriptor.to_owned(),
-            document: own.unwrap_or("nothing").to_owned(),
-        }),
+        own => {
+            Err(Flaw::MediaType { descriptor: descriptor.to_owned(), document: own.unwrap_or("nothing").to_owned() })
+        }
     }
 }
 
@@ -77,9 +76,7 @@ pub(super) fn check_layer(media_type: &str) -> Result<(), Flaw> {
     match media_type {
         OCI_TAR | OCI_TAR_GZIP | OCI_TAR_ZSTD | DOCKER_TAR | DOCKER_TAR_GZIP | DOCKER_TAR_ZSTD => Ok(()),
         other if other.ends_with("+encrypted") => Err(Flaw::EncryptedLayer(found)),
-        other if other.contains(".foreign.") || other.contains(".nondistributable.") => {
-            Err(Flaw::ForeignLayer(found))
-        }
+        other if other.contains(".foreign.") || other.contains(".nondistributable.") => Err(Flaw::ForeignLayer(found)),
         _ => Err(Flaw::NotSupported { place: "layer", found }),
     }
 }

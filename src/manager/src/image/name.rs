@@ -16,15 +16,13 @@ pub fn given(text: &str) -> Result<String, Error> {
     if valid(&name) {
         return Ok(name);
     }
-    let reason =
-        "a name is [REGISTRY/]REPOSITORY[:TAG] in lower-case letters, digits, `.`, `_`, `-`".to_owned();
+    let reason = "a name is [REGISTRY/]REPOSITORY[:TAG] in lower-case letters, digits, `.`, `_`, `-`".to_owned();
     Err(Error::Name { given: text.to_owned(), reason })
 }
 
 /// A name in docker's short form: `busybox` is `docker.io/library/busybox`. `None` where it has no grammar.
 pub(super) fn from_docker(text: &str) -> Option<String> {
-    let path =
-        if text.contains('/') { format!("{DOCKER}/{text}") } else { format!("{DOCKER}/library/{text}") };
+    let path = if text.contains('/') { format!("{DOCKER}/{text}") } else { format!("{DOCKER}/library/{text}") };
     [text.to_owned(), path].into_iter().find(|name| valid(name))
 }
 

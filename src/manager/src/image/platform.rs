@@ -130,11 +130,8 @@ mod tests {
 
     #[test]
     fn attestations_and_other_systems_are_never_chosen() {
-        let others = [
-            entry(1, Some(("unknown", "unknown", None))),
-            entry(2, Some(("windows", "amd64", None))),
-            entry(3, None),
-        ];
+        let others =
+            [entry(1, Some(("unknown", "unknown", None))), entry(2, Some(("windows", "amd64", None))), entry(3, None)];
         assert_eq!(chosen(AMD, &others), None);
         assert_eq!(chosen(AMD, &others[2..]), Some(3));
         assert_eq!(chosen(AMD, &[]), None);

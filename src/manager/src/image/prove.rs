@@ -75,9 +75,7 @@ fn layers(descriptors: &[Descriptor], diff_ids: &[Digest]) -> Vec<Layer> {
 
 /// OCI image-spec, config.md, "Layer ChainID".
 pub(super) fn chain_id(below: Option<Digest>, diff_id: Digest) -> Digest {
-    below.map_or(diff_id, |below| {
-        Digest::from_bytes(Sha256::digest(format!("{below} {diff_id}").as_bytes()).into())
-    })
+    below.map_or(diff_id, |below| Digest::from_bytes(Sha256::digest(format!("{below} {diff_id}").as_bytes()).into()))
 }
 
 #[cfg(test)]

@@ -91,11 +91,7 @@ pub(super) fn decode(pin: &Digest, bytes: &[u8]) -> Result<Record, Flaw> {
         manifest: digest(&raw.manifest)?,
         names: raw.names,
         imported: raw.imported,
-        blobs: raw
-            .blobs
-            .iter()
-            .map(|(text, size)| Ok((digest(text)?, *size)))
-            .collect::<Result<_, Flaw>>()?,
+        blobs: raw.blobs.iter().map(|(text, size)| Ok((digest(text)?, *size))).collect::<Result<_, Flaw>>()?,
         layers: raw.layers.iter().map(digest).collect::<Result<_, Flaw>>()?,
     };
     if record.pin == *pin {

@@ -26,8 +26,7 @@ pub fn select<'a>(records: &'a [Record], text: &str) -> Result<&'a Record, Error
     }
     let reason = match found.as_slice() {
         [one] => return Ok(one),
-        [] => "no image of the store has this name or digest; `casemate image ls` shows what there is"
-            .to_owned(),
+        [] => "no image of the store has this name or digest; `casemate image ls` shows what there is".to_owned(),
         several => {
             let pins: Vec<_> = several.iter().map(|record| record.pin.to_string()).collect();
             format!("several images have it: {}; give a digest", pins.join(", "))

@@ -56,8 +56,7 @@ impl Store {
     /// Proves the image of this pin again, from the store's bytes. Layers are proven when they are unpacked.
     pub fn resolve(&self, pin: &Digest) -> Result<Image, Error> {
         let record = self.record(pin)?.ok_or(Error::NotImported(*pin))?;
-        let proof =
-            prove(&record.descriptor(), self.host, &mut |document| self.blobs.read_document(document))?;
+        let proof = prove(&record.descriptor(), self.host, &mut |document| self.blobs.read_document(document))?;
         Ok(Image { names: record.names, ..proof.image })
     }
 

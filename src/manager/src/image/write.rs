@@ -30,11 +30,7 @@ struct RawManifest<'a> {
 }
 
 fn raw(descriptor: &Descriptor) -> RawDescriptor<'_> {
-    RawDescriptor {
-        media_type: &descriptor.media_type,
-        digest: descriptor.digest.to_string(),
-        size: descriptor.size,
-    }
+    RawDescriptor { media_type: &descriptor.media_type, digest: descriptor.digest.to_string(), size: descriptor.size }
 }
 
 #[derive(Serialize)]
@@ -99,8 +95,7 @@ pub(super) fn manifest(config: &Descriptor, layers: &[Descriptor]) -> Result<Vec
 /// for what reads `org.opencontainers.image.ref.name` as one (umoci, skopeo).
 pub(super) fn index(manifest: &Descriptor, name: &str) -> Result<Vec<u8>, Error> {
     let tag = name.rsplit_once(':').map(|(_, tag)| tag).filter(|tag| !tag.contains('/')).unwrap_or("latest");
-    let annotations =
-        BTreeMap::from([("io.containerd.image.name", name), ("org.opencontainers.image.ref.name", tag)]);
+    let annotations = BTreeMap::from([("io.containerd.image.name", name), ("org.opencontainers.image.ref.name", tag)]);
     bytes(&RawIndex {
         schema_version: 2,
         media_type: media::OCI_INDEX,
@@ -109,12 +104,7 @@ pub(super) fn index(manifest: &Descriptor, name: &str) -> Result<Vec<u8>, Error>
 }
 
 /// The config of an image with one layer.
-pub(super) fn config(
-    architecture: &str,
-    time: u64,
-    defaults: &ImageConfig,
-    diff_id: Digest,
-) -> Result<Vec<u8>, Error> {
+pub(super) fn config(architecture: &str, time: u64, defaults: &ImageConfig, diff_id: Digest) -> Result<Vec<u8>, Error> {
     bytes(&RawConfig {
         created: rfc3339(time),
         architecture,
@@ -132,8 +122,7 @@ pub(super) fn config(
 }
 
 fn bytes(document: &impl Serialize) -> Result<Vec<u8>, Error> {
-    serde_json::to_vec(document)
-        .map_err(|error| Error::document("a new document")(Flaw::Shape(error.to_string())))
+    serde_json::to_vec(document).map_err(|error| Error::document("a new document")(Flaw::Shape(error.to_string())))
 }
 
 /// Seconds since 1970 as `1970-01-01T00:00:00Z`. Civil date from days, after the algorithm that puts leap days at the end

@@ -233,10 +233,7 @@ mod tests {
         let of = |kind| Hierarchy { mount: "/c".into(), own: "/c/a/b".into(), kind };
         let found = places(&[of(Kind::Unified), of(Kind::V1)], "casemate-1");
         let paths = |n: usize| found[n].1.iter().map(|p| p.to_str().unwrap()).collect::<Vec<_>>();
-        assert_eq!(
-            paths(0),
-            ["/c/a/b/casemate/casemate-1", "/c/a/casemate/casemate-1", "/c/casemate/casemate-1"]
-        );
+        assert_eq!(paths(0), ["/c/a/b/casemate/casemate-1", "/c/a/casemate/casemate-1", "/c/casemate/casemate-1"]);
         assert_eq!(paths(1), ["/c/a/b/casemate/casemate-1"]);
     }
 

@@ -74,8 +74,7 @@ fn top(path: &Path, identities: &Identities) -> Result<OwnedFd, Error> {
     let others_pass = matches!(identities, Identities::Service { .. });
     let (walked, made) = open_or_make(path, manager, others_pass)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory =
-        rustix::fs::openat(&walked, ".", flags, Mode::empty()).map_err(|e| Error::at(path, "open", e))?;
+    let directory = rustix::fs::openat(&walked, ".", flags, Mode::empty()).map_err(|e| Error::at(path, "open", e))?;
     let owner = rustix::fs::fstat(&directory).map_err(|e| Error::at(path, "stat", e))?.st_uid;
     if !made && owner != manager.uid && !is_empty(&directory, path)? {
         let reason = format!("it has entries and belongs to user {owner}, not to user {}", manager.uid);

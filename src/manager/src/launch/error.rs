@@ -16,13 +16,7 @@ pub struct Error {
 
 impl Error {
     pub(super) fn new(object: impl fmt::Display, step: &'static str, reason: impl fmt::Display) -> Self {
-        Self {
-            object: object.to_string(),
-            step,
-            reason: reason.to_string(),
-            remedy: None,
-            not_enforceable: false,
-        }
+        Self { object: object.to_string(), step, reason: reason.to_string(), remedy: None, not_enforceable: false }
     }
 
     pub(super) fn at(path: &Path, step: &'static str, reason: impl fmt::Display) -> Self {

@@ -15,8 +15,7 @@ pub fn confine(directories: &Directories) -> Result<(), Error> {
         path: path.display().to_string(),
         access: PathAccess { read: true, write, ..PathAccess::default() },
     };
-    let mut paths =
-        vec![rule(&directories.state, true), rule(&directories.run, true), rule(Path::new("/proc"), false)];
+    let mut paths = vec![rule(&directories.state, true), rule(&directories.run, true), rule(Path::new("/proc"), false)];
     // Only to take away what the helper leaves.
     let cgroups = Path::new("/sys/fs/cgroup");
     if cgroups.is_dir() {
@@ -24,8 +23,7 @@ pub fn confine(directories: &Directories) -> Result<(), Error> {
     }
     let rules = Landlock { paths, ..Landlock::default() };
     landlock::apply(&rules, None).map_err(failed("confine its files"))?;
-    let filter = casemate_filter::manager()
-        .map_err(|error| Error::new("this process", "compile its filter", error))?;
+    let filter = casemate_filter::manager().map_err(|error| Error::new("this process", "compile its filter", error))?;
     seccomp::install_bytes(&filter.to_bytes()).map_err(failed("confine its system calls"))
 }
 
@@ -48,8 +46,7 @@ mod tests {
             confine(&directories).unwrap();
             std::fs::write(directories.state.join("mine"), "").unwrap();
             std::os::unix::net::UnixListener::bind(directories.run.join("socket")).unwrap();
-            let denied =
-                |result: std::io::Result<()>| result.unwrap_err().kind() == ErrorKind::PermissionDenied;
+            let denied = |result: std::io::Result<()>| result.unwrap_err().kind() == ErrorKind::PermissionDenied;
             assert!(denied(std::fs::read(&canary).map(drop)));
             assert!(denied(std::fs::read("/etc/passwd").map(drop)));
             assert!(denied(std::net::TcpListener::bind("127.0.0.1:0").map(drop)));

@@ -162,8 +162,7 @@ mod tests {
     fn users_and_ranges_of_the_host_are_taken() {
         let passwd = "casemate:x:990:991::/:/\ncasemate-helper:x:992:993::/:/\n";
         let sub = "other:100000:65536\n992:200000:65536\n";
-        let Identities::Service { manager, helper, range } = Identities::service(passwd, sub, sub).unwrap()
-        else {
+        let Identities::Service { manager, helper, range } = Identities::service(passwd, sub, sub).unwrap() else {
             panic!()
         };
         assert_eq!(manager, Ids { uid: 990, gid: 991 });

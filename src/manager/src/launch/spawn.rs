@@ -57,9 +57,7 @@ impl Helper {
         if !self.used.try_alone().map_err(failed)? {
             return Ok(());
         }
-        if !quit(client)
-            .map_err(|error| Error::at(&self.directories.helper_socket(), "end the helper", error))?
-        {
+        if !quit(client).map_err(|error| Error::at(&self.directories.helper_socket(), "end the helper", error))? {
             return Ok(());
         }
         if let Some(child) = &mut self.child {
@@ -177,12 +175,7 @@ fn listen(run: &OwnedFd, directories: &Directories, identities: &Identities) -> 
 }
 
 /// A new, empty file of the manager in the run directory.
-fn create(
-    run: &OwnedFd,
-    directories: &Directories,
-    name: &str,
-    identities: &Identities,
-) -> Result<OwnedFd, Error> {
+fn create(run: &OwnedFd, directories: &Directories, name: &str, identities: &Identities) -> Result<OwnedFd, Error> {
     let shown = directories.run.join(name);
     walk::remove_file(run, &directories.run, name)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::APPEND | OFlags::CLOEXEC;
@@ -258,10 +251,8 @@ mod tests {
         use std::os::unix::fs::MetadataExt;
         let base = tempfile::tempdir().unwrap();
         let directories = Directories { state: base.path().into(), run: base.path().into() };
-        let me = super::super::Ids {
-            uid: rustix::process::geteuid().as_raw(),
-            gid: rustix::process::getegid().as_raw(),
-        };
+        let me =
+            super::super::Ids { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
         let run = rustix::fs::open(base.path(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).unwrap();
         let _listening = listen(&run, &directories, &Identities::User(me)).unwrap();
         let socket = std::fs::symlink_metadata(directories.helper_socket()).unwrap();

@@ -73,8 +73,7 @@ fn carry_out(orders: &Orders) -> Result<std::convert::Infallible, Error> {
     rustix::process::setsid().map_err(step("open a session"))?;
     rustix::process::chdir("/").map_err(step("change to /"))?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let socket =
-        rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), SOCKET).map_err(step("place the socket"))?;
+    let socket = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), SOCKET).map_err(step("place the socket"))?;
     if rustix::fd::AsRawFd::as_raw_fd(&socket) != SOCKET {
         return Err(Error::new(NAME, "place the socket", "descriptor 3 is taken"));
     }
@@ -95,11 +94,8 @@ mod tests {
 
     #[test]
     fn orders_survive_the_journey() {
-        for (user, entrances) in
-            [(None, vec![]), (Some(Ids { uid: 1, gid: 2 }), vec!["/a".into(), "/b".into()])]
-        {
-            let orders =
-                Orders { user, entrances, helper: "/h".into(), arguments: vec!["--x".into(), "y".into()] };
+        for (user, entrances) in [(None, vec![]), (Some(Ids { uid: 1, gid: 2 }), vec!["/a".into(), "/b".into()])] {
+            let orders = Orders { user, entrances, helper: "/h".into(), arguments: vec!["--x".into(), "y".into()] };
             assert_eq!(Orders::from_arguments(orders.to_arguments()), Some(orders));
         }
         for bad in [&[][..], &["-"], &["1"], &["-", "1", "/h"], &["-", "x", "/h"], &["a:b", "0", "/h"]] {

@@ -110,8 +110,8 @@ pub(super) fn own_directory(
         Err(errno) => return Err(Error::at(shown, "make the directory", errno)),
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let directory = rustix::fs::openat(parent, name, flags, Mode::empty())
-        .map_err(|errno| Error::at(shown, "open", errno))?;
+    let directory =
+        rustix::fs::openat(parent, name, flags, Mode::empty()).map_err(|errno| Error::at(shown, "open", errno))?;
     give(&directory, shown, owner, mode)?;
     Ok(directory)
 }

@@ -135,9 +135,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_not_a_record() {
-        for bad in
-            [&b""[..], b"\n", b"a b", b"t stdout X y", b"t stdin F y", b"t stdout F", b"\xff stdout F x"]
-        {
+        for bad in [&b""[..], b"\n", b"a b", b"t stdout X y", b"t stdin F y", b"t stdout F", b"\xff stdout F x"] {
             assert_eq!(parse(bad), None, "{bad:?}");
         }
     }

@@ -39,11 +39,8 @@ impl Journal {
             Stream::Stdout => 1,
             Stream::Stderr => 2,
         };
-        let bytes = MAGIC
-            .into_iter()
-            .chain([stream])
-            .chain(place.generation.to_le_bytes())
-            .chain(place.length.to_le_bytes());
+        let bytes =
+            MAGIC.into_iter().chain([stream]).chain(place.generation.to_le_bytes()).chain(place.length.to_le_bytes());
         record.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
         self.0.write_all_at(&record, 0)
     }

@@ -13,16 +13,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 const VARIABLE: &str = "CASEMATE_TEST_PUMP";
-const TEST: &str = "supervise::logs::kill_test::no_line_is_lost_or_doubled_when_the_pump_is_killed";
 const LINES: u64 = 1_500_000;
 
 /// The copy: pumps until both streams have ended. The pipes are the parent's, opened again through /proc.
 fn pump(orders: &str, bounds: Bounds) {
     let mut words = orders.split(' ');
     let base = Path::new(words.next().unwrap());
-    let mut open = |flags| -> OwnedFd {
-        rustix::fs::open(words.next().unwrap(), flags | OFlags::CLOEXEC, Mode::empty()).unwrap()
-    };
+    let mut open =
+        |flags| -> OwnedFd { rustix::fs::open(words.next().unwrap(), flags | OFlags::CLOEXEC, Mode::empty()).unwrap() };
     let pipes = Pipes {
         stdout: open(OFlags::RDONLY),
         stderr: open(OFlags::RDONLY),
@@ -34,8 +32,7 @@ fn pump(orders: &str, bounds: Bounds) {
     assert!(unfinished.is_none());
     let mut open = vec![Stream::Stdout, Stream::Stderr];
     while !open.is_empty() {
-        let mut ready: Vec<_> =
-            open.iter().map(|s| PollFd::from_borrowed_fd(pump.source(*s), PollFlags::IN)).collect();
+        let mut ready: Vec<_> = open.iter().map(|s| PollFd::from_borrowed_fd(pump.source(*s), PollFlags::IN)).collect();
         poll(&mut ready, None).unwrap();
         drop(ready);
         open.retain(|stream| pump.turn(*stream).unwrap() != Turn::Ended);
@@ -79,9 +76,12 @@ fn no_line_is_lost_or_doubled_when_the_pump_is_killed() {
     let path = |fd: &OwnedFd| format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd());
     let orders = [&out, &err, &hold, &hold_write].map(path).join(" ");
     let orders = format!("{} {orders}", base.path().display());
+    // The test harness names this test without the crate.
+    let (_, module) = module_path!().split_once("::").unwrap();
+    let test = format!("{module}::no_line_is_lost_or_doubled_when_the_pump_is_killed");
     let start = || {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args([TEST, "--exact", "--nocapture"]).env(VARIABLE, &orders).stdout(Stdio::null());
+        command.args([test.as_str(), "--exact", "--nocapture"]).env(VARIABLE, &orders).stdout(Stdio::null());
         command.spawn().unwrap()
     };
     let (begin, mut kills, mut random) = (Instant::now(), 0, 88_172_645_463_325_252_u64);

@@ -138,9 +138,7 @@ impl Pump {
     pub fn turn(&mut self, stream: Stream) -> Result<Turn, Error> {
         self.finish_held()?;
         // 1: look
-        match peek(self.pipes.source(stream), &self.glass, &mut self.chunk)
-            .map_err(at("look at the output"))?
-        {
+        match peek(self.pipes.source(stream), &self.glass, &mut self.chunk).map_err(at("look at the output"))? {
             Some(0) => return Ok(Turn::Ended),
             Some(_) => {}
             None => return Ok(Turn::Idle),
@@ -153,15 +151,8 @@ impl Pump {
         // 3: take
         let length = self.chunk.len();
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-        let taken = rustix::pipe::splice(
-            self.pipes.source(stream),
-            None,
-            &self.pipes.hold_write,
-            None,
-            length,
-            flags,
-        )
-        .map_err(at("take the output"))?;
+        let taken = rustix::pipe::splice(self.pipes.source(stream), None, &self.pipes.hold_write, None, length, flags)
+            .map_err(at("take the output"))?;
         if taken != length {
             // The payload's pipe was made of other pieces than its copy: what was taken is what is written.
             self.finish_held()?;
@@ -199,18 +190,12 @@ impl Pump {
 
     /// Goes on with a chunk that lies in the holding pipe: an earlier manager's, or one whose write failed.
     fn finish_held(&mut self) -> Result<(), Error> {
-        match peek(self.pipes.hold.as_fd(), &self.glass, &mut self.chunk)
-            .map_err(at("look at the held chunk"))?
-        {
+        match peek(self.pipes.hold.as_fd(), &self.glass, &mut self.chunk).map_err(at("look at the held chunk"))? {
             None | Some(0) => return Ok(()),
             Some(_) => {}
         }
         // Without a journal the bytes go to the end: perhaps twice, but not lost.
-        let end = Place {
-            stream: Stream::Stdout,
-            generation: self.files.generation(),
-            length: self.files.length(),
-        };
+        let end = Place { stream: Stream::Stdout, generation: self.files.generation(), length: self.files.length() };
         let place = self.journal.read().unwrap_or(end);
         self.files.rewind(place.generation, place.length).map_err(at("cut the log back"))?;
         self.records.clear();

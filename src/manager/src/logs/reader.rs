@@ -29,8 +29,7 @@ impl Reader {
         for generation in generations(directory)?.into_iter().rev() {
             let Ok(bytes) = std::fs::read(path(directory, generation)) else { break };
             (start.generation, start.offset) = (generation, bytes.len() as u64);
-            let ends =
-                bytes.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+            let ends = bytes.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
             // The end before the wanted records: one more than they are, as the last record has its own end.
             let mut seen = 0;
             for end in ends {

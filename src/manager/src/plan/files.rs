@@ -2,8 +2,7 @@
 
 /// Path and content.
 pub(super) fn files(hostname: &str) -> Vec<(String, Vec<u8>)> {
-    let hosts =
-        format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{hostname}\n");
+    let hosts = format!("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{hostname}\n");
     let resolv = "# this container has no network: no name server\n";
     vec![
         ("/etc/hostname".to_owned(), format!("{hostname}\n").into_bytes()),

@@ -29,14 +29,12 @@ fn check(container: &ContainerSpec, cgroup: &CgroupFacts) -> Result<(), Refusal>
     let has = |list: &[String], controller: &str| list.iter().any(|name| name == controller);
     for (key, controller) in needed {
         if !has(&cgroup.v2, controller) && !has(&cgroup.v1, controller) {
-            let reason =
-                format!("resources.{key} cannot be enforced: no {controller} controller was delegated");
+            let reason = format!("resources.{key} cannot be enforced: no {controller} controller was delegated");
             return Err(Refusal::new(Kind::NotEnforceable, "limits", reason).remedy(WAY_OUT));
         }
     }
     if asked.memory_high.is_some() && !has(&cgroup.v2, "memory") {
-        let reason =
-            "resources.memory_high cannot be enforced: memory is on cgroup v1, which has no memory.high";
+        let reason = "resources.memory_high cannot be enforced: memory is on cgroup v1, which has no memory.high";
         return Err(Refusal::new(Kind::NotEnforceable, "limits", reason)
             .remedy("boot with systemd.unified_cgroup_hierarchy=1, or remove memory_high"));
     }

@@ -93,7 +93,7 @@ fn ids(container: &ContainerSpec, facts: &Facts) -> Result<Ids, Refusal> {
             let remedy = "choose a lower number, or give casemate-helper a longer range in /etc/subuid and /etc/subgid";
             Err(Refusal::new(Kind::NotEnforceable, "user-range", reason).remedy(remedy))
         }
-        _ => Ok(Ids { uid, gid, groups: Vec::new() }),
+        _ => Ok(Ids { uid, gid }),
     }
 }
 

@@ -16,19 +16,14 @@ const RESERVED: &[&str] = &["/proc", "/sys", "/dev", "/etc/hosts", "/etc/hostnam
 pub(super) fn mounts(container: &ContainerSpec, image: &ImageConfig) -> Result<Vec<Mount>, Refusal> {
     let mut mounts: Vec<Mount> = container.mounts.iter().map(mount).collect();
     if image.volumes.len() > MAX_IMAGE_VOLUMES {
-        let reason = format!(
-            "the image declares {} volumes, at most {MAX_IMAGE_VOLUMES} are made",
-            image.volumes.len()
-        );
+        let reason =
+            format!("the image declares {} volumes, at most {MAX_IMAGE_VOLUMES} are made", image.volumes.len());
         return Err(Refusal::spec("image-volume", reason).remedy("build the image with fewer"));
     }
     for path in &image.volumes {
         let target = normal(path).ok_or_else(|| {
-            Refusal::spec(
-                "image-volume",
-                format!("the image's VOLUME {path:?} is not a path that can be mounted"),
-            )
-            .remedy("build the image without it")
+            Refusal::spec("image-volume", format!("the image's VOLUME {path:?} is not a path that can be mounted"))
+                .remedy("build the image without it")
         })?;
         if !mounts.iter().any(|mount| nested(mount.target(), target)) {
             let (size, inodes) = IMAGE_VOLUME;
@@ -73,7 +68,6 @@ fn normal(path: &str) -> Option<&str> {
 
 /// Whether one is the other, or lies below it.
 fn nested(a: &str, b: &str) -> bool {
-    let below =
-        |a: &str, b: &str| a.strip_prefix(b).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let below = |a: &str, b: &str| a.strip_prefix(b).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     below(a, b) || below(b, a)
 }

@@ -73,7 +73,6 @@ fn block_device(path: &str) -> Result<(u32, u32), Refusal> {
 /// The CPUs that can ever come online (`0-3`), or those that are there where sysfs does not say.
 fn cpus() -> u32 {
     let possible = std::fs::read_to_string("/sys/devices/system/cpu/possible").ok();
-    let last =
-        possible.as_deref().and_then(|text| text.trim().rsplit(['-', ',']).next()?.parse::<u32>().ok());
+    let last = possible.as_deref().and_then(|text| text.trim().rsplit(['-', ',']).next()?.parse::<u32>().ok());
     last.map_or(1, |last| last.saturating_add(1).min(4096))
 }

@@ -21,14 +21,10 @@ pub(super) fn process(container: &ContainerSpec, image: &ImageConfig) -> Result<
     let argv = words(container, image)?;
     let env = environment(container, image);
     let cwd = working_directory(container, image)?;
-    for (what, text) in
-        argv.iter().map(|word| ("command", word)).chain(env.iter().map(|entry| ("environment", entry)))
+    for (what, text) in argv.iter().map(|word| ("command", word)).chain(env.iter().map(|entry| ("environment", entry)))
     {
         if text.contains('\0') {
-            return Err(Refusal::spec(
-                "process-nul",
-                format!("a NUL byte in the {what} ends it there for the kernel"),
-            ));
+            return Err(Refusal::spec("process-nul", format!("a NUL byte in the {what} ends it there for the kernel")));
         }
     }
     let bytes = |texts: Vec<String>| texts.into_iter().map(String::into_bytes).collect();
@@ -73,12 +69,8 @@ fn environment(container: &ContainerSpec, image: &ImageConfig) -> Vec<String> {
 
 fn rlimits(container: &ContainerSpec) -> Vec<Rlimit> {
     let defaults = RLIMITS.iter().map(|&(resource, soft, hard)| Rlimit { resource, soft, hard });
-    let asked = container.ulimits.iter().map(|limit| Rlimit {
-        resource: limit.resource,
-        soft: limit.soft,
-        hard: limit.hard,
-    });
-    let by_number: BTreeMap<u8, Rlimit> =
-        defaults.chain(asked).map(|limit| (limit.resource, limit)).collect();
+    let asked =
+        container.ulimits.iter().map(|limit| Rlimit { resource: limit.resource, soft: limit.soft, hard: limit.hard });
+    let by_number: BTreeMap<u8, Rlimit> = defaults.chain(asked).map(|limit| (limit.resource, limit)).collect();
     by_number.into_values().collect()
 }

@@ -13,8 +13,7 @@ const ABI_TCP: u32 = 4;
 const ABI_SCOPE: u32 = 6;
 
 /// Nodes that every container has; reading and writing them, and asking whether they are a terminal, changes nothing.
-const NODES: &[&str] =
-    &["/dev/full", "/dev/null", "/dev/pts", "/dev/random", "/dev/tty", "/dev/urandom", "/dev/zero"];
+const NODES: &[&str] = &["/dev/full", "/dev/null", "/dev/pts", "/dev/random", "/dev/tty", "/dev/urandom", "/dev/zero"];
 
 const NOTHING: PathAccess = PathAccess { read: false, write: false, execute: false, ioctl_dev: false };
 const READ: PathAccess = PathAccess { read: true, ..NOTHING };
@@ -49,11 +48,7 @@ impl Rules {
 }
 
 /// The rules of one container.
-pub(super) fn landlock(
-    container: &ContainerSpec,
-    mounts: &[Mount],
-    facts: &Facts,
-) -> Result<Landlock, Refusal> {
+pub(super) fn landlock(container: &ContainerSpec, mounts: &[Mount], facts: &Facts) -> Result<Landlock, Refusal> {
     check(container, facts)?;
     let asked = &container.security.landlock;
     let mut rules = Rules(BTreeMap::new());
@@ -73,15 +68,12 @@ pub(super) fn landlock(
 fn check(container: &ContainerSpec, facts: &Facts) -> Result<(), Refusal> {
     let asked = &container.security.landlock;
     if facts.landlock == 0 {
-        return Err(Refusal::new(Kind::NotEnforceable, "landlock", "this kernel has no landlock").remedy(
-            "start a kernel with CONFIG_SECURITY_LANDLOCK and `landlock` in its lsm= parameter (Linux 5.13)",
-        ));
+        return Err(Refusal::new(Kind::NotEnforceable, "landlock", "this kernel has no landlock")
+            .remedy("start a kernel with CONFIG_SECURITY_LANDLOCK and `landlock` in its lsm= parameter (Linux 5.13)"));
     }
     if facts.landlock < ABI_TCP && (asked.bind_tcp.is_some() || asked.connect_tcp.is_some()) {
-        let reason = format!(
-            "bind_tcp and connect_tcp need landlock abi {ABI_TCP}, this kernel has {}",
-            facts.landlock
-        );
+        let reason =
+            format!("bind_tcp and connect_tcp need landlock abi {ABI_TCP}, this kernel has {}", facts.landlock);
         return Err(Refusal::new(Kind::NotEnforceable, "landlock-tcp", reason)
             .remedy("start Linux 6.7 or later, or remove the two lists"));
     }
@@ -92,11 +84,9 @@ fn check(container: &ContainerSpec, facts: &Facts) -> Result<(), Refusal> {
     };
     match container.devices.iter().find(|device| !device.write) {
         Some(device) if everywhere => {
-            let reason =
-                format!("{} cannot be held read-only where all of `/` may be written", device.target);
-            Err(Refusal::new(Kind::NotEnforceable, "device-read-only", reason).remedy(
-                "use read_only = true, list the paths in security.landlock.write, or give the device \"rw\"",
-            ))
+            let reason = format!("{} cannot be held read-only where all of `/` may be written", device.target);
+            Err(Refusal::new(Kind::NotEnforceable, "device-read-only", reason)
+                .remedy("use read_only = true, list the paths in security.landlock.write, or give the device \"rw\""))
         }
         _ => Ok(()),
     }

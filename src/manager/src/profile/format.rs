@@ -98,9 +98,7 @@ impl Rule {
         let conditions: Vec<Condition> = self.when.iter().map(When::condition).collect::<Result<_, _>>()?;
         let call = |name: &String| match lookup(name) {
             Lookup::Unknown => Err(format!("no architecture has a system call {name:?}")),
-            Lookup::Here(_) | Lookup::Elsewhere => {
-                Ok(Call { name: name.clone(), conditions: conditions.clone() })
-            }
+            Lookup::Here(_) | Lookup::Elsewhere => Ok(Call { name: name.clone(), conditions: conditions.clone() }),
         };
         self.calls.iter().map(call).collect()
     }
@@ -125,9 +123,7 @@ impl When {
             return Err(format!("arg = {} is not an argument: they count from 0 to 5", self.arg));
         }
         if bits32 && widest > u64::from(u32::MAX) {
-            return Err(format!(
-                "{widest:#x} does not fit in the 32 bits that are compared: write bits = 64"
-            ));
+            return Err(format!("{widest:#x} does not fit in the 32 bits that are compared: write bits = 64"));
         }
         if self.mask.is_some_and(|mask| self.value & !mask != 0) {
             return Err(format!("{:#x} has bits outside its mask and can never be equal", self.value));

@@ -17,14 +17,7 @@ fn threat_25_the_default_profile_allows_less_than_dockers() {
     assert!(names(MINIMAL).is_subset(&service));
     assert!(names(MINIMAL).len() < service.len());
     for closed in [
-        "ptrace",
-        "memfd_secret",
-        "io_uring_setup",
-        "name_to_handle_at",
-        "bpf",
-        "listmount",
-        "unshare",
-        "mount",
+        "ptrace", "memfd_secret", "io_uring_setup", "name_to_handle_at", "bpf", "listmount", "unshare", "mount",
         "add_key",
     ] {
         assert!(!service.contains(closed), "{closed}");

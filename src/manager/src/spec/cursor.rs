@@ -150,12 +150,7 @@ impl<'t> Item<'t> {
     }
 
     /// The elements of an array.
-    pub(super) fn array(
-        &self,
-        wanted: &str,
-        help: Option<&str>,
-        out: &mut Findings<'_>,
-    ) -> Option<Vec<Item<'t>>> {
+    pub(super) fn array(&self, wanted: &str, help: Option<&str>, out: &mut Findings<'_>) -> Option<Vec<Item<'t>>> {
         let Some(array) = self.value.as_array() else {
             self.wrong_type(wanted, help, out);
             return None;
@@ -171,12 +166,7 @@ impl<'t> Item<'t> {
     }
 
     /// The entries of a table whose keys the file chooses, in file order.
-    pub(super) fn entries(
-        &self,
-        wanted: &str,
-        help: Option<&str>,
-        out: &mut Findings<'_>,
-    ) -> Option<Vec<Item<'t>>> {
+    pub(super) fn entries(&self, wanted: &str, help: Option<&str>, out: &mut Findings<'_>) -> Option<Vec<Item<'t>>> {
         let Some(table) = self.value.as_table() else {
             self.wrong_type(wanted, help, out);
             return None;

@@ -96,13 +96,7 @@ impl<'t> Findings<'t> {
         self.note(rule, span, message.into(), true)
     }
 
-    fn note(
-        &mut self,
-        rule: &'static Rule,
-        span: &Range<usize>,
-        message: String,
-        absence: bool,
-    ) -> Details<'_, 't> {
+    fn note(&mut self, rule: &'static Rule, span: &Range<usize>, message: String, absence: bool) -> Details<'_, 't> {
         // A warning must not take the place of an error that is found later.
         let room = if rule.severity == Severity::Error { MAX_NOTED } else { MAX_NOTED / 2 };
         let noted = self.list.len() < room;
@@ -134,8 +128,7 @@ impl<'t> Findings<'t> {
         let broken: std::collections::BTreeSet<usize> =
             self.list.iter().filter(|noted| is_syntax(noted)).map(|noted| noted.finding.place.line).collect();
         self.list.retain(|noted| {
-            is_syntax(noted)
-                || (!broken.contains(&noted.finding.place.line) && (broken.is_empty() || !noted.absence))
+            is_syntax(noted) || (!broken.contains(&noted.finding.place.line) && (broken.is_empty() || !noted.absence))
         });
         let mut list: Vec<Finding> = self.list.into_iter().map(|noted| noted.finding).collect();
         list.sort_by(|a, b| (a.place, a.rule, &a.message).cmp(&(b.place, b.rule, &b.message)));
@@ -212,10 +205,7 @@ mod tests {
     fn places_count_characters_from_one() {
         let findings = Findings::new("aé\nb\n");
         let place = |at| (findings.place(at).line, findings.place(at).column);
-        assert_eq!(
-            [place(0), place(1), place(3), place(4), place(6)],
-            [(1, 1), (1, 2), (1, 3), (2, 1), (3, 1)]
-        );
+        assert_eq!([place(0), place(1), place(3), place(4), place(6)], [(1, 1), (1, 2), (1, 3), (2, 1), (3, 1)]);
     }
 
     #[test]

@@ -105,9 +105,7 @@ fn is_registry(text: &str) -> bool {
         }
     }
     if let Some(address) = host.strip_prefix('[') {
-        return address
-            .strip_suffix(']')
-            .is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
+        return address.strip_suffix(']').is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
     }
     let named = host.contains('.') || host == "localhost" || port.is_some();
     named && host.split('.').all(|label| Name::new(label).is_ok())
@@ -139,13 +137,8 @@ mod tests {
     fn a_pin_prints_as_it_was_read() {
         let digest = format!("@sha256:{}", "0a".repeat(32));
         for name in [
-            "docker.io/library/postgres:17",
-            "registry.site.example:5000/app",
-            "localhost/probe",
-            "host:5000/a/b-c/d__e/f.g_h:V1.0-x_y",
-            "[::1]:5000/a",
-            "[fd00::1]/a",
-            "127.0.0.1/a---b",
+            "docker.io/library/postgres:17", "registry.site.example:5000/app", "localhost/probe",
+            "host:5000/a/b-c/d__e/f.g_h:V1.0-x_y", "[::1]:5000/a", "[fd00::1]/a", "127.0.0.1/a---b",
         ] {
             let text = format!("{name}{digest}");
             assert_eq!(ImagePin::parse(&text).map(|pin| pin.to_string()), Ok(text));

@@ -15,9 +15,7 @@ pub(super) fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a s
         .into_iter()
         .take(MAX_CANDIDATES)
         .map(|candidate| (distance(&lower, &plain(candidate)), candidate))
-        .filter(|(distance, candidate)| {
-            *distance <= (candidate.chars().count().max(lower.chars().count()) / 3).max(1)
-        })
+        .filter(|(distance, candidate)| *distance <= (candidate.chars().count().max(lower.chars().count()) / 3).max(1))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
@@ -38,8 +36,7 @@ fn distance(a: &str, b: &str) -> usize {
         let mut left = row + 1;
         for (column, y) in b.iter().enumerate() {
             let at = |line: &[usize], index: usize| line.get(index).copied().unwrap_or(usize::MAX - 1);
-            let mut best =
-                (left + 1).min(at(&above, column + 1) + 1).min(at(&above, column) + usize::from(x != *y));
+            let mut best = (left + 1).min(at(&above, column + 1) + 1).min(at(&above, column) + usize::from(x != *y));
             let swapped = column > 0 && last == Some(*y) && b.get(column - 1) == Some(&x);
             if swapped {
                 best = best.min(at(&before, column - 1) + 1);
@@ -77,8 +74,7 @@ mod tests {
     /// Each single slip in a key leads back to it, and a distance is the same both ways and 0 only for equal words.
     #[test]
     fn one_slip_is_found_again() {
-        let keys: Vec<&str> =
-            crate::spec::keys::TABLES.iter().flat_map(|table| table.keys).copied().collect();
+        let keys: Vec<&str> = crate::spec::keys::TABLES.iter().flat_map(|table| table.keys).copied().collect();
         for key in keys.iter().filter(|key| key.len() > 3) {
             for at in 0..key.len() {
                 let mut dropped = (*key).to_owned();

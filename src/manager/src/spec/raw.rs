@@ -7,8 +7,7 @@ use super::cursor::At;
 use super::date::Date;
 use super::image_ref::ImagePin;
 use super::model::{
-    Device, IoLimit, Landlock, Limit, Mount, Persistence, RestartPolicy, Root, Seccomp, Ulimit, User,
-    Waivable,
+    Device, IoLimit, Landlock, Limit, Mount, Persistence, RestartPolicy, Root, Seccomp, Ulimit, User, Waivable,
 };
 use super::values::{AbsolutePath, ByteSize, CpuList, Cpus};
 use casemate_wire::Name;

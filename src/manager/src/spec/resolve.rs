@@ -2,12 +2,11 @@
 
 use super::finding::Findings;
 use super::model::{
-    ContainerSpec, Limit, Logging, Persistence, Policy, Resources, Restart, RestartPolicy, Root, Seccomp,
-    Security, Spec, Volume, Waiver,
+    ContainerSpec, Limit, Logging, Persistence, Policy, Resources, Restart, RestartPolicy, Root, Seccomp, Security,
+    Spec, Volume, Waiver,
 };
 use super::raw::{
-    RawContainer, RawDefaults, RawLogging, RawResources, RawRestart, RawSecurity, RawSpec, RawVolume,
-    RawWaiver,
+    RawContainer, RawDefaults, RawLogging, RawResources, RawRestart, RawSecurity, RawSpec, RawVolume, RawWaiver,
 };
 use super::values::{ByteSize, Cpus};
 use casemate_wire::Name;

@@ -55,11 +55,7 @@ impl NonRootGid {
 /// Reads a number of ASCII digits: no sign, no blank, no leading zero, no overflow, so that it has one spelling.
 pub(super) fn digits(text: &str) -> Option<u64> {
     let canonical = text == "0" || !text.starts_with('0');
-    if canonical && !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit()) {
-        text.parse().ok()
-    } else {
-        None
-    }
+    if canonical && !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
 /// A number of bytes, 1 and up.
@@ -94,8 +90,7 @@ impl std::str::FromStr for ByteSize {
 /// Reads `512MiB`: digits and one of B, KiB, MiB, GiB, TiB, or digits alone for bytes. 0 is read: whether it is allowed is a rule.
 pub(super) fn bytes(text: &str) -> Result<u64, ValueError> {
     const UNITS: [(&str, u32); 5] = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40), ("B", 0)];
-    const SHAPE: ValueError =
-        ValueError("a size is a whole number and B, KiB, MiB, GiB or TiB, such as `512MiB`");
+    const SHAPE: ValueError = ValueError("a size is a whole number and B, KiB, MiB, GiB or TiB, such as `512MiB`");
     let (number, shift) =
         UNITS.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift))).unwrap_or((text, 0));
     let number = digits(number).ok_or(SHAPE)?;
@@ -106,8 +101,7 @@ pub(super) fn bytes(text: &str) -> Result<u64, ValueError> {
 /// Reads `10s`, `1m30s`, `500ms`: whole numbers with units h, m, s, ms in falling order, each at most once, 1 ms to 7 days.
 pub(super) fn duration(text: &str) -> Result<Duration, ValueError> {
     const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
-    const SHAPE: ValueError =
-        ValueError("a duration is written with h, m, s and ms, such as `1m30s` or `500ms`");
+    const SHAPE: ValueError = ValueError("a duration is written with h, m, s and ms, such as `1m30s` or `500ms`");
     let mut rest = text;
     let mut units = UNITS.iter();
     let mut total: u64 = 0;
@@ -118,9 +112,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, ValueError> {
         let (unit, tail) = tail.split_at_checked(letters).ok_or(SHAPE)?;
         let (_, factor) = units.find(|(name, _)| *name == unit).ok_or(SHAPE)?;
         let part = digits(number).ok_or(SHAPE)?.checked_mul(*factor);
-        total = part
-            .and_then(|part| total.checked_add(part))
-            .ok_or(ValueError("a duration is at most 7 days"))?;
+        total = part.and_then(|part| total.checked_add(part)).ok_or(ValueError("a duration is at most 7 days"))?;
         rest = tail;
     }
     match total {
@@ -227,8 +219,7 @@ impl AbsolutePath {
 
     /// Whether this path is `other` or lies below it.
     pub fn is_at_or_below(&self, other: &str) -> bool {
-        other == "/"
-            || self.0.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        other == "/" || self.0.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 }
 
@@ -253,24 +244,12 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (text, value) in
-            [("0", 0), ("7", 7), ("7B", 7), ("1KiB", 1024), ("512MiB", 512 << 20), ("1TiB", 1 << 40)]
-        {
+        for (text, value) in [("0", 0), ("7", 7), ("7B", 7), ("1KiB", 1024), ("512MiB", 512 << 20), ("1TiB", 1 << 40)] {
             assert_eq!(bytes(text), Ok(value), "{text}");
         }
-        for bad in [
-            "",
-            "B",
-            "1k",
-            "1m",
-            "1MB",
-            "1.5GiB",
-            "1 MiB",
-            "-1",
-            "unlimited",
-            "9223372036854775808",
-            "8388608TiB",
-        ] {
+        for bad in
+            ["", "B", "1k", "1m", "1MB", "1.5GiB", "1 MiB", "-1", "unlimited", "9223372036854775808", "8388608TiB"]
+        {
             assert!(bytes(bad).is_err(), "{bad}");
         }
     }
@@ -282,21 +261,9 @@ mod tests {
         {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        for bad in [
-            "",
-            "0s",
-            "10",
-            "s",
-            "30s1m",
-            "1s1s",
-            "1.5s",
-            "-1s",
-            "1d",
-            "169h",
-            "10 s",
-            "99999999999999999999h",
-            "1é",
-        ] {
+        for bad in
+            ["", "0s", "10", "s", "30s1m", "1s1s", "1.5s", "-1s", "1d", "169h", "10 s", "99999999999999999999h", "1é"]
+        {
             assert!(duration(bad).is_err(), "{bad}");
         }
     }
@@ -332,8 +299,6 @@ mod tests {
         assert!(AbsolutePath::new(&"/xyz".repeat(1024)).is_err());
         let path = AbsolutePath::new("/a/b").unwrap();
         assert!(path.is_at_or_below("/a") && path.is_at_or_below("/a/b") && path.is_at_or_below("/"));
-        assert!(
-            !path.is_at_or_below("/a/b/c") && !path.is_at_or_below("/a/bc") && !path.is_at_or_below("/b")
-        );
+        assert!(!path.is_at_or_below("/a/b/c") && !path.is_at_or_below("/a/bc") && !path.is_at_or_below("/b"));
     }
 }

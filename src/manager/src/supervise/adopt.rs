@@ -30,14 +30,8 @@ pub fn adopt(supervisor: &mut Supervisor) -> Result<(), Error> {
             _ => return Err(Error::Helper(ClientError::Protocol("not the answer to an attach"))),
         };
         let Some(container) = supervisor.containers.get_mut(n) else { continue };
-        let (live, complaint) = attach(
-            &supervisor.directories,
-            &supervisor.glass,
-            container,
-            descriptors,
-            found.started,
-            exited,
-        )?;
+        let (live, complaint) =
+            attach(&supervisor.directories, &supervisor.glass, container, descriptors, found.started, exited)?;
         let same = container.order.as_ref().is_some_and(|order| order.job.digest == found.digest);
         let wanted = container.order.is_some();
         (container.live, container.phase) = (Some(live), Phase::Running);

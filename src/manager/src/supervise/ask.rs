@@ -28,12 +28,7 @@ enum Goal {
 
 impl Supervisor {
     /// Takes a request. What is not answered at once comes back.
-    pub fn ask(
-        &mut self,
-        server: &mut Server,
-        handle: Handle,
-        request: Request,
-    ) -> Result<Option<Pending>, Error> {
+    pub fn ask(&mut self, server: &mut Server, handle: Handle, request: Request) -> Result<Option<Pending>, Error> {
         let unknown = match &request {
             Request::Stop { names }
             | Request::Start { names }
@@ -43,8 +38,7 @@ impl Supervisor {
             Request::Ps {} | Request::Down {} | Request::Version {} => None,
         };
         if let Some(name) = unknown {
-            let reason =
-                format!("{name}: find: the file has no container of this name; `casemate ps` lists them");
+            let reason = format!("{name}: find: the file has no container of this name; `casemate ps` lists them");
             server.answer(handle, &Response::Failed { reason, code: Code::Usage as u8 }, true);
             return Ok(None);
         }

@@ -25,8 +25,7 @@ pub fn apply(state: &Path, text: &str) -> io::Result<()> {
     let name = format!("{}.toml", revision(text).hex());
     if !directory.join(&name).is_file() {
         let work = directory.join(format!(".{name}"));
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&work)?;
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&work)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(&work, directory.join(&name))?;

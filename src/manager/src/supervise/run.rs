@@ -67,9 +67,7 @@ pub fn run(
                 Source::Output(n, stream) => drop(supervisor.pump(n, stream)),
             }
         }
-        while let Some(Event::Exited { name, exit }) =
-            supervisor.client.next_event().map_err(Error::Helper)?
-        {
+        while let Some(Event::Exited { name, exit }) = supervisor.client.next_event().map_err(Error::Helper)? {
             supervisor.exited(&name, exit);
         }
     }
@@ -80,9 +78,7 @@ pub fn run(
 
 /// The first signal asks for the end, the next ones force it, SIGHUP never.
 fn told(supervisor: &mut Supervisor, signals: &OwnedFd) -> Result<(), Error> {
-    while let Some(number) =
-        signal::read(signals.as_fd()).map_err(|error| Error::System("read a signal", error))?
-    {
+    while let Some(number) = signal::read(signals.as_fd()).map_err(|error| Error::System("read a signal", error))? {
         // A terminal that goes away says so more than once: the kernel does, and the shell.
         if supervisor.closing && number != signal::HUP {
             supervisor.kill_all()?;
@@ -100,8 +96,7 @@ fn ready(
     due: Option<Instant>,
 ) -> Result<Vec<Source>, Error> {
     let mut sources = vec![Source::Signals, Source::Helper];
-    let mut descriptors =
-        vec![PollFd::new(signals, PollFlags::IN), PollFd::new(&supervisor.client, PollFlags::IN)];
+    let mut descriptors = vec![PollFd::new(signals, PollFlags::IN), PollFd::new(&supervisor.client, PollFlags::IN)];
     for screen in supervisor.show.wants() {
         sources.push(Source::Screen);
         descriptors.push(PollFd::from_borrowed_fd(screen, PollFlags::OUT));

@@ -36,18 +36,11 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// Takes over what runs, and has the rest wait for its start.
-    pub fn new(
-        client: Client,
-        directories: Directories,
-        orders: Vec<Order>,
-        show: Show,
-    ) -> Result<Self, Error> {
+    pub fn new(client: Client, directories: Directories, orders: Vec<Order>, show: Show) -> Result<Self, Error> {
         let glass = Glass::new().map_err(Error::Glass)?;
         let now = Instant::now();
-        let containers = orders
-            .into_iter()
-            .map(|order| Container::new(order.job.name.clone(), Some(order), now))
-            .collect();
+        let containers =
+            orders.into_iter().map(|order| Container::new(order.job.name.clone(), Some(order), now)).collect();
         let mut supervisor = Self { client, directories, containers, show, glass, closing: false };
         adopt::adopt(&mut supervisor)?;
         Ok(supervisor)
@@ -223,8 +216,7 @@ impl Supervisor {
     /// Kills everything at once.
     pub fn kill_all(&mut self) -> Result<(), Error> {
         self.closing = true;
-        let running: Vec<Name> =
-            self.containers.iter().filter(|c| c.live.is_some()).map(|c| c.name.clone()).collect();
+        let running: Vec<Name> = self.containers.iter().filter(|c| c.live.is_some()).map(|c| c.name.clone()).collect();
         for container in &mut self.containers {
             if container.live.is_some() {
                 container.phase = Phase::Stopping { kill_at: None, then: Then::Rest };
@@ -256,9 +248,8 @@ pub(super) fn attach(
     let bounds = container.order.as_ref().map_or(BOUNDS_OF_STRANGERS, |order| order.bounds);
     let pipes = Pipes { stdout, stderr, hold, hold_write };
     let journal = directories.run.join("journals").join(container.name.as_str());
-    let (pump, complaint) =
-        Pump::adopt(pipes, Rc::clone(glass), &directories.logs(&container.name), bounds, &journal)
-            .map_err(|error| Error::Logs(container.name.clone(), error))?;
+    let (pump, complaint) = Pump::adopt(pipes, Rc::clone(glass), &directories.logs(&container.name), bounds, &journal)
+        .map_err(|error| Error::Logs(container.name.clone(), error))?;
     Ok((Live::new(pidfd, started, exited, pump), complaint.map(|error| error.to_string())))
 }
 
@@ -286,9 +277,7 @@ fn after(container: &mut Container, exit: Exit, ran: Duration, closing: bool, no
         how.push_str(", over its memory limit");
     }
     let (phase, what) = match (&container.phase, &container.order) {
-        (Phase::Stopping { then: Then::Start, .. }, Some(_)) if !closing => {
-            (Phase::Waiting(now), String::new())
-        }
+        (Phase::Stopping { then: Then::Start, .. }, Some(_)) if !closing => (Phase::Waiting(now), String::new()),
         (Phase::Stopping { .. }, _) | (_, None) => (Phase::Ended(Why::Stopped), String::new()),
         (_, Some(_)) if closing => (Phase::Ended(Why::Stopped), String::new()),
         (_, Some(order)) => match container.backoff.after(&order.restart, ran, exit.code) {

@@ -63,11 +63,7 @@ impl<'a> Header<'a> {
                 number_or_blank(345, 12).and_then(|()| number_or_blank(357, 12))?;
                 let end = if self.kind() == b'S' { 386 } else { BLOCK };
                 let unused = self.bytes(369, end - 369);
-                if unused.iter().all(|b| *b == 0) {
-                    Ok(())
-                } else {
-                    Err("unused field of the header is not empty")
-                }
+                if unused.iter().all(|b| *b == 0) { Ok(()) } else { Err("unused field of the header is not empty") }
             }
         }
     }
@@ -75,8 +71,7 @@ impl<'a> Header<'a> {
     /// Writers of the seventies summed signed bytes; where the two sums differ, either is taken, as every reader does.
     fn check_sum(&self) -> Result<()> {
         let said = number(self.bytes(148, 8)).map_err(|_| "not a tar header")?;
-        let blanked =
-            self.block.iter().enumerate().map(|(i, b)| if (148..156).contains(&i) { b' ' } else { *b });
+        let blanked = self.block.iter().enumerate().map(|(i, b)| if (148..156).contains(&i) { b' ' } else { *b });
         let (mut plain, mut signed) = (0_i64, 0_i64);
         for byte in blanked {
             plain += i64::from(byte);
@@ -180,8 +175,7 @@ fn number(field: &[u8]) -> Result<i64> {
     match field {
         [first @ (0x80 | 0xff), rest @ ..] => {
             let start = if *first == 0xff { -1_i64 } else { 0 };
-            let value =
-                rest.iter().try_fold(start, |sum, b| sum.checked_mul(256)?.checked_add(i64::from(*b)));
+            let value = rest.iter().try_fold(start, |sum, b| sum.checked_mul(256)?.checked_add(i64::from(*b)));
             value.filter(|value| (*value < 0) == (start < 0)).ok_or(BAD)
         }
         _ => {

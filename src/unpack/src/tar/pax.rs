@@ -46,9 +46,7 @@ impl Pax {
             b"uid" => once(&mut self.uid, decimal(value)?),
             b"gid" => once(&mut self.gid, decimal(value)?),
             b"mtime" => once(&mut self.mtime, time(value)?),
-            b"hdrcharset" if !matches!(value, b"BINARY" | b"ISO-IR 10646 2000 UTF-8") => {
-                Err("unknown hdrcharset")
-            }
+            b"hdrcharset" if !matches!(value, b"BINARY" | b"ISO-IR 10646 2000 UTF-8") => Err("unknown hdrcharset"),
             _ => {
                 if let Some(key) = key.strip_prefix(b"SCHILY.xattr.") {
                     if key.is_empty() || self.xattrs.iter().any(|(known, _)| known == key) {
@@ -169,8 +167,7 @@ mod tests {
 
     #[test]
     fn records() {
-        let pax =
-            Pax::parse(b"10 path=a\n19 mtime=-1.250000\n27 SCHILY.xattr.user.a==\0\n\n10 x.y=zz\n").unwrap();
+        let pax = Pax::parse(b"10 path=a\n19 mtime=-1.250000\n27 SCHILY.xattr.user.a==\0\n\n10 x.y=zz\n").unwrap();
         assert_eq!(pax.path.as_deref(), Some(&b"a"[..]));
         assert_eq!(pax.mtime, Some(Time { seconds: -2, nanos: 750_000_000 }));
         assert_eq!(pax.xattrs, [(b"user.a".to_vec(), b"=\0\n".to_vec())]);

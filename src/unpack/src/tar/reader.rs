@@ -46,18 +46,10 @@ impl<S: Source> Reader<S> {
         loop {
             self.header_at = self.offset;
             let Some(block) = self.block()? else {
-                return if over.is_empty() {
-                    Ok(None)
-                } else {
-                    Err(self.bad("extended header without an entry"))
-                };
+                return if over.is_empty() { Ok(None) } else { Err(self.bad("extended header without an entry")) };
             };
             if block.iter().all(|b| *b == 0) {
-                return if over.is_empty() {
-                    self.end()
-                } else {
-                    Err(self.bad("extended header without an entry"))
-                };
+                return if over.is_empty() { self.end() } else { Err(self.bad("extended header without an entry")) };
             }
             let header = self.at(Header::new(&block))?;
             let twice = match header.kind() {
@@ -195,8 +187,7 @@ impl<S: Source> Reader<S> {
         let mut lines = MapLines::default();
         loop {
             let after = self.left.checked_sub(BLOCK as u64);
-            let block =
-                self.block()?.zip(after).ok_or_else(|| self.bad("sparse map is longer than the entry"))?;
+            let block = self.block()?.zip(after).ok_or_else(|| self.bad("sparse map is longer than the entry"))?;
             self.left = block.1;
             if self.at(lines.block(&block.0, &mut sparse))? {
                 return Ok(sparse);

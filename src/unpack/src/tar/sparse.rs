@@ -94,8 +94,7 @@ impl PaxSparse {
                 return Ok(Some(Self::InContent(sparse.size)));
             }
             ((None, None), Some(map)) if sparse.extents.is_empty() => {
-                let numbers: Vec<&[u8]> =
-                    if map.is_empty() { vec![] } else { map.split(|b| *b == b',').collect() };
+                let numbers: Vec<&[u8]> = if map.is_empty() { vec![] } else { map.split(|b| *b == b',').collect() };
                 for pair in numbers.chunks(2) {
                     let [offset, length] = pair else { return Err(BAD) };
                     sparse.push(decimal(offset)?, decimal(length)?)?;

@@ -93,8 +93,7 @@ impl Tree {
                 .map_err(|errno| system("set owner", &entry.path, errno))?;
         }
         self.set_xattrs(&fd, entry)?;
-        rustix::fs::futimens(&fd, &stamps(entry.mtime))
-            .map_err(|errno| system("set time", &entry.path, errno))?;
+        rustix::fs::futimens(&fd, &stamps(entry.mtime)).map_err(|errno| system("set time", &entry.path, errno))?;
         self.note_set_id(entry);
         Ok(())
     }
@@ -119,12 +118,7 @@ impl Tree {
     }
 
     /// Owner, mode, attributes now, the time at the end. A directory of the parents takes the entry's.
-    pub(super) fn finish_directory(
-        &mut self,
-        fd: &OwnedFd,
-        path: &[u8],
-        entry: &Entry,
-    ) -> Result<(), Failure> {
+    pub(super) fn finish_directory(&mut self, fd: &OwnedFd, path: &[u8], entry: &Entry) -> Result<(), Failure> {
         let (uid, gid) = self.owner(entry)?.unwrap_or((0, 0));
         rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
             .and_then(|()| rustix::fs::fchmod(fd, plain_mode(entry)))
@@ -144,13 +138,7 @@ impl Tree {
     }
 
     /// Owner, mode and time of a hard link are its target's.
-    fn make_link(
-        &mut self,
-        directory: &Directory,
-        name: &[u8],
-        entry: &Entry,
-        target: &[u8],
-    ) -> Result<(), Failure> {
+    fn make_link(&mut self, directory: &Directory, name: &[u8], entry: &Entry, target: &[u8]) -> Result<(), Failure> {
         let target = self.path(target)?;
         let Meaning::Entry(above, last) = target.meaning().map_err(|what| named(&entry.path, what))? else {
             return Err(named(&entry.path, "hard link to the root or to a whiteout"));
@@ -226,20 +214,14 @@ fn copy<S: Source>(fd: &OwnedFd, reader: &mut Reader<S>, path: &[u8]) -> Result<
 }
 
 /// Writes each extent where it belongs; what lies between stays a hole.
-fn copy_sparse<S: Source>(
-    fd: &OwnedFd,
-    reader: &mut Reader<S>,
-    sparse: &Sparse,
-    path: &[u8],
-) -> Result<(), Failure> {
+fn copy_sparse<S: Source>(fd: &OwnedFd, reader: &mut Reader<S>, sparse: &Sparse, path: &[u8]) -> Result<(), Failure> {
     for (offset, length) in &sparse.extents {
         let (mut at, end) = (*offset, offset + length);
         while at < end {
             let bytes = reader.content()?;
             let room = usize::try_from(end - at).unwrap_or(usize::MAX).min(bytes.len());
             let piece = bytes.get(..room).unwrap_or_default();
-            let count =
-                rustix::io::pwrite(fd, piece, at).map_err(|errno| system("write file", path, errno))?;
+            let count = rustix::io::pwrite(fd, piece, at).map_err(|errno| system("write file", path, errno))?;
             if count == 0 {
                 return Err(system("write file", path, Errno::IO));
             }

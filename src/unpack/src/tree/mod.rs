@@ -97,9 +97,7 @@ impl Tree {
                 let directory = self.directory(directory)?;
                 self.empty_lower(&directory)
             }
-            Meaning::Root if entry.kind != Kind::Directory => {
-                Err(named(&entry.path, "the root is not a directory"))
-            }
+            Meaning::Root if entry.kind != Kind::Directory => Err(named(&entry.path, "the root is not a directory")),
             Meaning::Root => {
                 let root = Directory { fd: self.open_root()?, path: Vec::new() };
                 self.finish_directory(&root.fd, b"", entry)
@@ -116,13 +114,8 @@ impl Tree {
     }
 
     fn open_root(&self) -> Result<OwnedFd, Failure> {
-        rustix::fs::openat(
-            &self.root,
-            ".",
-            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .map_err(|errno| system("open directory", b"/", errno))
+        rustix::fs::openat(&self.root, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| system("open directory", b"/", errno))
     }
 
     /// One more inode, made or skipped.
@@ -198,12 +191,7 @@ fn stamps(time: Time) -> Timestamps {
 }
 
 /// Owner and time of what cannot be opened: a link or a pipe.
-fn finish_by_name(
-    directory: &Directory,
-    name: &[u8],
-    owner: Option<(u32, u32)>,
-    time: Time,
-) -> Result<(), Errno> {
+fn finish_by_name(directory: &Directory, name: &[u8], owner: Option<(u32, u32)>, time: Time) -> Result<(), Errno> {
     if let Some((uid, gid)) = owner {
         let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
         rustix::fs::chownat(&directory.fd, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;

@@ -15,8 +15,8 @@ fn waiting(argument: &str) -> PathBuf {
     for _ in 0..600 {
         for entry in fs::read_dir("/proc").unwrap() {
             let path = entry.unwrap().path();
-            let named = fs::read(path.join("cmdline"))
-                .is_ok_and(|line| String::from_utf8_lossy(&line).contains(argument));
+            let named =
+                fs::read(path.join("cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(argument));
             if named && fs::read_dir(path.join("task")).is_ok_and(|tasks| tasks.count() == 2) {
                 return path;
             }
@@ -32,13 +32,8 @@ fn threat_06_both_threads_are_confined_before_the_first_byte() {
     let tar = Tar::new().file("a", "x").end();
     // Unlike any other test's, so that the process can be told from theirs.
     let size = 1_000_000 + u64::from(std::process::id());
-    let order = UnpackOrder {
-        blob: sha256(&tar),
-        size,
-        diff_id: sha256(b"confined"),
-        limits: store.limits,
-        ids: store.ids,
-    };
+    let order =
+        UnpackOrder { blob: sha256(&tar), size, diff_id: sha256(b"confined"), limits: store.limits, ids: store.ids };
     let argument = order.argument().unwrap();
     let (blob, mut feed) = std::io::pipe().unwrap();
     let base = store.directory.path().join("confined");
@@ -46,12 +41,7 @@ fn threat_06_both_threads_are_confined_before_the_first_byte() {
     std::thread::scope(|scope| {
         let run = scope.spawn(|| {
             let program = Path::new(env!("CARGO_BIN_EXE_casemate-unpack"));
-            store.enter(
-                &base,
-                File::from(OwnedFd::from(blob)),
-                program,
-                &["casemate-unpack", "layer", &argument],
-            )
+            store.enter(&base, File::from(OwnedFd::from(blob)), program, &["casemate-unpack", "layer", &argument])
         });
         for task in fs::read_dir(waiting(&argument).join("task")).unwrap() {
             let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
@@ -61,10 +51,7 @@ fn threat_06_both_threads_are_confined_before_the_first_byte() {
             };
             assert_eq!((value("NoNewPrivs:"), value("Seccomp:")), ("1".into(), "2".into()));
             // CHOWN 0, DAC_OVERRIDE 1, FOWNER 3, FSETID 4.
-            assert_eq!(
-                (value("CapEff:"), value("CapPrm:")),
-                ("000000000000001b".into(), "000000000000001b".into())
-            );
+            assert_eq!((value("CapEff:"), value("CapPrm:")), ("000000000000001b".into(), "000000000000001b".into()));
             for set in ["CapInh:", "CapBnd:", "CapAmb:"] {
                 assert_eq!(value(set), "0000000000000000", "{set}");
             }

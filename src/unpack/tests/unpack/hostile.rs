@@ -22,19 +22,15 @@ fn threat_06_nothing_leaves_the_layer() {
     let canary = Store::new();
     let outside = canary.directory.path().join("canary");
     let up = "../".repeat(30);
-    for target in [
-        outside.display().to_string(),
-        format!("{up}{}", outside.display()),
-        "/proc/self/root".into(),
-        "/".into(),
-    ] {
+    for target in
+        [outside.display().to_string(), format!("{up}{}", outside.display()), "/proc/self/root".into(), "/".into()]
+    {
         let mut store = Store::new();
         // Through a link of this layer, and through one of its parents; the store checks its own canary each time.
         let evil = Tar::new().symlink("out", &target).file("out/secret", "changed").file("out/new", "x");
         let _ = store.apply(&evil.end());
         let _ = store.apply(&Tar::new().file("out/secret", "changed").file("out/.wh..wh..opq", "").end());
-        let _ = store
-            .apply(&Tar::new().file("out", "x").hardlink("mine", "out/secret").file("mine", "changed").end());
+        let _ = store.apply(&Tar::new().file("out", "x").hardlink("mine", "out/secret").file("mine", "changed").end());
         let _ = store.apply(&Tar::new().symlink("out", &target).dir("out").file(".wh.out", "").end());
         canary.check_canary();
     }
@@ -90,22 +86,15 @@ fn threat_07_an_archive_has_one_reading() {
         refused(with(&Head { size: 512, link: b"x".to_vec(), kind, ..good.clone() }, &block));
     }
     for kind in *b"89ADEIMNVXZa\xff" {
-        assert!(
-            refused(with(&Head { kind, ..good.clone() }, b"")).object.contains("unknown entry type"),
-            "{kind}"
-        );
+        assert!(refused(with(&Head { kind, ..good.clone() }, b"")).object.contains("unknown entry type"), "{kind}");
     }
     refused(with(&Head { name: b"a\0b".to_vec(), ..good.clone() }, b""));
     refused(with(&Head { name: b"a/".to_vec(), ..good.clone() }, b""));
     refused(with(&Head { magic: b"ustar\x0001", ..good.clone() }, b""));
     refused(with(&Head { magic: b"ustar \0\0", ..good.clone() }, b""));
-    for (at, bytes) in [
-        (124, &b"-0000000001\0"[..]),
-        (124, b"0x000000000\0"),
-        (124, &[0xff; 12]),
-        (124, &[b' '; 12]),
-        (100, b"abc\0"),
-    ] {
+    for (at, bytes) in
+        [(124, &b"-0000000001\0"[..]), (124, b"0x000000000\0"), (124, &[0xff; 12]), (124, &[b' '; 12]), (100, b"abc\0")]
+    {
         let mut block = good.block();
         block[at..at + bytes.len()].copy_from_slice(bytes);
         seal(&mut block);
@@ -130,12 +119,8 @@ fn threat_07_extended_headers_are_all_or_nothing() {
         record("size", b"9223372036854775808"),
         record("GNU.sparse.map", b"0,1"),
         record("GNU.sparse.unknown", b"1"),
-        [
-            record("GNU.sparse.map", b"0,9"),
-            record("GNU.sparse.size", b"9"),
-            record("GNU.sparse.numblocks", b"1"),
-        ]
-        .concat(),
+        [record("GNU.sparse.map", b"0,9"), record("GNU.sparse.size", b"9"), record("GNU.sparse.numblocks", b"1")]
+            .concat(),
         [record("path", b"a"), record("path", b"b")].concat(),
         record("hdrcharset", b"EBCDIC"),
     ] {
@@ -156,22 +141,14 @@ fn threat_07_extended_headers_are_all_or_nothing() {
     refused(long(b'L', b"a\0b\0", GNU).file("a", "x").end());
     refused(long(b'L', b"a\0", POSIX).file("a", "x").end());
     refused(
-        long(b'L', b"a\0", GNU)
-            .raw(&Head { size: 2, magic: GNU, ..Head::new("l", b'L') }, b"b\0")
-            .file("a", "x")
-            .end(),
+        long(b'L', b"a\0", GNU).raw(&Head { size: 2, magic: GNU, ..Head::new("l", b'L') }, b"b\0").file("a", "x").end(),
     );
     refused(long(b'L', b"a\0", GNU).pax(&[("path", b"b")]).file("a", "x").end());
     refused(long(b'L', b"a\0", GNU).end());
     refused(Tar::new().pax(&[("path", b"b")]).end());
     refused(Tar::new().raw(&Head { size: 1 << 40, ..Head::new("x", b'x') }, b"").end());
     let global = record("path", b"b");
-    refused(
-        Tar::new()
-            .raw(&Head { size: global.len() as u64, ..Head::new("g", b'g') }, &global)
-            .file("a", "x")
-            .end(),
-    );
+    refused(Tar::new().raw(&Head { size: global.len() as u64, ..Head::new("g", b'g') }, &global).file("a", "x").end());
 }
 
 #[test]
@@ -312,17 +289,13 @@ fn threat_15_a_blob_is_what_was_pinned_to_its_last_byte() {
         damaged[at] ^= 0x10;
         assert_eq!(store.apply_order(&damaged, &order).unwrap_err().step, "check blob", "byte {at}");
     }
-    for other in
-        [&blob[..blob.len() - 1], &[&blob[..], b"\0"].concat(), &[&blob[..], &blob[..]].concat(), b""]
-    {
+    for other in [&blob[..blob.len() - 1], &[&blob[..], b"\0"].concat(), &[&blob[..], &blob[..]].concat(), b""] {
         assert_eq!(store.apply_order(other, &order).unwrap_err().step, "check blob");
     }
     let other = UnpackOrder { diff_id: sha256(b"other"), ..order };
     assert_eq!(store.apply_order(&blob, &other).unwrap_err().step, "check layer");
     // Pinned, and still not one stream: garbage behind the last member, a member that is cut.
-    for bad in
-        [[&blob[..], b"garbage"].concat(), [&blob[..], &[0; 512]].concat(), blob[..blob.len() - 4].to_vec()]
-    {
+    for bad in [[&blob[..], b"garbage"].concat(), [&blob[..], &[0; 512]].concat(), blob[..blob.len() - 4].to_vec()] {
         assert_eq!(store.apply_blob(&bad, sha256(&tar)).unwrap_err().step, "decompress");
     }
     let zstd = zstd::encode_all(&tar[..], 3).unwrap();

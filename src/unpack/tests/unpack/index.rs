@@ -47,10 +47,7 @@ fn members_lie_where_the_index_says() {
         (long.as_str(), big),
         ("manifest.json", b"[]".to_vec()),
     ];
-    assert_eq!(
-        found.iter().map(|f| (f.0, sha256(&f.1))).collect::<Vec<_>>(),
-        expected.map(|e| (e.0, sha256(&e.1)))
-    );
+    assert_eq!(found.iter().map(|f| (f.0, sha256(&f.1))).collect::<Vec<_>>(), expected.map(|e| (e.0, sha256(&e.1))));
     assert_eq!(index(&[0; 1024]).unwrap(), []);
 }
 

@@ -78,19 +78,11 @@ fn owners_are_those_of_the_range_and_never_others() {
 
 #[test]
 fn whiteouts_take_what_the_parents_have_in_any_order() {
-    let base = Tar::new()
-        .file("d/old", "1")
-        .file("d/sub/deep", "1")
-        .file("d/both", "1")
-        .file("gone", "1")
-        .file("keep", "1");
-    let writes =
-        |tar: Tar| tar.file("d/new", "2").file("d/both", "2").file("d/sub/fresh", "2").file("keep", "2");
+    let base =
+        Tar::new().file("d/old", "1").file("d/sub/deep", "1").file("d/both", "1").file("gone", "1").file("keep", "1");
+    let writes = |tar: Tar| tar.file("d/new", "2").file("d/both", "2").file("d/sub/fresh", "2").file("keep", "2");
     let whiteouts = |tar: Tar| {
-        tar.file("d/.wh..wh..opq", "")
-            .file(".wh.gone", "")
-            .file(".wh.keep", "")
-            .hardlink(".wh.never", ".wh..wh.plnk/1")
+        tar.file("d/.wh..wh..opq", "").file(".wh.gone", "").file(".wh.keep", "").hardlink(".wh.never", ".wh..wh.plnk/1")
     };
     let mut seen = Vec::new();
     for tar in [whiteouts(writes(Tar::new())), writes(whiteouts(Tar::new()))] {
@@ -107,39 +99,25 @@ fn whiteouts_take_what_the_parents_have_in_any_order() {
 #[test]
 fn an_entry_means_what_it_means_on_top_of_its_parents() {
     let mut store = Store::new();
-    let base = Tar::new()
-        .dir("usr/bin")
-        .symlink("bin", "usr/bin")
-        .file("usr/bin/sh", "sh")
-        .symlink("run", "/var/run");
+    let base = Tar::new().dir("usr/bin").symlink("bin", "usr/bin").file("usr/bin/sh", "sh").symlink("run", "/var/run");
     store.apply(&base.end()).unwrap();
-    let next = Tar::new()
-        .file("bin/new", "n")
-        .hardlink("bin/sh2", "bin/sh")
-        .file("run/pid", "1")
-        .file("bin/.wh.sh", "");
+    let next =
+        Tar::new().file("bin/new", "n").hardlink("bin/sh2", "bin/sh").file("run/pid", "1").file("bin/.wh.sh", "");
     store.apply(&next.end()).unwrap();
     let list = listing(&store);
     let keys: Vec<_> = list.keys().map(String::as_str).collect();
-    assert_eq!(
-        keys,
-        ["bin", "run", "usr", "usr/bin", "usr/bin/new", "usr/bin/sh2", "var", "var/run", "var/run/pid"]
-    );
+    assert_eq!(keys, ["bin", "run", "usr", "usr/bin", "usr/bin/new", "usr/bin/sh2", "var", "var/run", "var/run/pid"]);
     assert_eq!(list["usr/bin/sh2"], "0 sh");
     // An opaque mark through the link spares what came through the link.
     store.apply(&Tar::new().file("bin/third", "3").file("usr/bin/.wh..wh..opq", "").end()).unwrap();
-    assert_eq!(
-        names(&store),
-        ["bin", "run", "usr", "usr/bin", "usr/bin/third", "var", "var/run", "var/run/pid"]
-    );
+    assert_eq!(names(&store), ["bin", "run", "usr", "usr/bin", "usr/bin/third", "var", "var/run", "var/run/pid"]);
 }
 
 #[test]
 fn types_change_between_and_within_layers() {
     let mut store = Store::new();
     store.apply(&Tar::new().file("a/b/c", "1").file("f", "1").symlink("l", "a").dir("e").end()).unwrap();
-    let next =
-        Tar::new().file("a", "2").dir("f").file("f/x", "2").dir("l").file("l/y", "2").symlink("e", "l");
+    let next = Tar::new().file("a", "2").dir("f").file("f/x", "2").dir("l").file("l/y", "2").symlink("e", "l");
     store.apply(&next.file("twice", "1").dir("twice").file("twice/z", "2").file("twice", "3").end()).unwrap();
     let list = listing(&store);
     let keys: Vec<_> = list.iter().map(|(k, v)| format!("{k}:{v}")).collect();
@@ -153,9 +131,7 @@ fn every_encoding_and_several_members_of_it() {
     let twice = |encode: &dyn Fn(&[u8]) -> Vec<u8>| [encode(head), encode(tail)].concat();
     let skippable =
         [&[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"abc", &zstd::encode_all(&tar[..], 3).unwrap()].concat();
-    for blob in
-        [tar.clone(), gzip(&tar), twice(&gzip), twice(&|b| zstd::encode_all(b, 19).unwrap()), skippable]
-    {
+    for blob in [tar.clone(), gzip(&tar), twice(&gzip), twice(&|b| zstd::encode_all(b, 19).unwrap()), skippable] {
         let mut store = Store::new();
         store.apply_blob(&blob, sha256(&tar)).unwrap();
         assert_eq!(fs::read(store.first().join("b")).unwrap(), b"y");
@@ -181,15 +157,10 @@ fn long_names_and_holes_as_gnu_tar_writes_them() {
         std::os::unix::fs::FileExt::write_all_at(&holes, &[b'x'; 4096], i * 100_000).unwrap();
     }
     holes.set_len(10_000_000).unwrap();
-    for format in
-        ["gnu", "posix --sparse-version=0.0", "posix --sparse-version=0.1", "posix --sparse-version=1.0"]
-    {
+    for format in ["gnu", "posix --sparse-version=0.0", "posix --sparse-version=0.1", "posix --sparse-version=1.0"] {
         let flags = format!("--format={format} --owner=0 --group=0 -S -cf - .");
-        let out = Command::new("tar")
-            .args(flags.split(' '))
-            .current_dir(source.path())
-            .stderr(Stdio::inherit())
-            .output();
+        let out =
+            Command::new("tar").args(flags.split(' ')).current_dir(source.path()).stderr(Stdio::inherit()).output();
         let mut store = Store::new();
         store.apply(&out.unwrap().stdout).unwrap_or_else(|failure| panic!("{format}: {failure:?}"));
         let root = store.first();
@@ -197,10 +168,7 @@ fn long_names_and_holes_as_gnu_tar_writes_them() {
         assert_eq!(fs::read_link(root.join("link")).unwrap().as_os_str().len(), 300, "{format}");
         let same = fs::read(root.join("holes")).unwrap() == fs::read(source.path().join("holes")).unwrap();
         assert!(same, "{format}");
-        assert!(
-            fs::metadata(root.join("holes")).unwrap().blocks() * 512 < 1_000_000,
-            "{format}: holes are kept"
-        );
+        assert!(fs::metadata(root.join("holes")).unwrap().blocks() * 512 < 1_000_000, "{format}: holes are kept");
     }
 }
 

@@ -33,8 +33,7 @@ fn tree(root: &Path, at: &Path, list: &mut BTreeMap<String, String>) {
 }
 
 fn umoci(image: &Path, arguments: &[&str]) {
-    let output =
-        Command::new("umoci").args(arguments).current_dir(image).output().expect("umoci is installed");
+    let output = Command::new("umoci").args(arguments).current_dir(image).output().expect("umoci is installed");
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
@@ -132,9 +131,7 @@ fn read_by(peer: &str, directory: &Path, count: usize) -> Vec<String> {
     command.arg("-c").arg(script).arg(count.to_string()).env("LC_ALL", "C.UTF-8").current_dir(directory);
     let output = command.output().unwrap_or_else(|error| panic!("{peer}: {error}"));
     let text = String::from_utf8(output.stdout).unwrap();
-    text.lines()
-        .map(|line| if line.ends_with("refused") { "refused".into() } else { line.to_owned() })
-        .collect()
+    text.lines().map(|line| if line.ends_with("refused") { "refused".into() } else { line.to_owned() }).collect()
 }
 
 const PYTHON: &str = "
@@ -175,11 +172,7 @@ fn threat_07_what_we_accept_all_readers_read_the_same() {
     }
     let seeds = [
         Tar::new().file("a", "one").dir("d/").file("d/b", "two").symlink("l", "a").hardlink("h", "a").end(),
-        Tar::new()
-            .pax(&[("path", b"long"), ("size", b"5"), ("mtime", b"1.5")])
-            .file("x", "three")
-            .file("y", "4")
-            .end(),
+        Tar::new().pax(&[("path", b"long"), ("size", b"5"), ("mtime", b"1.5")]).file("x", "three").file("y", "4").end(),
         Tar::new().pax(&[("linkpath", b"a"), ("comment", b"c")]).symlink("l", "b").file("z", "five").end(),
     ];
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -195,9 +188,7 @@ fn threat_07_what_we_accept_all_readers_read_the_same() {
             let block = next(tar.len() / 512 - 2) * 512;
             // Fields that decide the reading, and now and then anything.
             let field = [0, 100, 124, 135, 148, 156, 157, 257, 263, 345, next(512)][next(11)];
-            let bytes = [
-                0, b' ', b'/', b'0', b'1', b'5', b'7', b'x', b'L', b'K', b'g', b'S', 0x80, 0xff, b'\n', b'=',
-            ];
+            let bytes = [0, b' ', b'/', b'0', b'1', b'5', b'7', b'x', b'L', b'K', b'g', b'S', 0x80, 0xff, b'\n', b'='];
             tar[block + field + next(if field < 500 { 3 } else { 1 })] = bytes[next(bytes.len())];
             let head: &mut [u8; 512] = (&mut tar[block..block + 512]).try_into().unwrap();
             if head[257..262] == *b"ustar" {
@@ -227,14 +218,8 @@ fn threat_07_what_we_accept_all_readers_read_the_same() {
 
 /// Go's own expectation of its archives: these it refuses, and so must we.
 const GO_REFUSES: &[&str] = &[
-    "issue10968.tar",
-    "issue11169.tar",
-    "issue12435.tar",
-    "neg-size.tar",
-    "pax-bad-hdr-file.tar",
-    "pax-bad-mtime-file.tar",
-    "pax-nul-path.tar",
-    "pax-nul-xattrs.tar",
+    "issue10968.tar", "issue11169.tar", "issue12435.tar", "neg-size.tar", "pax-bad-hdr-file.tar",
+    "pax-bad-mtime-file.tar", "pax-nul-path.tar", "pax-nul-xattrs.tar",
 ];
 
 /// And these it reads but we do not, for the reason that the failure must name.
@@ -264,9 +249,7 @@ fn threat_07_the_archives_of_go() {
         return;
     }
     let directory = fs::read_dir(archives).unwrap();
-    for path in directory
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|e| e == "tar"))
+    for path in directory.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "tar"))
     {
         let name = path.file_name().unwrap().to_str().unwrap();
         let mut store = Store::with(casemate_wire::IdSpace::Single);
@@ -280,8 +263,7 @@ fn threat_07_the_archives_of_go() {
             Ok(_) => {}
             Err(failure) => {
                 assert_eq!(failure.kind, FailureKind::Verification, "{name}: {failure:?}");
-                let known = GO_REFUSES.contains(&name)
-                    || reason.is_some_and(|reason| failure.object.contains(reason));
+                let known = GO_REFUSES.contains(&name) || reason.is_some_and(|reason| failure.object.contains(reason));
                 if !known {
                     wrong.push(format!("{name}: {failure:?}"));
                 }

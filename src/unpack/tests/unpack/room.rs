@@ -18,8 +18,7 @@ use std::process::{Command, Stdio};
 /// Host ids of A in these tests; nobody's.
 const BASE: u32 = 1_900_000_000;
 pub const COUNT: u32 = 65_535;
-pub const LIMITS: LayerLimits =
-    LayerLimits { bytes: 1 << 30, entries: 100_000, path: 4096, depth: 64, ratio: 1100 };
+pub const LIMITS: LayerLimits = LayerLimits { bytes: 1 << 30, entries: 100_000, path: 4096, depth: 64, ratio: 1100 };
 
 /// A directory of layers, with a canary outside.
 pub struct Store {
@@ -61,13 +60,8 @@ impl Store {
 
     /// Unpacks a blob on top of what is there; a refused layer leaves the parents as they are.
     pub fn apply_blob(&mut self, blob: &[u8], diff_id: Digest) -> UnpackOutcome {
-        let order = UnpackOrder {
-            blob: sha256(blob),
-            size: blob.len() as u64,
-            diff_id,
-            limits: self.limits,
-            ids: self.ids,
-        };
+        let order =
+            UnpackOrder { blob: sha256(blob), size: blob.len() as u64, diff_id, limits: self.limits, ids: self.ids };
         self.apply_order(blob, &order)
     }
 
@@ -157,10 +151,7 @@ impl Store {
         unsafe {
             command.pre_exec(move || {
                 unshare(Kind::User)?;
-                rustix::io::write(
-                    &tell_ready,
-                    &rustix::process::getpid().as_raw_nonzero().get().to_ne_bytes(),
-                )?;
+                rustix::io::write(&tell_ready, &rustix::process::getpid().as_raw_nonzero().get().to_ne_bytes())?;
                 rustix::io::read(&wait_mapped, &mut [0_u8])?;
                 rustix::thread::set_thread_gid(rustix::fs::Gid::ROOT)?;
                 rustix::thread::set_thread_uid(rustix::fs::Uid::ROOT)?;
@@ -195,8 +186,7 @@ impl Store {
         let _ = fs::remove_dir_all(&base);
         fs::create_dir(&base).unwrap();
         let argv = ["busybox", "tar", "-c", "-f", "-", "."];
-        let (bytes, good) =
-            self.enter(&base, File::open("/dev/null").unwrap(), Path::new("/bin/busybox"), &argv);
+        let (bytes, good) = self.enter(&base, File::open("/dev/null").unwrap(), Path::new("/bin/busybox"), &argv);
         assert!(good, "tar of the merged view");
         bytes
     }

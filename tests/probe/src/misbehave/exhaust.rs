@@ -58,8 +58,7 @@ pub fn descriptors() {
 pub fn disk(directory: &str) {
     let block = vec![0x55; MEBIBYTE];
     let mut written = 0u64;
-    let result =
-        OpenOptions::new().write(true).create(true).truncate(true).open(Path::new(directory).join("fill"));
+    let result = OpenOptions::new().write(true).create(true).truncate(true).open(Path::new(directory).join("fill"));
     let error = match result {
         Err(error) => error,
         Ok(mut file) => loop {

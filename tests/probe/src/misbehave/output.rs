@@ -14,8 +14,7 @@ pub fn flood(bytes: u64) {
     let mut left = bytes;
     let mut stdout = std::io::stdout().lock();
     while left > 0 {
-        let part =
-            block.get(..usize::try_from(left).unwrap_or(usize::MAX).min(block.len())).unwrap_or(&block);
+        let part = block.get(..usize::try_from(left).unwrap_or(usize::MAX).min(block.len())).unwrap_or(&block);
         if stdout.write_all(part).is_err() {
             return;
         }

@@ -61,10 +61,7 @@ pub fn writable() -> Writable {
     let mut proc = Walk::default();
     proc.below(Path::new("/proc"), &["/proc/self", "/proc/thread-self"]);
     let mut own = Walk::default();
-    own.below(
-        Path::new("/proc/self"),
-        &["/proc/self/task", "/proc/self/fd", "/proc/self/cwd", "/proc/self/root"],
-    );
+    own.below(Path::new("/proc/self"), &["/proc/self/task", "/proc/self/fd", "/proc/self/cwd", "/proc/self/root"]);
     let mut sys = Walk::default();
     sys.below(Path::new("/sys"), &[]);
     let mut dev = Walk::default();
@@ -129,8 +126,7 @@ impl Walk {
                 }
                 if kind.is_dir() {
                     left.push(path);
-                } else if !kind.is_socket() && !writable && !is_mask(&path) && open_for_writing(&path).is_ok()
-                {
+                } else if !kind.is_socket() && !writable && !is_mask(&path) && open_for_writing(&path).is_ok() {
                     self.files.push(path.to_string_lossy().into_owned());
                 }
             }

@@ -10,24 +10,9 @@ use std::path::Path;
 
 /// Entries that are to be absent, empty or unreadable (threat 27).
 const SENSITIVE: [&str; 18] = [
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/key-users",
-    "/proc/timer_list",
-    "/proc/acpi",
-    "/proc/scsi",
-    "/proc/interrupts",
-    "/proc/asound",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/sysrq-trigger",
-    "/proc/kmsg",
-    "/proc/kallsyms",
-    "/proc/kpagecount",
-    "/proc/kpageflags",
-    "/proc/modules",
-    "/sys/firmware",
-    "/sys/devices/virtual/powercap",
+    "/proc/kcore", "/proc/keys", "/proc/key-users", "/proc/timer_list", "/proc/acpi", "/proc/scsi", "/proc/interrupts",
+    "/proc/asound", "/proc/latency_stats", "/proc/sched_debug", "/proc/sysrq-trigger", "/proc/kmsg", "/proc/kallsyms",
+    "/proc/kpagecount", "/proc/kpageflags", "/proc/modules", "/sys/firmware", "/sys/devices/virtual/powercap",
 ];
 
 /// What procfs shows.
@@ -100,9 +85,7 @@ fn interfaces(text: &str) -> Vec<String> {
 }
 
 fn abstract_sockets(text: &str) -> Vec<String> {
-    text.lines()
-        .filter_map(|line| line.split_whitespace().nth(7)?.strip_prefix('@').map(str::to_owned))
-        .collect()
+    text.lines().filter_map(|line| line.split_whitespace().nth(7)?.strip_prefix('@').map(str::to_owned)).collect()
 }
 
 #[cfg(test)]

@@ -71,9 +71,8 @@ struct Row<'a> {
 
 /// Prints the pins, ready to be pasted.
 pub(super) fn print_imported(records: &[Record], json: bool) -> Result<(), Error> {
-    let references = |record: &Record| -> Vec<String> {
-        record.names.iter().map(|name| name::pinned(name, &record.pin)).collect()
-    };
+    let references =
+        |record: &Record| -> Vec<String> { record.names.iter().map(|name| name::pinned(name, &record.pin)).collect() };
     if !json {
         let lines = records.iter().flat_map(references).map(|line| line + "\n");
         return text::print(&lines.collect::<String>());

@@ -48,8 +48,7 @@ fn row(record: &Record) -> Row<'_> {
 
 /// One line a name; a digest is shown as far as it tells images apart for people, `inspect` shows the whole.
 fn table(records: &[Record]) -> String {
-    let mut lines =
-        vec![format!("{:<36} {:<12} {:>9} {:>6}  IMPORTED\n", "NAME", "DIGEST", "SIZE", "LAYERS")];
+    let mut lines = vec![format!("{:<36} {:<12} {:>9} {:>6}  IMPORTED\n", "NAME", "DIGEST", "SIZE", "LAYERS")];
     for record in records {
         let digest: String = record.pin.hex().chars().take(12).collect();
         let size = text::size(record.bytes());

@@ -115,8 +115,7 @@ impl Work {
 /// The program that reads archives; it lies beside this one.
 fn unpacker() -> Result<PathBuf, Error> {
     let program = std::env::current_exe();
-    let program =
-        program.map_err(|error| Error::new(Code::Failed, "/proc/self/exe", "find the programs", error))?;
+    let program = program.map_err(|error| Error::new(Code::Failed, "/proc/self/exe", "find the programs", error))?;
     Ok(program.with_file_name("casemate-unpack"))
 }
 

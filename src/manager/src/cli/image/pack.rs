@@ -136,8 +136,7 @@ impl Pack {
     }
 
     fn owner(&self) -> Result<(u32, u32), Error> {
-        let ids =
-            self.owner.split_once(':').and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)));
+        let ids = self.owner.split_once(':').and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)));
         // A layer's ids are those of A: 0 and its range.
         ids.filter(|(uid, gid)| *uid < 65_536 && *gid < 65_536).ok_or_else(|| {
             let reason = format!("`{}` is not UID:GID, each 0 to 65535", self.owner);
@@ -150,7 +149,6 @@ impl Pack {
 fn time() -> Result<u64, Error> {
     let Some(value) = std::env::var_os("SOURCE_DATE_EPOCH") else { return Ok(0) };
     let seconds = value.to_str().and_then(|value| value.parse().ok());
-    seconds.ok_or_else(|| {
-        Error::new(Code::Usage, "SOURCE_DATE_EPOCH", "read", "it is not a number of seconds since 1970")
-    })
+    seconds
+        .ok_or_else(|| Error::new(Code::Usage, "SOURCE_DATE_EPOCH", "read", "it is not a number of seconds since 1970"))
 }

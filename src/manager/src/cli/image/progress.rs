@@ -35,9 +35,8 @@ impl Progress for Bar {
     fn layer(&mut self, number: usize, of: usize) {
         self.0.set_length(of as u64);
         self.0.set_position(number as u64);
-        self.0.set_style(
-            ProgressStyle::with_template("{msg} {bar:24}").unwrap_or_else(|_| ProgressStyle::default_bar()),
-        );
+        self.0
+            .set_style(ProgressStyle::with_template("{msg} {bar:24}").unwrap_or_else(|_| ProgressStyle::default_bar()));
         self.0.set_message(format!("unpacking layer {number} of {of}"));
         self.0.tick();
     }

@@ -14,8 +14,8 @@ pub(in crate::cli) fn print(text: &str) -> Result<(), Error> {
 
 /// Prints a value as JSON.
 pub(in crate::cli) fn print_json(value: &impl Serialize) -> Result<(), Error> {
-    let text = serde_json::to_string_pretty(value)
-        .map_err(|error| Error::new(Code::Failed, "the answer", "encode", error))?;
+    let text =
+        serde_json::to_string_pretty(value).map_err(|error| Error::new(Code::Failed, "the answer", "encode", error))?;
     print(&format!("{text}\n"))
 }
 

@@ -74,12 +74,7 @@ impl BringIn<'_> {
         let layers = image.layers.iter().map(|path| self.layer(path)).collect::<Result<Vec<_>, _>>()?;
         let bytes = write::manifest(&config, &layers)?;
         let size = bytes.len() as u64;
-        let digest = self.writer.write_blob(
-            "the manifest",
-            &mut bytes.as_slice(),
-            Promise::Size(size),
-            &mut |_| {},
-        )?;
+        let digest = self.writer.write_blob("the manifest", &mut bytes.as_slice(), Promise::Size(size), &mut |_| {})?;
         let pin = Descriptor { media_type: media::OCI_MANIFEST.to_owned(), digest, size };
         let tags = image.repo_tags.iter().flatten();
         let mut names: Vec<_> = tags.filter_map(|tag| name::from_docker(tag)).collect();
@@ -109,8 +104,7 @@ impl BringIn<'_> {
         self.progress.blob(path, part.size);
         let media_type = layer_type(part).map_err(Error::io("read", path))?.to_owned();
         let promise = Promise::Size(part.size);
-        let digest =
-            self.writer.write_blob(path, &mut part.reader(), promise, &mut |done| self.progress.at(done))?;
+        let digest = self.writer.write_blob(path, &mut part.reader(), promise, &mut |done| self.progress.at(done))?;
         let layer = Descriptor { media_type, digest, size: part.size };
         self.layers.insert(path.to_owned(), layer.clone());
         Ok(layer)

@@ -54,8 +54,7 @@ pub(super) fn write(source: &Source<'_>, stamp: Stamp) -> Result<PackedLayer, Er
     let (file, path) = temporary()?;
     let failed = |error: io::Error| Error::io("write the layer to a temporary file in", &path)(error);
     let blob = Hashed { inner: file, hash: Sha256::new(), count: 0 };
-    let blocks =
-        Blocks { inner: GzEncoder::new(blob, Compression::new(6)), block: Vec::with_capacity(BLOCK) };
+    let blocks = Blocks { inner: GzEncoder::new(blob, Compression::new(6)), block: Vec::with_capacity(BLOCK) };
     let mut builder = Builder::new(Hashed { inner: blocks, hash: Sha256::new(), count: 0 });
     match source {
         Source::Tree(tree) => {
@@ -88,20 +87,18 @@ fn append<W: Write>(
         Kind::Directory => {
             // A directory's name ends with a slash, as every writer of tar archives has it.
             let path = entry.path.join("");
-            builder
-                .append_data(&mut header(EntryType::Directory, entry.mode, stamp), path, io::empty())
-                .map_err(append)
+            builder.append_data(&mut header(EntryType::Directory, entry.mode, stamp), path, io::empty()).map_err(append)
         }
         Kind::File(size) => {
             let mut header = header(EntryType::Regular, entry.mode, stamp);
             append_file(builder, &mut header, &entry.path, &tree.open(&entry.path)?, *size, &source)
         }
-        Kind::Symlink(target) => builder
-            .append_link(&mut header(EntryType::Symlink, 0o777, stamp), &entry.path, target)
-            .map_err(append),
-        Kind::HardLink(first) => builder
-            .append_link(&mut header(EntryType::Link, entry.mode, stamp), &entry.path, first)
-            .map_err(append),
+        Kind::Symlink(target) => {
+            builder.append_link(&mut header(EntryType::Symlink, 0o777, stamp), &entry.path, target).map_err(append)
+        }
+        Kind::HardLink(first) => {
+            builder.append_link(&mut header(EntryType::Link, entry.mode, stamp), &entry.path, first).map_err(append)
+        }
     }
 }
 

@@ -12,8 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// Deeper than any real tree, shallow enough for the stack.
 const MAX_DEPTH: usize = 256;
-const DIRECTORY: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// One entry of the layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,9 +65,7 @@ impl Tree {
     pub(super) fn open(&self, path: &Path) -> Result<File, Error> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        let file = rustix::io::retry_on_intr(|| {
-            rustix::fs::openat2(&self.root, path, flags, Mode::empty(), resolve)
-        });
+        let file = rustix::io::retry_on_intr(|| rustix::fs::openat2(&self.root, path, flags, Mode::empty(), resolve));
         Ok(File::from(file.map_err(Error::errno("open", self.path.join(path)))?))
     }
 
@@ -87,10 +84,8 @@ struct Scan {
 impl Scan {
     fn open_directory(&self, path: &Path) -> Result<OwnedFd, Error> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        rustix::io::retry_on_intr(|| {
-            rustix::fs::openat2(&self.tree.root, path, DIRECTORY, Mode::empty(), resolve)
-        })
-        .map_err(Error::errno("open", self.tree.source(path)))
+        rustix::io::retry_on_intr(|| rustix::fs::openat2(&self.tree.root, path, DIRECTORY, Mode::empty(), resolve))
+            .map_err(Error::errno("open", self.tree.source(path)))
     }
 
     fn directory(&mut self, dir: &OwnedFd, below: &Path, depth: usize) -> Result<(), Error> {
@@ -119,8 +114,7 @@ impl Scan {
     }
 
     fn kind(&mut self, dir: &OwnedFd, name: &OsStr, path: &Path, stat: &Stat) -> Result<Kind, Error> {
-        let refuse =
-            |reason: &str| Err(Error::Pack { path: self.tree.source(path), reason: reason.to_owned() });
+        let refuse = |reason: &str| Err(Error::Pack { path: self.tree.source(path), reason: reason.to_owned() });
         if name.as_bytes().starts_with(b".wh.") {
             return refuse("a name that starts with `.wh.` is a whiteout in a layer");
         }
@@ -139,9 +133,7 @@ impl Scan {
                 let first = self.links.entry((stat.st_dev, stat.st_ino)).or_insert_with(|| path.to_owned());
                 Ok(if first == path { Kind::File(size) } else { Kind::HardLink(first.clone()) })
             }
-            FileType::Socket => {
-                refuse("a socket has no place in an image; remove it or pack another directory")
-            }
+            FileType::Socket => refuse("a socket has no place in an image; remove it or pack another directory"),
             FileType::Fifo => refuse("a FIFO has no place in an image; remove it or pack another directory"),
             _ => refuse("a device node has no place in an image; give devices in the file (`devices`)"),
         }

@@ -75,18 +75,14 @@ fn image(item: &Item<'_>, out: &mut Findings<'_>) -> Option<At<ImagePin>> {
             let (rule, help) = match error {
                 ImagePinError::NoDigest => (
                     &rules::IMAGE_DIGEST,
-                    Some(format!(
-                        "write `{}@sha256:...`: `casemate image ls` shows the digest",
-                        text.escape_default()
-                    )),
+                    Some(format!("write `{}@sha256:...`: `casemate image ls` shows the digest", text.escape_default())),
                 ),
                 ImagePinError::Digest => (&rules::DIGEST_FORM, None),
                 ImagePinError::Registry => {
                     let home = if text.contains('/') { "docker.io" } else { "docker.io/library" };
                     let pinned = format!("{home}/{text}");
-                    let help = ImagePin::parse(&pinned)
-                        .is_ok()
-                        .then(|| format!("write `{home}/...`, if it is docker's"));
+                    let help =
+                        ImagePin::parse(&pinned).is_ok().then(|| format!("write `{home}/...`, if it is docker's"));
                     (&rules::IMAGE_REFERENCE, help)
                 }
                 ImagePinError::Repository | ImagePinError::Tag => (&rules::IMAGE_REFERENCE, None),
@@ -116,8 +112,7 @@ fn user(item: &Item<'_>, out: &mut Findings<'_>) -> Option<At<User>> {
     let id = |number: Option<u64>| number.and_then(|number| u32::try_from(number).ok());
     let user = id(uid).and_then(NonRootUid::new).zip(id(gid).and_then(NonRootGid::new));
     let Some((uid, gid)) = user else {
-        out.add(&rules::USER_NUMBER, &item.span, format!("{} is no uid:gid from 1 to 65534", quoted(text)))
-            .help(SHAPE);
+        out.add(&rules::USER_NUMBER, &item.span, format!("{} is no uid:gid from 1 to 65534", quoted(text))).help(SHAPE);
         return None;
     };
     Some(item.at(User { uid, gid }))
@@ -128,11 +123,7 @@ fn logging(mut table: Cursor<'_>, out: &mut Findings<'_>) -> RawLogging {
     let max_size = table.take("max_size").and_then(|item| {
         let size = scalar::size(&item, out)?;
         if size.bytes() < LEAST {
-            out.add(
-                &rules::SIZE,
-                &item.span,
-                "a log file is at least 64KiB: it has to hold a few long lines",
-            );
+            out.add(&rules::SIZE, &item.span, "a log file is at least 64KiB: it has to hold a few long lines");
         }
         Some(size)
     });

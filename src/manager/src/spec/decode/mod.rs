@@ -23,8 +23,7 @@ pub(super) fn spec(table: &DeTable<'_>, out: &mut Findings<'_>) -> RawSpec {
     if let Some(item) = root.require("schema", out) {
         schema(&item, out);
     }
-    if let Some(mut table) = root.require("appliance", out).and_then(|item| item.table(&keys::APPLIANCE, out))
-    {
+    if let Some(mut table) = root.require("appliance", out).and_then(|item| item.table(&keys::APPLIANCE, out)) {
         spec.appliance = table.require("name", out).and_then(|item| {
             let text = item.string(out)?;
             name(text, &item.span, out)
@@ -56,8 +55,7 @@ fn schema(item: &Item<'_>, out: &mut Findings<'_>) {
     match item.as_integer() {
         Some(Some(1)) => {}
         Some(_) => {
-            out.add(&rules::SCHEMA, &item.span, "this casemate reads schema 1 only")
-                .help("write `schema = 1`");
+            out.add(&rules::SCHEMA, &item.span, "this casemate reads schema 1 only").help("write `schema = 1`");
         }
         None => item.wrong_type("an integer", Some("write `schema = 1`"), out),
     }
@@ -84,10 +82,8 @@ fn counted<'t>(mut items: Vec<Item<'t>>, out: &mut Findings<'_>) -> Vec<Item<'t>
 fn name(text: &str, span: &std::ops::Range<usize>, out: &mut Findings<'_>) -> Option<Name> {
     let name = Name::new(text);
     if let Err(error) = &name {
-        let fixed: String = text
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
-            .collect();
+        let fixed: String =
+            text.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
         let fixed = fixed.trim_matches('-');
         out.add(&rules::NAME, span, format!("{} is no name: {error}", quoted(text)))
             .help_if(|| Name::new(fixed).is_ok().then(|| format!("write `{fixed}`")));
@@ -114,9 +110,8 @@ fn volume(item: &Item<'_>, out: &mut Findings<'_>) -> Option<RawVolume> {
     let name = name(item.name, &item.key_span, out);
     let mut table = item.table(&keys::VOLUME, out)?;
     let words = [("permanent", Persistence::Permanent)];
-    let persistence = table
-        .take("persistence")
-        .map_or(Some(Persistence::Permanent), |item| scalar::word(&item, &words, out));
+    let persistence =
+        table.take("persistence").map_or(Some(Persistence::Permanent), |item| scalar::word(&item, &words, out));
     table.finish(out);
     Some(RawVolume { name: At { value: name?, span: item.key_span.clone() }, persistence })
 }
@@ -134,8 +129,7 @@ fn defaults(mut table: Cursor<'_>, out: &mut Findings<'_>) -> RawDefaults {
         defaults.restart = process::restart(&item, out);
     }
     defaults.stop_signal = table.take("stop_signal").and_then(|item| process::stop_signal(&item, out));
-    defaults.stop_grace_period =
-        table.take("stop_grace_period").and_then(|item| scalar::duration(&item, out));
+    defaults.stop_grace_period = table.take("stop_grace_period").and_then(|item| scalar::duration(&item, out));
     if let Some(table) = table.take("security").and_then(|item| item.table(&keys::DEFAULT_SECURITY, out)) {
         defaults.security = security::defaults(table, out);
     }
@@ -148,11 +142,7 @@ fn cap_drop(item: &Item<'_>, out: &mut Findings<'_>) {
     let Some(elements) = item.array("[\"ALL\"]", None, out) else { return };
     let all = matches!(elements.as_slice(), [only] if only.as_str() == Some("ALL"));
     if !all {
-        out.add(
-            &rules::CAP_DROP,
-            &item.span,
-            "every capability is dropped: nothing else can be written here",
-        )
-        .help("write `cap_drop = [\"ALL\"]`, and name what a container needs in its `security.cap_add`");
+        out.add(&rules::CAP_DROP, &item.span, "every capability is dropped: nothing else can be written here")
+            .help("write `cap_drop = [\"ALL\"]`, and name what a container needs in its `security.cap_add`");
     }
 }

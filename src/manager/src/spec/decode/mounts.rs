@@ -71,11 +71,7 @@ fn tmpfs(item: &Item<'_>, out: &mut Findings<'_>) -> Option<RawMount> {
     for option in options.split(',').filter(|_| !options.is_empty()) {
         let (key, value) = option.split_once('=').map_or((option, None), |(key, value)| (key, Some(value)));
         if seen.contains(&key) {
-            out.add(
-                &rules::MOUNT_OPTION,
-                &item.span,
-                format!("the option {} stands here twice", quoted(key)),
-            );
+            out.add(&rules::MOUNT_OPTION, &item.span, format!("the option {} stands here twice", quoted(key)));
         }
         seen.push(key);
         match (key, value) {
@@ -86,12 +82,8 @@ fn tmpfs(item: &Item<'_>, out: &mut Findings<'_>) -> Option<RawMount> {
             ("noexec" | "nosuid" | "nodev" | "rw", None) => {}
             _ => {
                 let known = ["size", "nr_inodes", "mode", "exec", "noexec", "nosuid", "nodev"];
-                out.add(
-                    &rules::MOUNT_OPTION,
-                    &item.span,
-                    format!("a tmpfs has no option {}", quoted(option)),
-                )
-                .help_if(|| did_you_mean(key, known));
+                out.add(&rules::MOUNT_OPTION, &item.span, format!("a tmpfs has no option {}", quoted(option)))
+                    .help_if(|| did_you_mean(key, known));
             }
         }
     }
@@ -99,15 +91,8 @@ fn tmpfs(item: &Item<'_>, out: &mut Findings<'_>) -> Option<RawMount> {
         out.add(&rules::MOUNT_OPTION, &item.span, "exec and noexec do not go together");
     }
     if !seen.contains(&"size") {
-        out.add(
-            &rules::TMPFS_SIZE,
-            &item.span,
-            "a tmpfs without a size could take half of the host's memory",
-        )
-        .help(format!(
-            "add one, as in `{}:size=16MiB`",
-            target.as_ref().map_or("/tmp", AbsolutePath::as_str)
-        ));
+        out.add(&rules::TMPFS_SIZE, &item.span, "a tmpfs without a size could take half of the host's memory")
+            .help(format!("add one, as in `{}:size=16MiB`", target.as_ref().map_or("/tmp", AbsolutePath::as_str)));
     }
     let size = size?;
     let inodes = inodes.unwrap_or_else(|| default_inodes(size));
@@ -182,12 +167,8 @@ fn volume(item: &Item<'_>, mut table: Cursor<'_>, out: &mut Findings<'_>) -> Opt
     let mount = match kind {
         Kind::Tmpfs => {
             if size_item.is_none() {
-                out.absent(
-                    &rules::TMPFS_SIZE,
-                    &span,
-                    "a tmpfs without a size could take half of the host's memory",
-                )
-                .help("add `size = \"16MiB\"`");
+                out.absent(&rules::TMPFS_SIZE, &span, "a tmpfs without a size could take half of the host's memory")
+                    .help("add `size = \"16MiB\"`");
             }
             let size = size?;
             Mount::Tmpfs { target: target?, size, inodes: default_inodes(size), mode: 0o1777, exec }

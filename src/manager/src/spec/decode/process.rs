@@ -30,8 +30,7 @@ fn command(item: &Item<'_>, out: &mut Findings<'_>) -> Option<Vec<String>> {
         let words: Vec<String> = text.split_whitespace().map(|word| format!("{word:?}")).collect();
         let help = format!("no shell reads it: write each word, such as `[{}]`", words.join(", "));
         let help = (text.len() <= 100).then_some(help);
-        out.add(&rules::COMMAND, &item.span, format!("{} is a list of words", quoted(item.name)))
-            .help_if(|| help);
+        out.add(&rules::COMMAND, &item.span, format!("{} is a list of words", quoted(item.name))).help_if(|| help);
         return None;
     }
     scalar::strings(item, "write each word as a string of its own", out)
@@ -51,11 +50,7 @@ fn working_dir(item: &Item<'_>, out: &mut Findings<'_>) -> Option<AbsolutePath> 
     let path = scalar::path(item, out)?;
     // /proc/self/fd/N as a working directory has led out of a container (CVE-2024-21626).
     if ["/proc", "/sys", "/dev"].iter().any(|kernel| path.is_at_or_below(kernel)) {
-        out.add(
-            &rules::WORKING_DIR,
-            &item.span,
-            format!("a container does not start in {}", quoted(path.as_str())),
-        );
+        out.add(&rules::WORKING_DIR, &item.span, format!("a container does not start in {}", quoted(path.as_str())));
         return None;
     }
     Some(path)
@@ -69,11 +64,7 @@ fn environment(item: &Item<'_>, out: &mut Findings<'_>) -> BTreeMap<String, Stri
         if first && name.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'.' | b'-')) {
             environment.insert(name.to_owned(), value);
         } else {
-            out.add(
-                &rules::ENVIRONMENT_NAME,
-                &entry.key_span,
-                format!("{} is no variable's name", quoted(name)),
-            );
+            out.add(&rules::ENVIRONMENT_NAME, &entry.key_span, format!("{} is no variable's name", quoted(name)));
         }
     }
     environment
@@ -124,11 +115,7 @@ fn ulimits(item: &Item<'_>, out: &mut Findings<'_>) -> Vec<Ulimit> {
         };
         let (Some(resource), Some((soft, hard))) = (resource, limits) else { continue };
         if soft > hard {
-            out.add(
-                &rules::ULIMIT,
-                &entry.span,
-                format!("the soft limit {soft} is above the hard limit {hard}"),
-            );
+            out.add(&rules::ULIMIT, &entry.span, format!("the soft limit {soft} is above the hard limit {hard}"));
         }
         ulimits.push(Ulimit { resource, soft, hard });
     }
@@ -156,8 +143,7 @@ fn sysctls(item: &Item<'_>, out: &mut Findings<'_>) -> BTreeMap<String, String> 
                     .help_if(|| did_you_mean(entry.name, ceiling::sysctls()));
             }
             Err(ceiling::Refusal::Value) => {
-                let message =
-                    format!("{} is set to 1 to 4 numbers with one blank between them", quoted(entry.name));
+                let message = format!("{} is set to 1 to 4 numbers with one blank between them", quoted(entry.name));
                 out.add(&rules::SYSCTL, &entry.span, message);
             }
         }
@@ -168,9 +154,7 @@ fn sysctls(item: &Item<'_>, out: &mut Findings<'_>) -> BTreeMap<String, String> 
 /// `SIGTERM`, `TERM` or its number.
 pub(super) fn stop_signal(item: &Item<'_>, out: &mut Findings<'_>) -> Option<u8> {
     let signal = match item.as_integer() {
-        Some(integer) => {
-            integer.and_then(|number| u8::try_from(number).ok()).filter(|n| (1..=64).contains(n))
-        }
+        Some(integer) => integer.and_then(|number| u8::try_from(number).ok()).filter(|n| (1..=64).contains(n)),
         None => words::signal(item.string(out)?),
     };
     let Some(signal) = signal else {
@@ -212,9 +196,7 @@ fn restart_policy(item: &Item<'_>, out: &mut Findings<'_>) -> Option<RestartPoli
     }
     let help = match item.as_str() {
         Some("unless-stopped") => "write `always`: what was stopped by hand stays stopped here anyway",
-        Some(text) if text.starts_with("on-failure:") => {
-            "write `{ policy = \"on-failure\", max_retries = 5 }`"
-        }
+        Some(text) if text.starts_with("on-failure:") => "write `{ policy = \"on-failure\", max_retries = 5 }`",
         _ => return scalar::word(item, &POLICIES, out),
     };
     out.add(&rules::WORD, &item.span, "`restart` is one of `no`, `on-failure`, `always`").help(help);

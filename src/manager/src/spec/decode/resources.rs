@@ -67,11 +67,9 @@ fn io(item: &Item<'_>, out: &mut Findings<'_>) -> Vec<IoLimit> {
         let rates = ["read_bps", "write_bps", "read_iops", "write_iops"].map(|key| table.take(key));
         let none = rates.iter().all(Option::is_none);
         let [read_bps, write_bps, read_iops, write_iops] = rates;
-        let mut bytes =
-            |item: Option<Item<'_>>| item.and_then(|item| scalar::size(&item, out)).map(ByteSize::bytes);
+        let mut bytes = |item: Option<Item<'_>>| item.and_then(|item| scalar::size(&item, out)).map(ByteSize::bytes);
         let (read_bps, write_bps) = (bytes(read_bps), bytes(write_bps));
-        let mut count =
-            |item: Option<Item<'_>>| item.and_then(|item| scalar::limit(&item, 1..=u64::MAX >> 1, out));
+        let mut count = |item: Option<Item<'_>>| item.and_then(|item| scalar::limit(&item, 1..=u64::MAX >> 1, out));
         let (read_iops, write_iops) = (count(read_iops), count(write_iops));
         table.finish(out);
         if none {

@@ -49,12 +49,8 @@ fn seccomp(item: &Item<'_>, out: &mut Findings<'_>) -> Option<Seccomp> {
             out.add(&rules::SECCOMP_PROFILE, &item.span, "seccomp cannot be turned off").help(HELP);
         }
         Some(text) => {
-            out.add(
-                &rules::SECCOMP_PROFILE,
-                &item.span,
-                format!("there is no built-in profile {}", quoted(text)),
-            )
-            .help(HELP);
+            out.add(&rules::SECCOMP_PROFILE, &item.span, format!("there is no built-in profile {}", quoted(text)))
+                .help(HELP);
         }
         None => item.wrong_type("a profile", Some(HELP), out),
     }
@@ -65,9 +61,9 @@ fn seccomp(item: &Item<'_>, out: &mut Findings<'_>) -> Option<Seccomp> {
 fn profile(item: &Item<'_>, out: &mut Findings<'_>) -> Option<String> {
     let text = item.string(out)?;
     let absolute = if text.starts_with('/') { text.to_owned() } else { format!("/{text}") };
-    if let Err(error) = AbsolutePath::new(&absolute).and_then(|path| {
-        if path.as_str() == "/" { Err(crate::spec::ValueError("it names no file")) } else { Ok(path) }
-    }) {
+    if let Err(error) = AbsolutePath::new(&absolute)
+        .and_then(|path| if path.as_str() == "/" { Err(crate::spec::ValueError("it names no file")) } else { Ok(path) })
+    {
         out.add(&rules::SECCOMP_PROFILE, &item.span, format!("{}: {error}", quoted(text)));
         return None;
     }
@@ -140,12 +136,8 @@ fn cap_add(item: &Item<'_>, out: &mut Findings<'_>) -> Vec<u8> {
             Some(number) => capabilities.push(number),
             None => {
                 let list: Vec<_> = ceiling::capabilities().collect();
-                out.add(
-                    &rules::CAPABILITY,
-                    &element.span,
-                    format!("{} is not within the ceiling", quoted(text)),
-                )
-                .help(format!("a container can be given {}", list.join(", ")));
+                out.add(&rules::CAPABILITY, &element.span, format!("{} is not within the ceiling", quoted(text)))
+                    .help(format!("a container can be given {}", list.join(", ")));
             }
         }
     }

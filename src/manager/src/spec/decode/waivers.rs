@@ -16,9 +16,8 @@ pub(super) fn waivers(item: &Item<'_>, out: &mut Findings<'_>) -> Vec<RawWaiver>
 fn waiver(item: &Item<'_>, out: &mut Findings<'_>) -> Option<RawWaiver> {
     let mut table = item.table(&keys::WAIVER, out)?;
     let rule = table.require("rule", out).and_then(|item| Some(item.at(rule(&item, out)?)));
-    let container = table
-        .require("container", out)
-        .and_then(|item| item.string(out).map(|name| item.at(name.to_owned())));
+    let container =
+        table.require("container", out).and_then(|item| item.string(out).map(|name| item.at(name.to_owned())));
     let reason = table.require("reason", out).and_then(|item| reason(&item, out));
     let expires = table.require("expires", out).and_then(|item| {
         let date = item.as_date();
@@ -56,11 +55,7 @@ fn rule(item: &Item<'_>, out: &mut Findings<'_>) -> Option<Waivable> {
 fn reason(item: &Item<'_>, out: &mut Findings<'_>) -> Option<String> {
     let text = item.string(out)?.trim();
     if text.is_empty() || text.chars().any(char::is_control) {
-        out.add(
-            &rules::WAIVER_REASON,
-            &item.span,
-            "a waiver says why, in one line: the report shows it first",
-        );
+        out.add(&rules::WAIVER_REASON, &item.span, "a waiver says why, in one line: the report shows it first");
         return None;
     }
     Some(text.to_owned())

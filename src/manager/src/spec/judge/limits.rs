@@ -13,20 +13,13 @@ pub(super) fn judge(container: &RawContainer, spec: &RawSpec, out: &mut Findings
         let list = |word: fn(Limit) -> &'static str| {
             missing.iter().map(|limit| word(*limit)).collect::<Vec<_>>().join(" and ")
         };
-        out.absent(
-            &rules::LIMITS_REQUIRED,
-            &container.name.span,
-            format!("`{name}` does not state {}", list(key)),
-        )
-        .help(format!("add {} to its `resources`", list(example)));
+        out.absent(&rules::LIMITS_REQUIRED, &container.name.span, format!("`{name}` does not state {}", list(key)))
+            .help(format!("add {} to its `resources`", list(example)));
     }
     let memory = container.resources.memory.as_ref().map_or(MEMORY, |memory| memory.value);
     if let Some(high) = container.resources.memory_high.as_ref().filter(|high| high.value > memory) {
-        let finding = out.add(
-            &rules::MEMORY_HIGH,
-            &high.span,
-            "memory_high is above memory, and would never be reached",
-        );
+        let finding =
+            out.add(&rules::MEMORY_HIGH, &high.span, "memory_high is above memory, and would never be reached");
         if let Some(memory) = &container.resources.memory {
             finding.related(&memory.span, "memory");
         }

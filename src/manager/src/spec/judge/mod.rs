@@ -64,10 +64,6 @@ fn backoff(own: &RawRestart, defaults: &RawRestart, out: &mut Findings<'_>) {
     let stated = stated.or(defaults.max_delay.as_ref()).or(defaults.delay.as_ref());
     if let Some(stated) = stated.filter(|_| resolved.delay > resolved.max_delay) {
         let (delay, most) = (resolved.delay, resolved.max_delay);
-        out.add(
-            &rules::RESTART,
-            &stated.span,
-            format!("the first delay, {delay:?}, is above max_delay, {most:?}"),
-        );
+        out.add(&rules::RESTART, &stated.span, format!("the first delay, {delay:?}, is above max_delay, {most:?}"));
     }
 }

@@ -39,15 +39,13 @@ static HOST_ROOMS: &[(&str, &str)] = &[
 static RUNTIME_SOCKETS: &[&str] = &["docker.sock", "containerd.sock", "podman.sock", "crio.sock"];
 
 /// Devices that open the host's memory, log, terminals or display to whoever has them; a name stands for its numbered ones too.
-static HOST_DEVICES: &[&str] = &[
-    "mem", "kmem", "port", "kmsg", "console", "tty", "vcs", "vcsa", "vcsu", "ptmx", "pts", "uinput", "fd",
-    "shm",
-];
+static HOST_DEVICES: &[&str] =
+    &["mem", "kmem", "port", "kmsg", "console", "tty", "vcs", "vcsa", "vcsu", "ptmx", "pts", "uinput", "fd", "shm"];
 
 /// What every container has in its /dev anyway.
 static OWN_DEVICES: &[&str] = &[
-    "null", "zero", "full", "random", "urandom", "tty", "console", "ptmx", "pts", "shm", "mqueue", "fd",
-    "stdin", "stdout", "stderr", "core",
+    "null", "zero", "full", "random", "urandom", "tty", "console", "ptmx", "pts", "shm", "mqueue", "fd", "stdin",
+    "stdout", "stderr", "core",
 ];
 
 /// Judges the mounts and devices of one container.
@@ -109,9 +107,7 @@ fn device_paths(device: &At<Device>, out: &mut Findings<'_>) {
     let message = match (below_dev(source), below_dev(target)) {
         (None, _) => format!("{} does not lie below /dev", quoted(source.as_str())),
         (_, None) => format!("{} does not lie below /dev", quoted(target.as_str())),
-        (Some(name), _)
-            if HOST_DEVICES.contains(&first(&name).trim_end_matches(|c: char| c.is_ascii_digit())) =>
-        {
+        (Some(name), _) if HOST_DEVICES.contains(&first(&name).trim_end_matches(|c: char| c.is_ascii_digit())) => {
             format!("{} would open the host to the container", quoted(source.as_str()))
         }
         (_, Some(name)) if OWN_DEVICES.contains(&first(&name).as_str()) => {
@@ -125,19 +121,13 @@ fn device_paths(device: &At<Device>, out: &mut Findings<'_>) {
 /// No target twice, and none below another one.
 fn overlaps(mut targets: Vec<(&AbsolutePath, &Range<usize>)>, out: &mut Findings<'_>) {
     // Sorted by parts, so that a path is followed by all that lies below it (a plain sort has `/a-b` between `/a` and `/a/b`).
-    targets.sort_by(|(a, x), (b, y)| {
-        a.as_str().split('/').cmp(b.as_str().split('/')).then(x.start.cmp(&y.start))
-    });
+    targets.sort_by(|(a, x), (b, y)| a.as_str().split('/').cmp(b.as_str().split('/')).then(x.start.cmp(&y.start)));
     let mut above: Option<(&AbsolutePath, &Range<usize>)> = None;
     for (path, span) in targets {
         match above {
             Some((outer, first)) if outer == path => {
-                out.add(
-                    &rules::MOUNT_DUPLICATE,
-                    span,
-                    format!("{} has a mount already", quoted(path.as_str())),
-                )
-                .related(first, "here");
+                out.add(&rules::MOUNT_DUPLICATE, span, format!("{} has a mount already", quoted(path.as_str())))
+                    .related(first, "here");
             }
             // A root target is refused for itself; all else lies below it.
             Some((outer, first)) if outer.as_str() != "/" && path.is_at_or_below(outer.as_str()) => {
@@ -161,12 +151,8 @@ pub(super) fn volumes(spec: &RawSpec, out: &mut Findings<'_>) {
             if !spec.volumes.iter().any(|volume| volume.name.value == *source) {
                 let names = spec.volumes.iter().map(|volume| volume.name.value.as_str());
                 let add = format!("add `[volumes.{source}]`");
-                out.add(
-                    &rules::VOLUME_UNKNOWN,
-                    &mount.source,
-                    format!("there is no volume `{source}` in the file"),
-                )
-                .help_if(|| Some(did_you_mean(source.as_str(), names).unwrap_or(add)));
+                out.add(&rules::VOLUME_UNKNOWN, &mount.source, format!("there is no volume `{source}` in the file"))
+                    .help_if(|| Some(did_you_mean(source.as_str(), names).unwrap_or(add)));
             }
             let Some(user) = &container.user else { continue };
             let (first, span) = first_user.entry(source).or_insert((user.value, &mount.source));
@@ -183,10 +169,6 @@ pub(super) fn volumes(spec: &RawSpec, out: &mut Findings<'_>) {
     }
     for volume in spec.volumes.iter().filter(|volume| !used.contains(&volume.name.value)) {
         let name = &volume.name.value;
-        out.absent(
-            &rules::VOLUME_UNUSED,
-            &volume.name.span,
-            format!("no container mounts the volume `{name}`"),
-        );
+        out.absent(&rules::VOLUME_UNUSED, &volume.name.span, format!("no container mounts the volume `{name}`"));
     }
 }

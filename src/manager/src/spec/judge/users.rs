@@ -17,13 +17,9 @@ pub(super) fn judge(spec: &RawSpec, out: &mut Findings<'_>) {
         if owner(first) != owner(container) {
             let (name, uid) = (&first.name.value, user.value.uid.get());
             let span = first.user.as_ref().map_or(&first.name.span, |user| &user.span);
-            out.add(
-                &rules::USER_SHARED,
-                &user.span,
-                format!("uid {uid} is the user of container `{name}` already"),
-            )
-            .related(span, format!("`{name}` has it here"))
-            .help(format!("give it a uid of its own, or say `share_user_with = \"{}\"`", owner(first)));
+            out.add(&rules::USER_SHARED, &user.span, format!("uid {uid} is the user of container `{name}` already"))
+                .related(span, format!("`{name}` has it here"))
+                .help(format!("give it a uid of its own, or say `share_user_with = \"{}\"`", owner(first)));
         }
     }
 }
@@ -41,12 +37,8 @@ fn shares(container: &RawContainer, spec: &RawSpec, out: &mut Findings<'_>) {
     let Some(shared) = &container.share_user_with else { return };
     let names = spec.containers.iter().map(|other| other.name.value.as_str());
     let Some(other) = spec.containers.iter().find(|other| other.name.value.as_str() == shared.value) else {
-        out.add(
-            &rules::CONTAINER_UNKNOWN,
-            &shared.span,
-            format!("there is no container {}", quoted(&shared.value)),
-        )
-        .help_if(|| did_you_mean(&shared.value, names.filter(|name| *name != container.name.value.as_str())));
+        out.add(&rules::CONTAINER_UNKNOWN, &shared.span, format!("there is no container {}", quoted(&shared.value)))
+            .help_if(|| did_you_mean(&shared.value, names.filter(|name| *name != container.name.value.as_str())));
         return;
     };
     if other.name.value == container.name.value {
