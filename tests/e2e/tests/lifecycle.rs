@@ -96,10 +96,9 @@ both_modes! {
         assert_eq!(all.stderr.lines().count(), 50, "{all:?}");
         assert_eq!(all.stdout.lines().next(), Some("line 1"));
         let tail = casemate.run(&["logs", "a", "--tail", "4"]).expect(0);
-        let mut lines: Vec<&str> = tail.stdout.lines().chain(tail.stderr.lines()).collect();
-        lines.sort_unstable();
-        assert_eq!(lines.len(), 4, "{tail:?}");
-        assert!(lines.contains(&"line 100"), "{lines:?}");
+        // Which of the two pipes was read last is not said; of each, the last lines are the last.
+        assert_eq!(tail.stdout.lines().count() + tail.stderr.lines().count(), 4, "{tail:?}");
+        assert!(all.stdout.ends_with(&tail.stdout) && all.stderr.ends_with(&tail.stderr), "{tail:?}");
         let none = casemate.run(&["logs", "a", "--since", "2099-01-01T00:00:00Z"]).expect(0);
         assert_eq!((none.stdout.as_str(), none.stderr.as_str()), ("", ""));
         let since = casemate.run(&["logs", "a", "--since", "2020-01-01T00:00:00Z"]).expect(0);

@@ -60,7 +60,7 @@ both_modes! {
         let held = output.stdout.lines().filter_map(|line| line.split("holding ").nth(1)?.split(' ').next()?.parse::<u32>().ok());
         let most = held.max().unwrap_or(0);
         assert!((8..=48).contains(&most), "it held {most} MiB of 48");
-        assert!(output.stdout.contains("over its memory limit"), "nobody says why it ended: {output:?}");
+        assert!(output.stderr.contains("over its memory limit"), "nobody says why it ended: {output:?}");
     }
 
     fn threat_28_a_fork_bomb_stays_in_its_container(mode) {
