@@ -208,6 +208,19 @@ both_modes! {
         assert!(!writable(&read) && writable(&both), "{:?} {:?}", read.writable.dev, both.writable.dev);
     }
 
+    fn a_device_of_one_container_leaves_no_trace_in_another(mode) {
+        let casemate = Instance::new(mode);
+        let image = casemate.probe();
+        let device = r#"[{ source = "/dev/zero", target = "/dev/app", permissions = "r" }]"#;
+        let named = |name, uid| Container::new(name, &image, uid).set("devices", device).command(&["report"]);
+        let other = Container::new("c", &image, 10_003).command(&["report"]);
+        // The same name twice, and each could be a restart of the other.
+        casemate.up_to_the_end(&Spec::new([named("a", 10_001), named("b", 10_002), other])).expect(0);
+        let dev = |name| casemate_e2e::parse_report(&casemate.stdout_of(name)).surroundings.dev;
+        assert!(dev("a")["app"].starts_with("c 1:5") && dev("b")["app"].starts_with("c 1:5"));
+        assert!(!dev("c").contains_key("app"), "{:?}", dev("c"));
+    }
+
     fn the_only_interface_is_loopback_and_no_abstract_socket_is_in_sight(mode) {
         assert_eq!(plain(mode).procfs.interfaces, ["lo"]);
         assert!(plain(mode).procfs.abstract_sockets.is_empty(), "{:?}", plain(mode).procfs.abstract_sockets);

@@ -19,7 +19,8 @@ const LINKS: &[(&str, &str)] = &[
     ("pts/ptmx", "ptmx"),
 ];
 
-/// The part that all containers share: made once, never written again, copied for each start by [`tree::copy_all`].
+/// The part that all containers without devices of their own share: made once, never written again, copied for each start by
+/// [`tree::copy_all`].
 ///
 /// A copy shares its tmpfs with the others; it is attached read-only, and what differs is mounted on its empty directories.
 pub fn template() -> Result<OwnedFd, Fault> {
