@@ -75,7 +75,7 @@ fn threat_24_socket_families_are_a_list() {
             _ => false,
         };
         // Some types do not exist in a family, and raw sockets want a capability: then EPERM says nothing.
-        if allowed && !name.ends_with("/RAW") {
+        if allowed && !name.contains("/RAW") {
             assert_ne!(answer, "EPERM", "{name}");
         } else if !allowed {
             assert_eq!(answer, "EPERM", "{name}");
