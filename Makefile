@@ -35,6 +35,7 @@ test: setup ## unit tests and end-to-end tests, as root and as an ordinary user
 lint: ## formatting, clippy, licences and sources, and the rules that a test of the repository checks
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) check --locked --quiet --manifest-path fuzz/Cargo.toml --target-dir $(target)/fuzz
 	if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check licenses bans sources; fi
 	$(CARGO) build --locked --workspace --bins
 	$(CARGO) test --locked --quiet -p casemate-e2e --test repository
