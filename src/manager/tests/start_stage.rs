@@ -76,6 +76,27 @@ fn it_has_a_session_of_its_own() {
 }
 
 #[test]
+fn what_the_caller_ignores_and_is_spared_does_not_come_along() {
+    let orders = Orders {
+        user: None,
+        entrances: Vec::new(),
+        helper: "/bin/cat".into(),
+        arguments: vec!["/proc/self/status".into(), "/proc/self/oom_score_adj".into()],
+    };
+    // Only root may ask to be spared.
+    let script = "trap '' CHLD HUP TERM; echo -500 2>/dev/null >/proc/$$/oom_score_adj; exec -a \"$0\" \"$@\"";
+    let mut caller = Command::new("/bin/bash");
+    caller.args(["-c", script, NAME, env!("CARGO_BIN_EXE_casemate")]).args(orders.to_arguments());
+    let socket = UnixDatagram::unbound().unwrap();
+    let output = caller.stdin(std::os::fd::OwnedFd::from(socket)).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    // 32 and 33 belong to the C library, which changes them for nobody.
+    let ignored = u64::from_str_radix(status(&text)["SigIgn"], 16).unwrap() & !(3 << 31);
+    assert_eq!(ignored, 0, "{text}");
+    assert!(text.lines().last().is_some_and(|score| !score.starts_with('-')), "{text}");
+}
+
+#[test]
 fn orders_that_are_none_are_refused() {
     let output = Command::new(env!("CARGO_BIN_EXE_casemate")).arg0(NAME).arg("up").output().unwrap();
     assert_eq!(output.status.code(), Some(1));

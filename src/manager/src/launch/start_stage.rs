@@ -73,6 +73,9 @@ fn carry_out(orders: &Orders) -> Result<std::convert::Infallible, Error> {
     rustix::process::setsid().map_err(step("open a session"))?;
     rustix::process::chdir("/").map_err(step("change to /"))?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    // An ignored SIGCHLD outlives execve, and would have the kernel bury the containers before the helper knows how they ended.
+    casemate_sys::signal::reset_all();
+    never_spared().map_err(|error| Error::new(NAME, "give up being spared by the OOM killer", error))?;
     let socket = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), SOCKET).map_err(step("place the socket"))?;
     if rustix::fd::AsRawFd::as_raw_fd(&socket) != SOCKET {
         return Err(Error::new(NAME, "place the socket", "descriptor 3 is taken"));
@@ -86,6 +89,12 @@ fn carry_out(orders: &Orders) -> Result<std::convert::Infallible, Error> {
     }
     let error = Command::new(&orders.helper).args(&orders.arguments).env_clear().stdin(Stdio::null()).exec();
     Err(Error::at(&orders.helper, "execute", error).remedy("install it beside `casemate`"))
+}
+
+/// What the caller is spared, as a service with `OOMScoreAdjust=-1000` is, its containers must not be: they would inherit it.
+fn never_spared() -> std::io::Result<()> {
+    const SCORE: &str = "/proc/self/oom_score_adj";
+    if std::fs::read_to_string(SCORE)?.starts_with('-') { std::fs::write(SCORE, "0") } else { Ok(()) }
 }
 
 #[cfg(test)]
