@@ -7,7 +7,8 @@
 //! 2. journal: where these records will begin, in one write
 //! 3. take: splice(2) moves the chunk to the holding pipe, under both pipes' locks: wholly or not at all
 //! 4. write: the records, at that place
-//! 5. let go: one read takes the chunk out of the holding pipe; pipe_read does not stop between bytes that are there
+//! 5. let go: one splice takes the chunk out of the holding pipe. A read would stop where a payload keeps its writes apart, as
+//!    it can with its own pipe (O_DIRECT, pipe(7))
 //!
 //! Killed before 3, nothing has happened. Killed between 3 and 5, the next manager finds the chunk in the holding pipe, cuts
 //! the log back to the journal's place and goes on with 4 ([`Pump::adopt`]).
@@ -94,6 +95,18 @@ impl Glass {
         let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(at("make a pipe"))?;
         Ok(Rc::new(Self { read, write }))
     }
+
+    /// Takes out exactly these bytes, which are in it.
+    fn empty_into(&self, bytes: &mut [u8]) -> Result<(), Errno> {
+        let mut filled = 0;
+        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match rustix::io::retry_on_intr(|| rustix::io::read(&self.read, &mut *rest))? {
+                0 => return Err(Errno::IO),
+                count => filled += count,
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The pump of one container.
@@ -151,8 +164,12 @@ impl Pump {
         // 3: take
         let length = self.chunk.len();
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-        let taken = rustix::pipe::splice(self.pipes.source(stream), None, &self.pipes.hold_write, None, length, flags)
-            .map_err(at("take the output"))?;
+        let taken = rustix::pipe::splice(self.pipes.source(stream), None, &self.pipes.hold_write, None, length, flags);
+        let taken = match taken {
+            // A payload can read its own pipe, and has just done so.
+            Err(Errno::AGAIN) => return Ok(Turn::Idle),
+            taken => taken.map_err(at("take the output"))?,
+        };
         if taken != length {
             // The payload's pipe was made of other pieces than its copy: what was taken is what is written.
             self.finish_held()?;
@@ -181,11 +198,12 @@ impl Pump {
     fn write_and_let_go(&mut self) -> Result<(), Error> {
         self.files.append(&self.records).map_err(at("write the log"))?;
         let length = self.chunk.len();
-        match rustix::io::retry_on_intr(|| rustix::io::read(&self.pipes.hold, self.chunk.as_mut_slice())) {
-            Ok(read) if read == length => Ok(()),
-            Ok(_) => Err(at("let go of the chunk")(io::Error::other("it is not whole"))),
-            Err(errno) => Err(at("let go of the chunk")(errno)),
-        }
+        let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
+        let gone = rustix::pipe::splice(&self.pipes.hold, None, &self.glass.write, None, length, flags);
+        let gone = gone.map_err(at("let go of the chunk"))?;
+        let bytes = self.chunk.get_mut(..gone).unwrap_or_default();
+        self.glass.empty_into(bytes).map_err(at("let go of the chunk"))?;
+        if gone == length { Ok(()) } else { Err(at("let go of the chunk")(io::Error::other("it is not whole"))) }
     }
 
     /// Goes on with a chunk that lies in the holding pipe: an earlier manager's, or one whose write failed.
@@ -212,12 +230,30 @@ fn peek(pipe: BorrowedFd<'_>, glass: &Glass, chunk: &mut Vec<u8>) -> Result<Opti
         Err(errno) => return Err(errno),
     };
     chunk.resize(length, 0);
-    let mut filled = 0;
-    while let Some(rest) = chunk.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match rustix::io::retry_on_intr(|| rustix::io::read(&glass.read, &mut *rest))? {
-            0 => return Err(Errno::IO),
-            count => filled += count,
-        }
-    }
+    glass.empty_into(chunk)?;
     Ok(Some(length))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threat_28_writes_that_are_kept_apart_hold_nothing_up() {
+        let base = tempfile::tempdir().unwrap();
+        let pipes: Vec<_> = (0..3).map(|_| rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap()).collect();
+        let [(stdout, payload), (stderr, _), (hold, hold_write)] = <[_; 3]>::try_from(pipes).unwrap();
+        let pipes = Pipes { stdout, stderr, hold, hold_write };
+        let (logs, bounds) = (base.path().join("logs"), Bounds { size: 1 << 20, count: 2 });
+        let (mut pump, _) = Pump::adopt(pipes, Glass::new().unwrap(), &logs, bounds, &base.path().join("j")).unwrap();
+        rustix::fs::fcntl_setfl(&payload, rustix::fs::OFlags::DIRECT).unwrap();
+        for line in ["one\n", "two\n", "three\n"] {
+            rustix::io::write(&payload, line.as_bytes()).unwrap();
+        }
+        assert_eq!(pump.turn(Stream::Stdout).unwrap(), Turn::Moved);
+        assert_eq!(pump.turn(Stream::Stdout).unwrap(), Turn::Idle);
+        let log = std::fs::read_to_string(super::super::files::path(&logs, 1)).unwrap();
+        let said: Vec<_> = log.lines().filter_map(|line| line.rsplit(' ').next()).collect();
+        assert_eq!(said, ["one", "two", "three"]);
+    }
 }
