@@ -8,7 +8,7 @@ use casemate_sys::process::{SingleThreaded, exit_now, fork_plain};
 use casemate_sys::signal;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
+use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions, kill_process, set_dumpable_behavior, wait};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::process::ExitCode;
@@ -33,6 +33,8 @@ fn run() -> Result<u8, String> {
     if argv.is_empty() {
         return Err("usage: casemate-init PROGRAM [ARGUMENT ...]".into());
     }
+    // The payload has our ids: /proc/1/exe would give it this file of the host, /proc/1/mem this process. Its own execve ends that.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|error| format!("dumpable: {error}"))?;
     let proof = SingleThreaded::prove().map_err(|error| format!("threads: {error}"))?;
     let mut watched = PASSED.to_vec();
     watched.push(signal::CHLD);

@@ -101,6 +101,16 @@ both_modes! {
         assert_ne!(plain(mode).writable.own_program, "worked");
     }
 
+    fn threat_01_an_init_is_not_open_to_its_payload(mode) {
+        let casemate = Instance::new(mode);
+        let image = casemate.probe();
+        let container = |path| Container::new("a", &image, 10_001).set("init", "true").command(&["misbehave", "find", path]);
+        for (path, answer) in [("/proc/1/exe", "EACCES"), ("/proc/1/fd/0", "EACCES"), ("/proc/self/exe", "worked")] {
+            let output = casemate.up_to_the_end(&Spec::new([container(path)])).expect(0);
+            assert!(output.stdout.contains(&format!("find: {answer}")), "{path}: {output:?}");
+        }
+    }
+
     fn threat_02_no_descriptor_of_the_caller_comes_along(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
