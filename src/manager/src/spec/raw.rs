@@ -7,7 +7,7 @@ use super::cursor::At;
 use super::date::Date;
 use super::image_ref::ImagePin;
 use super::model::{
-    Device, IoLimit, Landlock, Limit, Mount, Persistence, RestartPolicy, Root, Seccomp, Ulimit, User, Waivable,
+    IoLimit, Landlock, Limit, Mount, Persistence, RestartPolicy, Root, Seccomp, Ulimit, User, Waivable,
 };
 use super::values::{AbsolutePath, ByteSize, CpuList, Cpus};
 use casemate_wire::Name;
@@ -51,7 +51,7 @@ pub(super) struct RawContainer {
     /// The key is there; the root is not, where an error was noted for it.
     pub(super) writable_root: Option<At<Option<Root>>>,
     pub(super) mounts: Vec<RawMount>,
-    pub(super) devices: Vec<At<Device>>,
+    pub(super) devices: Vec<RawDevice>,
     pub(super) shm_size: Option<ByteSize>,
     pub(super) sysfs: Option<bool>,
     pub(super) init: Option<bool>,
@@ -75,11 +75,25 @@ pub(super) struct RawProcess {
     pub(super) sysctls: BTreeMap<String, String>,
 }
 
-/// A mount, and where its two ends stand in the file.
+/// A mount: its two ends for `judge`, each where it could be read, and the whole where all of it could.
 pub(super) struct RawMount {
-    pub(super) mount: Mount,
-    pub(super) source: Range<usize>,
-    pub(super) target: Range<usize>,
+    pub(super) source: Option<At<RawSource>>,
+    pub(super) target: Option<At<AbsolutePath>>,
+    pub(super) mount: Option<Mount>,
+}
+
+/// Where a mount's content comes from; a tmpfs has none.
+pub(super) enum RawSource {
+    Volume(Name),
+    Bind(AbsolutePath),
+}
+
+/// A device, as [`RawMount`].
+pub(super) struct RawDevice {
+    pub(super) span: Range<usize>,
+    pub(super) source: Option<AbsolutePath>,
+    pub(super) target: Option<AbsolutePath>,
+    pub(super) write: Option<bool>,
 }
 
 #[derive(Default)]

@@ -2,11 +2,12 @@
 
 use super::finding::Findings;
 use super::model::{
-    ContainerSpec, Limit, Logging, Persistence, Policy, Resources, Restart, RestartPolicy, Root, Seccomp, Security,
-    Spec, Volume, Waiver,
+    ContainerSpec, Device, Limit, Logging, Persistence, Policy, Resources, Restart, RestartPolicy, Root, Seccomp,
+    Security, Spec, Volume, Waiver,
 };
 use super::raw::{
-    RawContainer, RawDefaults, RawLogging, RawResources, RawRestart, RawSecurity, RawSpec, RawVolume, RawWaiver,
+    RawContainer, RawDefaults, RawDevice, RawLogging, RawResources, RawRestart, RawSecurity, RawSpec, RawVolume,
+    RawWaiver,
 };
 use super::values::{ByteSize, Cpus};
 use casemate_wire::Name;
@@ -81,8 +82,8 @@ fn container(raw: RawContainer, defaults: &RawDefaults, places: &Findings<'_>) -
         environment: raw.process.environment,
         hostname,
         root,
-        mounts: raw.mounts.into_iter().map(|mount| mount.mount).collect(),
-        devices: raw.devices.into_iter().map(|device| device.value).collect(),
+        mounts: raw.mounts.into_iter().map(|mount| mount.mount).collect::<Option<_>>()?,
+        devices: raw.devices.into_iter().map(device).collect::<Option<_>>()?,
         shm_size: raw.shm_size.unwrap_or(SHM_SIZE),
         ulimits: raw.process.ulimits,
         sysctls: raw.process.sysctls,
@@ -96,6 +97,10 @@ fn container(raw: RawContainer, defaults: &RawDefaults, places: &Findings<'_>) -
         labels: raw.process.labels,
         logging: logging(&raw.logging),
     })
+}
+
+fn device(raw: RawDevice) -> Option<Device> {
+    Some(Device { source: raw.source?, target: raw.target?, write: raw.write? })
 }
 
 /// Each number is the container's own, else the defaults', else the built-in one.

@@ -3,9 +3,9 @@
 use super::scalar;
 use crate::spec::cursor::{At, Cursor, Item};
 use crate::spec::finding::{Findings, quoted};
-use crate::spec::model::{Device, Mount, Root};
+use crate::spec::model::{Mount, Root};
 use crate::spec::nearest::did_you_mean;
-use crate::spec::raw::RawMount;
+use crate::spec::raw::{RawDevice, RawMount, RawSource};
 use crate::spec::values::{self, AbsolutePath, ByteSize};
 use crate::spec::{keys, rules};
 
@@ -54,7 +54,7 @@ pub(super) fn mounts(table: &mut Cursor<'_>, out: &mut Findings<'_>) -> Vec<RawM
             if element.as_str().is_some() {
                 element.wrong_type("a table", Some(help), out);
             } else if let Some(table) = element.table(&keys::MOUNT, out) {
-                mounts.extend(volume(&element, table, out));
+                mounts.push(volume(table, out));
             }
         }
     }
@@ -94,10 +94,10 @@ fn tmpfs(item: &Item<'_>, out: &mut Findings<'_>) -> Option<RawMount> {
         out.add(&rules::TMPFS_SIZE, &item.span, "a tmpfs without a size could take half of the host's memory")
             .help(format!("add one, as in `{}:size=16MiB`", target.as_ref().map_or("/tmp", AbsolutePath::as_str)));
     }
-    let size = size?;
-    let inodes = inodes.unwrap_or_else(|| default_inodes(size));
-    let mount = Mount::Tmpfs { target: target?, size, inodes, mode, exec };
-    Some(RawMount { mount, source: item.span.clone(), target: item.span.clone() })
+    let inodes = |size| inodes.unwrap_or_else(|| default_inodes(size));
+    let whole = target.clone().zip(size);
+    let mount = whole.map(|(target, size)| Mount::Tmpfs { target, size, inodes: inodes(size), mode, exec });
+    Some(RawMount { source: None, target: target.map(|target| item.at(target)), mount })
 }
 
 fn tmpfs_size(text: &str, item: &Item<'_>, out: &mut Findings<'_>) -> Option<ByteSize> {
@@ -138,12 +138,12 @@ fn tmpfs_mode(text: &str, item: &Item<'_>, out: &mut Findings<'_>) -> Option<u32
 }
 
 /// A table of `volumes`.
-fn volume(item: &Item<'_>, mut table: Cursor<'_>, out: &mut Findings<'_>) -> Option<RawMount> {
+fn volume(mut table: Cursor<'_>, out: &mut Findings<'_>) -> RawMount {
     let kinds = [("volume", Kind::Volume), ("bind", Kind::Bind), ("tmpfs", Kind::Tmpfs)];
     let kind = table.require("type", out).and_then(|item| scalar::word(&item, &kinds, out));
     let target_item = table.require("target", out);
-    let target = target_item.as_ref().and_then(|item| scalar::path(item, out));
-    let source = table.take("source");
+    let target = target_item.and_then(|item| Some(item.at(scalar::path(&item, out)?)));
+    let source_item = table.take("source");
     let read_only_item = table.take("read_only");
     let read_only = read_only_item.as_ref().and_then(|item| item.boolean(out));
     let exec = table.take("exec").and_then(|item| item.boolean(out)).unwrap_or(false);
@@ -152,38 +152,45 @@ fn volume(item: &Item<'_>, mut table: Cursor<'_>, out: &mut Findings<'_>) -> Opt
     let span = table.span.clone();
     table.finish(out);
 
-    let kind = kind?;
+    let Some(kind) = kind else { return RawMount { source: None, target, mount: None } };
     let stray = match kind {
-        Kind::Tmpfs => [source.as_ref(), read_only_item.as_ref()],
+        Kind::Tmpfs => [source_item.as_ref(), read_only_item.as_ref()],
         Kind::Volume | Kind::Bind => [size_item.as_ref(), None],
     };
     for stray in stray.into_iter().flatten() {
         out.add(&rules::MOUNT_OPTION, &stray.key_span, format!("a {} has no `{}`", kind.word(), stray.name));
     }
-    if kind != Kind::Tmpfs && source.is_none() {
+    if kind != Kind::Tmpfs && source_item.is_none() {
         out.absent(&rules::MISSING_KEY, &span, format!("a {} has a `source`", kind.word()));
     }
-    let source_span = source.as_ref().unwrap_or(item).span.clone();
-    let mount = match kind {
-        Kind::Tmpfs => {
-            if size_item.is_none() {
-                out.absent(&rules::TMPFS_SIZE, &span, "a tmpfs without a size could take half of the host's memory")
-                    .help("add `size = \"16MiB\"`");
+    if kind == Kind::Tmpfs && size_item.is_none() {
+        out.absent(&rules::TMPFS_SIZE, &span, "a tmpfs without a size could take half of the host's memory")
+            .help("add `size = \"16MiB\"`");
+    }
+    let source = source_item.filter(|_| kind != Kind::Tmpfs).and_then(|item| source(kind, &item, out));
+    let whole = || {
+        let target = target.as_ref()?.value.clone();
+        Some(match (kind, source.as_ref().map(|source| &source.value)) {
+            (Kind::Tmpfs, _) => Mount::Tmpfs { target, size: size?, inodes: default_inodes(size?), mode: 0o1777, exec },
+            (_, Some(RawSource::Volume(name))) => {
+                Mount::Volume { source: name.clone(), target, read_only: read_only.unwrap_or(false), exec }
             }
-            let size = size?;
-            Mount::Tmpfs { target: target?, size, inodes: default_inodes(size), mode: 0o1777, exec }
-        }
-        Kind::Volume => {
-            let source = source?;
-            let name = super::name(source.string(out)?, &source.span, out)?;
-            Mount::Volume { source: name, target: target?, read_only: read_only.unwrap_or(false), exec }
-        }
-        Kind::Bind => {
-            let source = scalar::path(&source?, out)?;
-            Mount::Bind { source, target: target?, read_only: read_only.unwrap_or(true), exec }
-        }
+            (_, Some(RawSource::Bind(path))) => {
+                Mount::Bind { source: path.clone(), target, read_only: read_only.unwrap_or(true), exec }
+            }
+            (_, None) => return None,
+        })
     };
-    Some(RawMount { mount, source: source_span, target: target_item.map_or(span, |item| item.span) })
+    let mount = whole();
+    RawMount { source, target, mount }
+}
+
+fn source(kind: Kind, item: &Item<'_>, out: &mut Findings<'_>) -> Option<At<RawSource>> {
+    let source = match kind {
+        Kind::Bind => RawSource::Bind(scalar::path(item, out)?),
+        _ => RawSource::Volume(super::name(item.string(out)?, &item.span, out)?),
+    };
+    Some(item.at(source))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -204,7 +211,7 @@ impl Kind {
 }
 
 /// `{ source = "/dev/x", target = "/dev/y", permissions = "rw" }`; the target is the source where it is not given.
-pub(super) fn devices(item: &Item<'_>, out: &mut Findings<'_>) -> Vec<At<Device>> {
+pub(super) fn devices(item: &Item<'_>, out: &mut Findings<'_>) -> Vec<RawDevice> {
     let help = "write it as in `[{ source = \"/dev/ttyS0\", permissions = \"rw\" }]`";
     let mut devices = Vec::new();
     for element in item.array("a list of tables", Some(help), out).unwrap_or_default() {
@@ -219,9 +226,7 @@ pub(super) fn devices(item: &Item<'_>, out: &mut Findings<'_>) -> Vec<At<Device>
             .take("permissions")
             .map_or(Some(false), |item| scalar::word(&item, &[("r", false), ("rw", true)], out));
         table.finish(out);
-        if let (Some(source), Some(target), Some(write)) = (source, target, write) {
-            devices.push(element.at(Device { source, target, write }));
-        }
+        devices.push(RawDevice { span: element.span.clone(), source, target, write });
     }
     devices
 }

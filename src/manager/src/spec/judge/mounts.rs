@@ -2,9 +2,8 @@
 
 use crate::spec::cursor::At;
 use crate::spec::finding::{Findings, quoted};
-use crate::spec::model::{Device, Mount};
 use crate::spec::nearest::did_you_mean;
-use crate::spec::raw::{RawContainer, RawMount, RawSpec};
+use crate::spec::raw::{RawContainer, RawDevice, RawSource, RawSpec};
 use crate::spec::rules;
 use crate::spec::values::AbsolutePath;
 use std::collections::BTreeSet;
@@ -51,21 +50,23 @@ static OWN_DEVICES: &[&str] = &[
 /// Judges the mounts and devices of one container.
 pub(super) fn judge(container: &RawContainer, out: &mut Findings<'_>) {
     for mount in &container.mounts {
-        target(mount, out);
-        if let Mount::Bind { source, .. } = &mount.mount {
-            bind_source(source, &mount.source, out);
+        if let Some(At { value, span }) = &mount.target {
+            target(value, span, out);
+        }
+        if let Some(At { value: RawSource::Bind(source), span }) = &mount.source {
+            bind_source(source, span, out);
         }
     }
     for device in &container.devices {
         device_paths(device, out);
     }
-    let mounts = container.mounts.iter().map(|mount| (mount.mount.target(), &mount.target));
-    let devices = container.devices.iter().map(|device| (&device.value.target, &device.span));
+    let mounts =
+        container.mounts.iter().filter_map(|mount| mount.target.as_ref()).map(|target| (&target.value, &target.span));
+    let devices = container.devices.iter().filter_map(|device| Some((device.target.as_ref()?, &device.span)));
     overlaps(mounts.chain(devices).collect(), out);
 }
 
-fn target(mount: &RawMount, out: &mut Findings<'_>) {
-    let path = mount.mount.target();
+fn target(path: &AbsolutePath, span: &Range<usize>, out: &mut Findings<'_>) {
     let room = ["/proc", "/sys", "/dev"].into_iter().find(|room| path.is_at_or_below(room));
     let message = match room {
         None if path.as_str() == "/" => "nothing is mounted over the root".to_owned(),
@@ -79,7 +80,7 @@ fn target(mount: &RawMount, out: &mut Findings<'_>) {
         _ if room == Some("/dev") => Some("`devices` gives a device node"),
         _ => None,
     };
-    out.add(&rules::MOUNT_TARGET, &mount.target, message).help_if(|| help.map(str::to_owned));
+    out.add(&rules::MOUNT_TARGET, span, message).help_if(|| help.map(str::to_owned));
 }
 
 fn bind_source(source: &AbsolutePath, span: &Range<usize>, out: &mut Findings<'_>) {
@@ -100,22 +101,23 @@ fn bind_source(source: &AbsolutePath, span: &Range<usize>, out: &mut Findings<'_
     out.add(&rules::BIND_SOURCE, span, message);
 }
 
-fn device_paths(device: &At<Device>, out: &mut Findings<'_>) {
-    let below_dev = |path: &AbsolutePath| path.as_str().strip_prefix("/dev/").map(str::to_owned);
-    let first = |rest: &str| rest.split('/').next().unwrap_or_default().to_owned();
-    let (source, target) = (&device.value.source, &device.value.target);
-    let message = match (below_dev(source), below_dev(target)) {
-        (None, _) => format!("{} does not lie below /dev", quoted(source.as_str())),
-        (_, None) => format!("{} does not lie below /dev", quoted(target.as_str())),
-        (Some(name), _) if HOST_DEVICES.contains(&first(&name).trim_end_matches(|c: char| c.is_ascii_digit())) => {
-            format!("{} would open the host to the container", quoted(source.as_str()))
-        }
-        (_, Some(name)) if OWN_DEVICES.contains(&first(&name).as_str()) => {
-            format!("{} is there in every container already", quoted(target.as_str()))
-        }
-        _ => return,
+fn device_paths(device: &RawDevice, out: &mut Findings<'_>) {
+    let mut end = |path: &AbsolutePath, refused: fn(&str) -> bool, why: &str| {
+        let name = path.as_str().strip_prefix("/dev/").and_then(|rest| rest.split('/').next());
+        let why = match name {
+            None => "does not lie below /dev",
+            Some(name) if refused(name) => why,
+            Some(_) => return,
+        };
+        out.add(&rules::DEVICE_PATH, &device.span, format!("{} {why}", quoted(path.as_str())));
     };
-    out.add(&rules::DEVICE_PATH, &device.span, message);
+    if let Some(source) = &device.source {
+        let opens = |name: &str| HOST_DEVICES.contains(&name.trim_end_matches(|c: char| c.is_ascii_digit()));
+        end(source, opens, "would open the host to the container");
+    }
+    if let Some(target) = &device.target {
+        end(target, |name| OWN_DEVICES.contains(&name), "is there in every container already");
+    }
 }
 
 /// No target twice, and none below another one.
@@ -146,20 +148,20 @@ pub(super) fn volumes(spec: &RawSpec, out: &mut Findings<'_>) {
     let mut first_user = std::collections::BTreeMap::new();
     for container in &spec.containers {
         for mount in &container.mounts {
-            let Mount::Volume { source, .. } = &mount.mount else { continue };
+            let Some(At { value: RawSource::Volume(source), span: at }) = &mount.source else { continue };
             used.insert(source);
             if !spec.volumes.iter().any(|volume| volume.name.value == *source) {
                 let names = spec.volumes.iter().map(|volume| volume.name.value.as_str());
                 let add = format!("add `[volumes.{source}]`");
-                out.add(&rules::VOLUME_UNKNOWN, &mount.source, format!("there is no volume `{source}` in the file"))
+                out.add(&rules::VOLUME_UNKNOWN, at, format!("there is no volume `{source}` in the file"))
                     .help_if(|| Some(did_you_mean(source.as_str(), names).unwrap_or(add)));
             }
             let Some(user) = &container.user else { continue };
-            let (first, span) = first_user.entry(source).or_insert((user.value, &mount.source));
+            let (first, span) = first_user.entry(source).or_insert((user.value, at));
             if *first != user.value {
                 out.add(
                     &rules::VOLUME_SHARED,
-                    &mount.source,
+                    at,
                     format!("the volume `{source}` belongs to another container's user"),
                 )
                 .related(span, "used by that one here")
