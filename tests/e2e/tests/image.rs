@@ -7,7 +7,7 @@
     reason = "a test reports by panicking"
 )]
 
-use casemate_e2e::{Instance, Mode, both_modes, host, oci, place, poll};
+use casemate_e2e::{Container, Instance, Mode, Spec, both_modes, host, oci, place, poll};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -102,6 +102,23 @@ both_modes! {
         assert_eq!(kept(&casemate), before);
         fs::remove_file(revision).unwrap();
         casemate.run(&["image", "rm", &pin]).expect(0);
+    }
+
+    fn an_image_is_let_go_by_the_second_file_after_its_own(mode) {
+        let casemate = Instance::new(mode);
+        let (old, new) = (casemate.probe(), casemate.pack_binary("other", &place::program("casemate-init")));
+        let digest = old.split('@').nth(1).unwrap();
+        let apply = |image: &str, name: &str| {
+            let container = Container::new(name, image, 10_001).entrypoint(&["/nothing"]);
+            casemate.up_to_the_end(&Spec::new([container])).expect(1);
+        };
+        apply(&old, "a");
+        apply(&new, "b");
+        assert!(casemate.run(&["image", "rm", digest]).expect(1).stderr.contains("one before"));
+        apply(&new, "b");
+        casemate.run(&["image", "rm", digest]).expect(1);
+        apply(&new, "c");
+        casemate.run(&["image", "rm", digest]).expect(0);
     }
 
     fn what_two_images_share_stays_with_the_other(mode) {

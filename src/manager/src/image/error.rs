@@ -133,7 +133,9 @@ impl fmt::Display for Error {
             }
             Self::Index { archive, reason } => write!(f, "{}: {reason}", archive.display()),
             Self::Name { given, reason } => write!(f, "`{}`: {reason}", given.escape_debug()),
-            Self::InUse { image, by } => write!(f, "{image} is in use by {by}"),
+            Self::InUse { image, by } => {
+                write!(f, "{image} is in use by {by}; the file in force and the one before it hold their images")
+            }
             Self::Pack { path, reason } => write!(f, "{}: {reason}", path.display()),
             Self::Helper { layer: Some(layer), error } => write!(f, "layer {layer}: {error}"),
             Self::Helper { layer: None, error } => write!(f, "{error}"),

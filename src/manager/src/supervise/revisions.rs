@@ -1,8 +1,10 @@
 //! The files that were applied: `revisions/<sha256>.toml`, and `current`, a link to the one that was applied last. Both appear
-//! by rename, so a power cut leaves the old one or the new one.
+//! by rename, so a power cut leaves the old one or the new one. The one that was current before is kept as the way back; all
+//! others go, as each would hold its images in the store for ever.
 
 use casemate_wire::Digest;
 use sha2::{Digest as _, Sha256};
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, symlink};
@@ -19,7 +21,7 @@ pub fn find(state: &Path, revision: &Digest) -> Option<PathBuf> {
     path.is_file().then_some(path)
 }
 
-/// Keeps the text and makes it the current revision.
+/// Keeps the text and makes it the current revision; of the others, only the one that it takes the place of is kept.
 pub fn apply(state: &Path, text: &str) -> io::Result<()> {
     let directory = state.join("revisions");
     let name = format!("{}.toml", revision(text).hex());
@@ -30,14 +32,27 @@ pub fn apply(state: &Path, text: &str) -> io::Result<()> {
         file.sync_all()?;
         fs::rename(&work, directory.join(&name))?;
     }
+    let current = directory.join("current");
+    let before = fs::read_link(&current).unwrap_or_default();
+    if before == Path::new(&name) {
+        return Ok(());
+    }
     let link = directory.join(".current");
     match fs::remove_file(&link) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     symlink(&name, &link)?;
-    fs::rename(&link, directory.join("current"))?;
-    fs::File::open(&directory)?.sync_all()
+    fs::rename(&link, &current)?;
+    fs::File::open(&directory)?.sync_all()?;
+    for entry in fs::read_dir(&directory)? {
+        let entry = entry?;
+        let kept = [OsStr::new("current"), OsStr::new(&name), before.as_os_str()];
+        if !kept.contains(&entry.file_name().as_os_str()) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -45,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_applied_is_current_and_the_others_are_kept() {
+    fn the_last_applied_is_current_and_the_one_before_is_kept() {
         let base = tempfile::tempdir().unwrap();
         fs::create_dir(base.path().join("revisions")).unwrap();
         for text in ["a = 1", "a = 2", "a = 1"] {
@@ -55,5 +70,12 @@ mod tests {
         }
         assert_eq!(fs::read_dir(base.path().join("revisions")).unwrap().count(), 3);
         assert_eq!(find(base.path(), &revision("other")), None);
+        // Again, which changes nothing; then a third, which lets the older one of the two go.
+        apply(base.path(), "a = 1").unwrap();
+        assert!(find(base.path(), &revision("a = 2")).is_some());
+        apply(base.path(), "a = 3").unwrap();
+        let there = ["a = 1", "a = 2", "a = 3"].map(|text| find(base.path(), &revision(text)).is_some());
+        assert_eq!(there, [true, false, true]);
+        assert_eq!(fs::read_dir(base.path().join("revisions")).unwrap().count(), 3);
     }
 }
