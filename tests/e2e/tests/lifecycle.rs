@@ -194,10 +194,10 @@ both_modes! {
         up.signal(Signal::INT);
         let output = up.wait(poll::PATIENCE);
         assert!(begin.elapsed() < Duration::from_secs(8), "nobody ignored the signal, but it took {:?}", begin.elapsed());
-        let position = |name: &str| output.stderr.find(&format!("{name}: stop")).or(output.stderr.find(&format!("{name} stop")));
-        if let (Some(first), Some(second)) = (position("first"), position("second")) {
-            assert!(second < first, "{output:?}");
-        }
+        let position = |text: &str| output.stderr.find(text).unwrap_or_else(|| panic!("no {text:?}: {output:?}"));
+        // What a person at the terminal sees: the signal was heard, and the order.
+        assert!(position("Ctrl-C again kills") < position("casemate: second: exited"), "{output:?}");
+        assert!(position("casemate: second: exited") < position("casemate: first: exited"), "{output:?}");
         poll::until("the end of all programs", || casemate.processes().is_empty().then_some(()));
     }
 

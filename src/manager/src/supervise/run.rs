@@ -83,6 +83,9 @@ fn told(supervisor: &mut Supervisor, signals: &OwnedFd) -> Result<(), Error> {
         if supervisor.closing && number != signal::HUP {
             supervisor.kill_all()?;
         }
+        if !supervisor.closing {
+            supervisor.show.say("stopping all containers, the last one first; Ctrl-C again kills them");
+        }
         supervisor.closing = true;
     }
     Ok(())

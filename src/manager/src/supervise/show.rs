@@ -66,7 +66,12 @@ impl Show {
 
     /// A word of our own about a container.
     pub fn note(&mut self, name: &Name, text: &str) {
-        self.err.put(&format!("casemate: {name}: {}\n", escaped(text)));
+        self.say(&format!("{name}: {text}"));
+    }
+
+    /// A word of our own.
+    pub fn say(&mut self, text: &str) {
+        self.err.put(&format!("casemate: {}\n", escaped(text)));
     }
 
     fn line(&mut self, name: &Name, is_error: bool, line: &[u8]) {
