@@ -13,6 +13,8 @@ use std::os::fd::OwnedFd;
 const LIMITS: LayerLimits = LayerLimits { bytes: u64::MAX, entries: 100_000, path: 4096, depth: 64, ratio: 1 };
 /// Links in a row.
 const MAX_HOPS: u32 = 8;
+/// How a file begins that was compressed as a whole, which `docker save | gzip` is: gzip, zstd, xz.
+const COMPRESSED: [&[u8]; 3] = [b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ\0"];
 /// Bytes of one read: an archive of layers is headers far apart.
 const BLOCK: usize = 16 * 1024;
 
@@ -32,7 +34,11 @@ enum Node {
 }
 
 /// All regular members of a tar archive.
-pub fn index(archive: impl Source) -> IndexOutcome {
+pub fn index(mut archive: impl Source) -> IndexOutcome {
+    let begin = archive.fill()?;
+    if COMPRESSED.iter().any(|magic| begin.starts_with(magic)) {
+        return Err(refused("read archive", "it is compressed; gunzip, unzstd or unxz gives the archive itself"));
+    }
     let mut reader = Reader::new(archive);
     let mut nodes = BTreeMap::new();
     let (mut entries, mut bytes) = (0_u64, 0_usize);

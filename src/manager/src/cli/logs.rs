@@ -5,8 +5,9 @@ use crate::control::{AskError, Request, ask as ask_manager};
 use crate::launch::{self, Role};
 use crate::logs::{Reader, Stream, cri};
 use crate::printable::printable;
+use crate::spec::Date;
 use casemate_wire::Name;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::process::ExitCode;
 
 const EXAMPLE: &str = "Examples:\n  casemate logs web --tail 100 -f\n  casemate logs web --since 15m --timestamps";
@@ -57,10 +58,16 @@ fn since(text: &str) -> Result<Since, String> {
     }
     let time = text.strip_suffix('Z').unwrap_or(text);
     let pattern = "0000-00-00T00:00:00.000000000";
-    let fits = time.len() >= 10
-        && time.len() <= pattern.len()
+    let fits = (matches!(time.len(), 10 | 16 | 19) || (21..=pattern.len()).contains(&time.len()))
         && time.bytes().zip(pattern.bytes()).all(|(c, p)| if p == b'0' { c.is_ascii_digit() } else { c == p });
-    if fits { Ok(Since::Time(time.to_owned())) } else { Err("neither 15m nor 2026-01-31T12:00:00Z".to_owned()) }
+    let number = |range: std::ops::Range<usize>| time.get(range).map_or(Some(0), |digits| digits.parse::<u8>().ok());
+    let day = || Date::new(time.get(..4)?.parse().ok()?, number(5..7)?, number(8..10)?);
+    let of_day = || Some(number(11..13)? < 24 && number(14..16)? < 60 && number(17..19)? < 60);
+    if fits && day().is_some() && of_day() == Some(true) {
+        Ok(Since::Time(time.to_owned()))
+    } else {
+        Err("neither 15m nor 2026-01-31T12:00:00Z".to_owned())
+    }
 }
 
 impl Logs {
@@ -120,9 +127,11 @@ impl Logs {
             };
             let written = to.write_all(&self.piece(&record, *begun)).and_then(|()| to.flush());
             *begun = !record.ends;
-            if written.is_err() {
+            match written {
+                Ok(()) => {}
                 // Whoever read has seen enough.
-                return Ok(());
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+                Err(error) => return Err(Error::new(Code::Failed, &self.name, "show its log", error)),
             }
         }
     }
@@ -175,8 +184,13 @@ mod tests {
         assert_eq!(since("2026-01-31T12:00:00Z"), Ok(Since::Time("2026-01-31T12:00:00".into())));
         assert_eq!(before(3_000_000_000, 2), "1970-01-01T00:00:01.000000000Z");
         assert_eq!(before(3_000_000_000, u64::MAX), "1970-01-01T00:00:00.000000000Z");
+        assert_eq!(since("2024-02-29T23:59"), Ok(Since::Time("2024-02-29T23:59".into())));
         for bad in ["", "5", "m", "-5m", "yesterday", "2026-1-31", "é", "99999999999999999999d", "2026-01-31 12:00"] {
             assert!(since(bad).is_err(), "{bad}");
+        }
+        // Compared as text, these would give what nobody asked for.
+        for no_time in ["2026-13-01", "2026-02-30", "2026-01-31T24:00", "2026-01-31T1", "2026-01-31T12:60:00Z"] {
+            assert!(since(no_time).is_err(), "{no_time}");
         }
     }
 }

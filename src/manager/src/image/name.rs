@@ -26,10 +26,17 @@ pub(super) fn from_docker(text: &str) -> Option<String> {
     [text.to_owned(), path].into_iter().find(|name| valid(name))
 }
 
-/// A `org.opencontainers.image.ref.name`, which is a whole name or, more often, a tag of what the input's file name says.
+/// A `org.opencontainers.image.ref.name`, which is a whole name, one without registry, or, most often, a tag of what the
+/// input's file name says.
 pub(super) fn from_ref_name(ref_name: &str, input: &Path) -> String {
     let tagged = || format!("{}:{ref_name}", from_path(input));
-    [ref_name.to_owned(), tagged()].into_iter().find(|name| valid(name)).unwrap_or_else(|| from_path(input))
+    let local = format!("{LOCAL}/{ref_name}");
+    let local = Some(local).filter(|_| ref_name.contains(['/', ':']));
+    [Some(ref_name.to_owned()), local, Some(tagged())]
+        .into_iter()
+        .flatten()
+        .find(|name| valid(name))
+        .unwrap_or_else(|| from_path(input))
 }
 
 /// The name of an input that has none.
@@ -70,6 +77,8 @@ mod tests {
         assert_eq!(from_docker("\u{1b}[2J"), None);
         assert_eq!(from_ref_name("1.0", Path::new("/x/My App.tar")), "localhost/my-app:1.0");
         assert_eq!(from_ref_name("quay.io/a:1", Path::new("x")), "quay.io/a:1");
+        assert_eq!(from_ref_name("app:2", Path::new("/x/o.tar")), "localhost/app:2");
+        assert_eq!(from_ref_name("team/app", Path::new("o.tar")), "localhost/team/app");
         assert_eq!(from_ref_name("\n", Path::new("...")), "localhost/image");
     }
 }

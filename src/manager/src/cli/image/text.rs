@@ -2,14 +2,17 @@
 
 use crate::cli::{Code, Error, escaped};
 use serde::Serialize;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
-/// Prints to standard output. A reader that went away is no reason for a panic, but it is an error.
+/// Prints to standard output. A reader that went away has seen enough; what could not be written otherwise is an error.
 pub(in crate::cli) fn print(text: &str) -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(|error| Error::new(Code::Failed, "standard output", "write", error))
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Error::new(Code::Failed, "standard output", "write", error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Prints a value as JSON.

@@ -75,7 +75,10 @@ fn image(item: &Item<'_>, out: &mut Findings<'_>) -> Option<At<ImagePin>> {
             let (rule, help) = match error {
                 ImagePinError::NoDigest => (
                     &rules::IMAGE_DIGEST,
-                    Some(format!("write `{}@sha256:...`: `casemate image ls` shows the digest", text.escape_default())),
+                    Some(format!(
+                        "write `{}@sha256:...`: `casemate image inspect NAME` shows the digest",
+                        text.escape_default()
+                    )),
                 ),
                 ImagePinError::Digest => (&rules::DIGEST_FORM, None),
                 ImagePinError::Registry => {
