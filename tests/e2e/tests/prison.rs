@@ -226,6 +226,26 @@ both_modes! {
         assert!(plain(mode).procfs.abstract_sockets.is_empty(), "{:?}", plain(mode).procfs.abstract_sockets);
     }
 
+    fn a_verb_that_waits_for_the_manager_is_nobody_special(mode) {
+        let casemate = Instance::new(mode);
+        let image = casemate.probe();
+        let mut up = casemate.up(&Spec::new([Container::new("a", &image, 10_001).command(&["misbehave", "sleep"])]));
+        up.until_line("sleeping");
+        for words in [&["wait", "a"][..], &["logs", "a", "--follow"]] {
+            let mut verb = casemate.command(words).stdout(std::process::Stdio::null()).spawn().unwrap();
+            let pid = i32::try_from(verb.id()).unwrap();
+            poll::until("a verb without privilege", || {
+                let verb = host::Process::of(pid)?;
+                let bare = !verb.uids.contains(&0) && verb.field("CapPrm") == "0000000000000000";
+                (bare && verb.field("NoNewPrivs") == "1").then_some(())
+            });
+            verb.kill().unwrap();
+            verb.wait().unwrap();
+        }
+        up.signal(Signal::INT);
+        up.finish();
+    }
+
     fn it_is_pid_1_and_sees_nobody(mode) {
         assert_eq!(plain(mode).surroundings.pid, 1);
         assert_eq!(plain(mode).surroundings.parent, 0);

@@ -1,15 +1,19 @@
 //! The verbs that only ask the running manager: stop, start, restart, wait, down, version.
 
 use super::image::text::print;
-use super::{Code, Error, Global};
+use super::{Code, Error, Global, escaped};
 use crate::control::{Answers, AskError, Request, Response, ask};
+use crate::launch;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-/// Asks the manager of this instance.
+/// Asks the manager of this instance. What it answers is read as its own user: it may have been taken over.
 pub fn manager(global: &Global, request: &Request) -> Result<Answers, Error> {
     let directories = global.directories()?;
-    ask(&directories.control_socket(), request).map_err(|error| failed(&directories.run.display(), error))
+    let answers =
+        ask(&directories.control_socket(), request).map_err(|error| failed(&directories.run.display(), error))?;
+    launch::become_manager()?;
+    Ok(answers)
 }
 
 /// What a failed request means.
@@ -88,7 +92,7 @@ pub(super) fn version(global: &Global) -> Result<ExitCode, Error> {
     print(&format!("casemate {}\n", env!("CARGO_PKG_VERSION")))?;
     let running = manager(global, &Request::Version {}).ok().and_then(|mut answers| answers.one().ok());
     if let Some(Response::Version { version }) = running {
-        print(&format!("manager {version}, running\n"))?;
+        print(&format!("manager {}, running\n", escaped(&version)))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -77,6 +77,7 @@ impl Logs {
         let shown = directories.run.display();
         match ask_manager(&directories.control_socket(), &request) {
             Ok(mut answers) => {
+                launch::become_manager()?;
                 answers.one().map_err(|error| ask::failed(&shown, error))?;
                 self.show(answers.records())?;
             }

@@ -1,10 +1,15 @@
 //! The verbs' side of the control socket.
 
 use super::protocol::{Request, Response};
+use casemate_sys::socket::peer_credentials;
 use std::fmt;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+
+/// The longest answer, in bytes.
+const MAX_ANSWER: u64 = 16 << 20;
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -53,21 +58,27 @@ pub fn ask(socket: &Path, request: &Request) -> Result<Answers, AskError> {
     Ok(Answers(BufReader::new(stream)))
 }
 
-/// By way of the directory's descriptor, as an address has room for 107 bytes of path only.
+/// By way of the directory's descriptor, as an address has room for 107 bytes of path only. Whoever owns the directory can put
+/// a link to any other socket into it, which root may open: so who listens has to be that owner.
 fn connect(socket: &Path) -> io::Result<UnixStream> {
     let (Some(directory), Some(name)) = (socket.parent(), socket.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
     let directory = std::fs::File::open(directory)?;
     let descriptor = rustix::fd::AsRawFd::as_raw_fd(&directory).to_string();
-    UnixStream::connect(Path::new("/proc/self/fd").join(descriptor).join(name))
+    let stream = UnixStream::connect(Path::new("/proc/self/fd").join(descriptor).join(name))?;
+    let (owner, listens) = (directory.metadata()?.uid(), peer_credentials(&stream)?.uid);
+    if listens == owner {
+        return Ok(stream);
+    }
+    Err(io::Error::other(format!("user {listens} listens, and not user {owner}, whose directory it is")))
 }
 
 impl Answers {
     /// The next answer; a refusal is an error, and so is the end.
     pub fn one(&mut self) -> Result<Response, AskError> {
         let mut line = Vec::new();
-        if self.0.read_until(b'\n', &mut line).map_err(AskError::Io)? == 0 {
+        if self.0.by_ref().take(MAX_ANSWER).read_until(b'\n', &mut line).map_err(AskError::Io)? == 0 {
             return Err(AskError::Io(io::ErrorKind::UnexpectedEof.into()));
         }
         match serde_json::from_slice(&line).map_err(AskError::Nonsense)? {
@@ -79,5 +90,27 @@ impl Answers {
     /// What follows [`Response::Records`].
     pub fn records(self) -> BufReader<UnixStream> {
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threat_20_a_link_to_a_socket_of_somebody_else_is_not_talked_to() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: giving a directory away needs root");
+            return;
+        }
+        let base = tempfile::tempdir().unwrap();
+        let _listening = std::os::unix::net::UnixListener::bind(base.path().join("other")).unwrap();
+        let run = base.path().join("run");
+        std::fs::create_dir(&run).unwrap();
+        std::os::unix::fs::symlink("../other", run.join("control.sock")).unwrap();
+        assert!(ask(&run.join("control.sock"), &Request::Down {}).is_ok());
+        std::os::unix::fs::chown(&run, Some(4242), None).unwrap();
+        let error = ask(&run.join("control.sock"), &Request::Down {}).unwrap_err().to_string();
+        assert!(error.contains("and not user 4242"), "{error}");
     }
 }

@@ -69,6 +69,11 @@ pub fn enter(directories: Directories, role: Role) -> Result<Session, Error> {
     Ok(Session { directories, identities, run, helper, _supervisor: supervisor })
 }
 
+/// Becomes the manager's user for good, for a verb that needs nothing else of an instance any more.
+pub fn become_manager() -> Result<(), Error> {
+    privilege::become_manager(Identities::of_caller()?.manager())
+}
+
 /// One supervisor per run directory.
 fn supervisor(run: &OwnedFd, directories: &Directories, identities: &Identities) -> Result<Lock, Error> {
     let failed = |errno| Error::at(&directories.run.join("manager.lock"), "lock", errno);
