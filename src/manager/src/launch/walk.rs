@@ -14,8 +14,8 @@ use std::path::{Component, Path, PathBuf};
 const MAX_LINKS: usize = 40;
 const OPEN: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Opens the absolute path, following symbolic links only where root or `owner` made them, in directories where nobody else
-/// could have. Missing directories are made as the caller, 0755; `true` when the last one was.
+/// Opens the absolute path, following symbolic links only where root or the caller made them, in directories where nobody but
+/// `owner` could have. Missing directories are made as the caller, 0755; `true` when the last one was.
 pub(super) fn open_or_make(path: &Path, owner: Ids, others_pass: bool) -> Result<(OwnedFd, bool), Error> {
     let fail = |at: &Path, step, reason: &dyn std::fmt::Display| Err(Error::at(at, step, reason));
     let mut pending: VecDeque<OsString> = names(path);
@@ -37,7 +37,9 @@ pub(super) fn open_or_make(path: &Path, owner: Ids, others_pass: bool) -> Result
         }
         .map_err(|errno| Error::at(&next, "open", errno))?;
         let stat = rustix::fs::fstat(&entry).map_err(|errno| Error::at(&next, "stat", errno))?;
-        trusted_owner(&next, &stat, owner)?;
+        let link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
+        // What a link leads to may be given away at the end, so a manager that was taken over must not say where that is.
+        trusted_owner(&next, &stat, if link { rustix::process::geteuid().as_raw() } else { owner.uid })?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Symlink if links < MAX_LINKS => {
                 links += 1;
@@ -80,8 +82,8 @@ fn names(path: &Path) -> VecDeque<OsString> {
         .collect()
 }
 
-fn trusted_owner(path: &Path, stat: &Stat, owner: Ids) -> Result<(), Error> {
-    if stat.st_uid == 0 || stat.st_uid == owner.uid {
+fn trusted_owner(path: &Path, stat: &Stat, owner: u32) -> Result<(), Error> {
+    if stat.st_uid == 0 || stat.st_uid == owner {
         return Ok(());
     }
     let reason = format!("owned by user {}, who could replace it", stat.st_uid);
@@ -203,6 +205,9 @@ mod tests {
         std::os::unix::fs::symlink("/", &link).unwrap();
         std::os::unix::fs::lchown(&link, Some(4242), None).unwrap();
         assert!(open_or_make(&link.join("tmp"), me(), false).is_err());
+        // Not even of the manager, which may have been taken over: the end of the way is given to it.
+        assert!(open_or_make(&foreign.join("x"), Ids { uid: 4242, gid: 4242 }, false).is_ok());
+        assert!(open_or_make(&link.join("tmp"), Ids { uid: 4242, gid: 4242 }, false).is_err());
     }
 
     #[test]
