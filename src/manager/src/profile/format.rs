@@ -18,7 +18,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Syntax(reason) => write!(f, "the profile does not parse: {}", reason.trim_end()),
+            Self::Syntax(reason) => write!(f, "the profile does not parse: {reason}"),
             Self::Rule(number, reason) => write!(f, "rule {number} of the profile: {reason}"),
             Self::Compile(error) => error.fmt(f),
         }
@@ -70,7 +70,7 @@ const fn low_half() -> u8 {
 
 /// The calls of a profile, one for each name of each rule.
 pub(super) fn read(text: &str) -> Result<Vec<Call>, Error> {
-    let profile: Profile = toml::from_str(text).map_err(|error| Error::Syntax(error.to_string()))?;
+    let profile: Profile = toml::from_str(text).map_err(|error| syntax(text, &error))?;
     if profile.schema != 1 {
         return Err(Error::Syntax(format!("schema {} is not known, write schema = 1", profile.schema)));
     }
@@ -85,6 +85,13 @@ pub(super) fn read(text: &str) -> Result<Vec<Call>, Error> {
         return Err(Error::Syntax("the profile allows nothing, not even the payload's execve".to_owned()));
     }
     Ok(calls)
+}
+
+/// The parser's words on one line: where it is shown, a line feed would be an escape.
+fn syntax(text: &str, error: &toml::de::Error) -> Error {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map_or(1, |before| before.split('\n').count());
+    Error::Syntax(format!("line {line}: {}", error.message().trim_end().replace('\n', ", ")))
 }
 
 impl Rule {
