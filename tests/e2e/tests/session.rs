@@ -12,6 +12,7 @@ use std::fs::{self, File};
 use std::process::Stdio;
 
 const BUSYBOX: &str = "/bin/busybox";
+const SCRIPT: &str = "/usr/bin/script";
 
 /// The blocks of README's session, without their fences: a command, the file, and two more commands.
 fn blocks() -> Vec<String> {
@@ -81,4 +82,34 @@ both_modes! {
             assert!(String::from_utf8_lossy(&ended.stderr).contains("No space left"), "{ended:?}");
         }
     }
+
+    fn a_terminal_gets_colours_and_progress_and_nobody_else_does(mode) {
+        let test = "a_terminal_gets_colours_and_progress_and_nobody_else_does";
+        if !needs(test, &[Feature::Program(SCRIPT)]) {
+            return;
+        }
+        let casemate = Instance::new(mode);
+        let image = casemate.probe();
+        let archive = casemate.directory().join("probe.tar");
+        casemate.run(&["image", "pack", "--name", "probe", "--output", archive.to_str().unwrap(), "--binary", place::program("casemate-probe").to_str().unwrap()]).expect(0);
+        casemate.run(&["image", "rm", "probe"]).expect(0);
+        let import = ["image", "import", archive.to_str().unwrap()];
+        let seen = on_a_terminal(&casemate, &import);
+        assert!(seen.contains("unpacking layer 1 of 1") && seen.contains(&image), "{seen}");
+        assert_eq!(casemate.run(&import).expect(0).stderr, "");
+
+        let file = casemate.write("casemate.toml", &Spec::new([Container::new("a", &image, 0)]).text());
+        assert!(on_a_terminal(&casemate, &["check", &file]).contains("\u{1b}["));
+        assert!(!casemate.run(&["check", &file]).expect(3).stderr.contains('\u{1b}'));
+    }
+}
+
+/// What a command of casemate writes to a terminal.
+fn on_a_terminal(casemate: &Instance, arguments: &[&str]) -> String {
+    let command = casemate.command(arguments);
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+    let mut script = casemate.mode().command(SCRIPT);
+    script.args(["-qfec", &words.join(" "), "/dev/null"]).env("TERM", "xterm").stdin(Stdio::null());
+    String::from_utf8(script.output().unwrap().stdout).unwrap()
 }

@@ -38,11 +38,11 @@ struct Line {
 pub struct Global {
     /// Where images, layers, volumes, revisions and logs are kept
     /// [default: /var/lib/casemate; as an ordinary user $XDG_DATA_HOME/casemate]
-    #[arg(long, value_name = "DIR", global = true)]
+    #[arg(long, value_name = "DIR", global = true, help_heading = "Instance")]
     state_dir: Option<PathBuf>,
     /// Where the sockets of this instance are
     /// [default: /run/casemate; as an ordinary user $XDG_RUNTIME_DIR/casemate]
-    #[arg(long, value_name = "DIR", global = true)]
+    #[arg(long, value_name = "DIR", global = true, help_heading = "Instance")]
     run_dir: Option<PathBuf>,
 }
 

@@ -13,9 +13,16 @@ struct Bar(ProgressBar);
 
 impl Bar {
     fn new() -> Self {
-        let bar = ProgressBar::new(0);
-        let style = ProgressStyle::with_template("{msg:.dim} {bar:24} {bytes}/{total_bytes}");
-        Self(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())))
+        Self(ProgressBar::new(0))
+    }
+
+    /// Another bar. It is drawn whatever was drawn a moment ago: unpacking a layer says nothing until it is done.
+    fn begin(&self, template: &str, message: String, done: u64, of: u64) {
+        self.0.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+        self.0.set_message(message);
+        self.0.set_position(done);
+        self.0.set_length(of);
+        self.0.force_draw();
     }
 }
 
@@ -23,9 +30,7 @@ impl Progress for Bar {
     fn blob(&mut self, name: &str, size: u64) {
         // Enough of a digest to tell one from another.
         let name: String = name.chars().filter(|c| !c.is_control()).take(19).collect();
-        self.0.set_length(size);
-        self.0.set_position(0);
-        self.0.set_message(name);
+        self.begin("{msg:.dim} {bar:24} {bytes}/{total_bytes}", name, 0, size);
     }
 
     fn at(&mut self, done: u64) {
@@ -33,12 +38,8 @@ impl Progress for Bar {
     }
 
     fn layer(&mut self, number: usize, of: usize) {
-        self.0.set_length(of as u64);
-        self.0.set_position(number as u64);
-        self.0
-            .set_style(ProgressStyle::with_template("{msg} {bar:24}").unwrap_or_else(|_| ProgressStyle::default_bar()));
-        self.0.set_message(format!("unpacking layer {number} of {of}"));
-        self.0.tick();
+        let done = number.saturating_sub(1) as u64;
+        self.begin("{msg} {bar:24}", format!("unpacking layer {number} of {of}"), done, of as u64);
     }
 }
 
