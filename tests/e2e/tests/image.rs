@@ -104,6 +104,25 @@ both_modes! {
         casemate.run(&["image", "rm", &pin]).expect(0);
     }
 
+    fn what_could_never_run_is_not_packed(mode) {
+        let casemate = Instance::new(mode);
+        let script = casemate.write("script", "#!/bin/sh\n");
+        let dynamic = if Path::new("/usr/bin/setpriv").exists() { "/usr/bin/setpriv" } else { "/bin/ls" };
+        for (arguments, word) in [
+            (&["--binary", &script][..], "ELF"),
+            (&["--binary", dynamic], "dynamically"),
+            (&["--binary", "/dev/null"], "ELF"),
+        ] {
+            let output = casemate.run(&[&["image", "pack"], arguments].concat()).expect(2);
+            assert!(output.stderr.contains(word), "{output:?}");
+        }
+        let probe = place::program("casemate-probe");
+        for user in ["root", "0", "1:0", "1:2:3", "", "01", "65535"] {
+            casemate.run(&["image", "pack", "--user", user, "--binary", probe.to_str().unwrap()]).expect(2);
+        }
+        casemate.run(&["image", "pack", "--user", "1:2", "--binary", probe.to_str().unwrap()]).expect(0);
+    }
+
     fn an_image_is_let_go_by_the_second_file_after_its_own(mode) {
         let casemate = Instance::new(mode);
         let (old, new) = (casemate.probe(), casemate.pack_binary("other", &place::program("casemate-init")));

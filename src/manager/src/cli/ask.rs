@@ -5,6 +5,7 @@ use super::{Code, Error, Global, escaped};
 use crate::control::{Answers, AskError, Request, Response, ask};
 use crate::launch;
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 /// Asks the manager of this instance. What it answers is read as its own user: it may have been taken over.
@@ -30,6 +31,9 @@ pub fn failed(run: &dyn std::fmt::Display, error: AskError) -> Error {
                 _ => Code::Failed,
             };
             Error::told(code, reason)
+        }
+        AskError::Io(ref io) if io.kind() == ErrorKind::PermissionDenied => {
+            Error::new(Code::Failed, run, "ask", error).remedy("it answers to root and to the user who started it")
         }
         AskError::Io(_) | AskError::Nonsense(_) => Error::new(Code::Failed, run, "ask", error),
     }

@@ -4,6 +4,7 @@ use super::{LimitFlags, Work, import, progress, text, waiting};
 use crate::cli::{Code, Error, Global};
 use crate::image::pack::{Output, PackSource, Recipe, binary_name, pack};
 use crate::image::{self, ImageConfig, name};
+use crate::spec::NonRootUid;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -119,12 +120,24 @@ impl Pack {
             cmd: self.cmd.clone(),
             env: self.env.clone(),
             working_dir: self.workdir.clone(),
-            user: self.user.clone(),
+            user: self.user()?,
             labels: self.labels()?,
             ..ImageConfig::default()
         };
         let architecture = self.arch.clone();
         Ok(Recipe { source, name, architecture, defaults, owner: self.owner()?, time: time()? })
+    }
+
+    /// Numbers that a file would take: the image says nothing that casemate would refuse to do.
+    fn user(&self) -> Result<Option<String>, Error> {
+        let Some(user) = &self.user else { return Ok(None) };
+        let number =
+            |part: &str| part.parse().ok().filter(|id: &u32| id.to_string() == part && NonRootUid::new(*id).is_some());
+        if user.split(':').count() <= 2 && user.split(':').all(|part| number(part).is_some()) {
+            return Ok(Some(user.clone()));
+        }
+        let reason = format!("`{user}` is not UID or UID:GID, each 1 to 65534");
+        Err(Error::new(Code::Usage, "--user", "read", reason))
     }
 
     fn labels(&self) -> Result<BTreeMap<String, String>, Error> {

@@ -3,6 +3,7 @@
 //! The result is a layout in memory, as parts by name: written to a directory or an archive, or imported into the store
 //! like any other input. Runs with the caller's rights and needs only to read.
 
+mod binary;
 mod layer;
 mod output;
 mod tree;
@@ -73,6 +74,9 @@ pub fn pack(recipe: &Recipe) -> Result<Packed, Error> {
         }
         PackSource::Binary(path) => {
             let file = File::open(path).map_err(Error::io("open", path))?;
+            if let Some(reason) = binary::not_alone(&file).map_err(Error::io("read", path))? {
+                return Err(Error::Pack { path: path.clone(), reason: reason.to_owned() });
+            }
             (layer::write(&Source::Binary(&file, path, binary_name(path)?), stamp)?, Vec::new(), path)
         }
     };

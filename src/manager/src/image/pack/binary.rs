@@ -1,0 +1,77 @@
+//! Whether a file can be all that an image has: a program that asks for no loader would start in it, another one would not.
+//!
+//! Enters: the file of `pack --binary`, which is the caller's own. Leaves: a reason why it cannot be packed alone. What is
+//! read is the ELF header and its program headers (elf(5)), 64-bit and little-endian; other machines' are believed.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// Program headers stand at the begin of every file that a linker writes.
+const READ: usize = 16 * 1024;
+const MAGIC: &[u8] = b"\x7fELF";
+const CLASS_64_LITTLE: &[u8] = &[2, 1];
+const PT_INTERP: u64 = 3;
+
+/// Why this file would not run alone, if it is seen to.
+pub(super) fn not_alone(file: &File) -> io::Result<Option<&'static str>> {
+    let mut bytes = Vec::new();
+    bytes.resize(READ, 0);
+    let count = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(count);
+    Ok(judge(&bytes))
+}
+
+fn judge(bytes: &[u8]) -> Option<&'static str> {
+    if !bytes.starts_with(MAGIC) {
+        return Some("no program of ELF form: pack a directory that has it and what runs it");
+    }
+    if bytes.get(4..6) != Some(CLASS_64_LITTLE) {
+        return None;
+    }
+    let number = |at: usize, size: usize| {
+        let field = bytes.get(at..at.checked_add(size)?)?;
+        Some(field.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
+    };
+    let headers = || {
+        let start = usize::try_from(number(32, 8)?).ok()?;
+        let (size, count) = (usize::try_from(number(54, 2)?).ok()?, usize::try_from(number(56, 2)?).ok()?);
+        Some((0..count).map_while(move |n| start.checked_add(n.checked_mul(size)?)))
+    };
+    let dynamic = headers().is_some_and(|mut all| all.any(|at| number(at, 4) == Some(PT_INTERP)));
+    dynamic.then_some("it is linked dynamically: link it statically, or pack a directory that has its libraries too")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn elf(kinds: &[u8]) -> Vec<u8> {
+        let mut bytes = [MAGIC, CLASS_64_LITTLE, &[0; 58]].concat();
+        (bytes[32], bytes[54]) = (64, 56);
+        bytes[56] = u8::try_from(kinds.len()).unwrap();
+        for kind in kinds {
+            bytes.extend([&[*kind][..], &[0; 55]].concat());
+        }
+        bytes
+    }
+
+    #[test]
+    fn what_asks_for_a_loader_is_not_alone() {
+        assert_eq!(judge(&elf(&[1, 1, 2])), None);
+        assert!(judge(&elf(&[1, 3, 1])).unwrap().contains("dynamically"));
+        for script in [&b"#!/bin/sh\n"[..], b"", b"\x7fEL"] {
+            assert!(judge(script).unwrap().contains("ELF"));
+        }
+    }
+
+    #[test]
+    fn a_header_that_lies_is_no_panic() {
+        for at in 0..64 {
+            let mut bytes = elf(&[1]);
+            bytes[at..].fill(0xff);
+            judge(&bytes);
+            judge(&bytes[..at]);
+        }
+    }
+}
