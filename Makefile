@@ -15,7 +15,7 @@ libexec   = $(DESTDIR)$(PREFIX)/libexec/casemate
 .PHONY: help build demo test lint bench fuzz install clean setup
 
 help: ## this text
-	@echo 'casemate: runs the containers that one TOML file describes, confined, as nobody special'
+	@echo 'casemate: runs the containers that one TOML file describes, as nobody special'
 	@echo
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/  make \1\t\2/p' Makefile | expand -t 18
 	@echo
@@ -24,15 +24,15 @@ help: ## this text
 build: ## the programs, static, in release form
 	$(CARGO) build --locked --release
 
-demo: setup ## boots two containers from one file and shows their prison from inside
+demo: setup ## boots two containers from one file, shows their prison
 	$(CARGO) build --locked --workspace --bins
 	scripts/demo $(target)/$(triple)/debug
 
-test: setup ## unit tests and end-to-end tests, as root and as an ordinary user
+test: setup ## every test, as root and as an ordinary user
 	$(CARGO) build --locked --workspace --bins
 	tests/run $(CARGO) test --locked --workspace --no-fail-fast
 
-lint: ## formatting, clippy, licences and sources, and the rules that a test of the repository checks
+lint: ## formatting, clippy, licences, the rules of the repository
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(CARGO) check --locked --quiet --manifest-path fuzz/Cargo.toml --target-dir $(target)/fuzz
@@ -52,7 +52,7 @@ fuzz: ## every parser for FUZZ_SECONDS each, with cargo-fuzz
 	done
 
 # The four programs find each other in the directory of the one that was called, so they stay together.
-install: build ## the programs below DESTDIR and PREFIX; nothing of it is setuid or has capabilities
+install: build ## the programs below DESTDIR and PREFIX, none setuid
 	install -d -m 0755 $(libexec) $(DESTDIR)$(PREFIX)/bin
 	install -m 0755 $(addprefix $(release)/,$(programs)) $(libexec)
 	ln -sfn ../libexec/casemate/casemate $(DESTDIR)$(PREFIX)/bin/casemate

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 const WIDTH: usize = 80;
-const LABEL: usize = 18;
+const LABEL: usize = 20;
 
 /// Renders the table; ends without a newline.
 pub fn render(report: &Report) -> String {

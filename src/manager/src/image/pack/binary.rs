@@ -15,8 +15,7 @@ const PT_INTERP: u64 = 3;
 
 /// Why this file would not run alone, if it is seen to.
 pub(super) fn not_alone(file: &File) -> io::Result<Option<&'static str>> {
-    let mut bytes = Vec::new();
-    bytes.resize(READ, 0);
+    let mut bytes = vec![0; READ];
     let count = file.read_at(&mut bytes, 0)?;
     bytes.truncate(count);
     Ok(judge(&bytes))
