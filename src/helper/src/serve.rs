@@ -127,9 +127,12 @@ impl Server<'_> {
     }
 
     fn admit(&mut self, door: &OwnedFd) -> Result<(), Fault> {
-        let Some((_, descriptors)) = socket::receive(door, &mut [0; 8]).at("door")? else {
-            self.quit = true;
-            return Ok(());
+        let descriptors = match socket::receive(door, &mut [0; 8]) {
+            Ok(Some((_, descriptors))) => descriptors,
+            Ok(None) => return Ok(self.quit = true),
+            // There is no descriptor left for it: its caller finds the connection closed, and the containers run on.
+            Err(Errno::MSGSIZE) => return Ok(()),
+            Err(errno) => return Err(errno).at("door"),
         };
         for socket in descriptors {
             if self.clients.len() < MOST_CLIENTS {

@@ -7,11 +7,12 @@
     reason = "a test reports by panicking"
 )]
 
-use casemate_e2e::{Container, Instance, Spec, Up, both_modes, host, oci, poll};
+use casemate_e2e::{Container, Instance, Mode, Spec, Up, both_modes, host, oci, poll};
 use rustix::process::Signal;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
+use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Numbers that differ from run to run and stand in a failure's message.
@@ -199,4 +200,33 @@ fn large_image(casemate: &Instance) -> (std::path::PathBuf, String) {
     let layers = [oci::layer_of(&rootfs), oci::layer_of(&upper)];
     let digest = oci::layout(&layout, &layers, &json!({ "Entrypoint": ["/probe"] }));
     (layout, digest)
+}
+
+#[test]
+fn a_helper_without_descriptors_turns_callers_away_and_lives() {
+    Mode::Root.run("a_helper_without_descriptors_turns_callers_away_and_lives", |mode| {
+        let casemate = Instance::new(mode);
+        let image = casemate.probe();
+        let container = Container::new("a", &image, 10_001).set("ulimits", "{ nofile = 44 }");
+        let spec = Spec::new([container.command(&["misbehave", "sleep"])]);
+        let inner = casemate.command(&["up", &casemate.write("few.toml", &casemate.text_of(&spec))]);
+        let mut few = Command::new("/bin/bash");
+        few.args(["-c", "ulimit -n 44; exec \"$@\"", "bash"]).arg(inner.get_program()).args(inner.get_args());
+        let mut up = Up::start(few);
+        up.until_line("sleeping");
+        // They connect, and then wait for the store.
+        let store = fs::File::open(casemate.state().join("images")).unwrap();
+        store.lock().unwrap();
+        let verb = || casemate.command(&["image", "rm", "nothing"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let mut verbs: Vec<_> = (0..30).map(|_| verb()).collect();
+        poll::until("one that is turned away", || verbs.iter_mut().any(|verb| verb.try_wait().unwrap().is_some()).then_some(()));
+        assert_eq!(payload(&casemate, "sleep").len(), 1);
+        drop(store);
+        for verb in &mut verbs {
+            verb.wait().unwrap();
+        }
+        assert!(casemate.run(&["image", "rm", "nothing"]).stderr.contains("no image"));
+        up.signal(Signal::INT);
+        up.finish().expect(0);
+    });
 }
