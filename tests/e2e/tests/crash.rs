@@ -217,9 +217,12 @@ fn a_helper_without_descriptors_turns_callers_away_and_lives() {
         // They connect, and then wait for the store.
         let store = fs::File::open(casemate.state().join("images")).unwrap();
         store.lock().unwrap();
-        let verb = || casemate.command(&["image", "rm", "nothing"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+        let verb =
+            || casemate.command(&["image", "rm", "nothing"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
         let mut verbs: Vec<_> = (0..30).map(|_| verb()).collect();
-        poll::until("one that is turned away", || verbs.iter_mut().any(|verb| verb.try_wait().unwrap().is_some()).then_some(()));
+        poll::until("one that is turned away", || {
+            verbs.iter_mut().any(|verb| verb.try_wait().unwrap().is_some()).then_some(())
+        });
         assert_eq!(payload(&casemate, "sleep").len(), 1);
         drop(store);
         for verb in &mut verbs {
