@@ -10,11 +10,11 @@ pub fn keep_from_children() -> Result<()> {
 }
 
 /// Takes over a descriptor that the starter handed to this program under an agreed number. Once for each number.
-pub fn take(number: u8) -> Result<OwnedFd> {
+pub fn take(number: i32) -> Result<OwnedFd> {
     // SAFETY: fcntl with F_GETFD only answers whether the number is open.
-    crate::check(unsafe { libc::fcntl(i32::from(number), libc::F_GETFD) }.into())?;
+    crate::check(unsafe { libc::fcntl(number, libc::F_GETFD) }.into())?;
     // SAFETY: the descriptor is open and came with the program, so no other value of this process owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(i32::from(number)) })
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 #[cfg(test)]

@@ -728,3 +728,26 @@ fn threat_19_strangers_reach_neither_layers_nor_volumes_nor_logs() {
         assert!(host::mounts_of(&state).is_empty());
     }
 }
+
+#[test]
+fn threat_02_the_manager_keeps_no_descriptor_of_its_caller() {
+    Mode::Root.run("threat_02_the_manager_keeps_no_descriptor_of_its_caller", |mode| {
+        let casemate = Instance::new(mode);
+        let secret = casemate.write("secret", "");
+        let spec = Spec::new([Container::new("a", &casemate.probe(), 10_001).command(&["misbehave", "sleep"])]);
+        let inner = casemate.command(&["up", &casemate.write("leak.toml", &casemate.text_of(&spec))]);
+        let mut outer = Command::new("/bin/bash");
+        outer.args(["-c", "exec 9<\"$0\"; exec 300<\"$0\"; exec \"$@\"", &secret]);
+        outer.arg(inner.get_program()).args(inner.get_args());
+        let mut up = casemate_e2e::Up::start(outer);
+        up.until_line("sleeping");
+        for process in casemate.processes() {
+            let open = fs::read_dir(format!("/proc/{}/fd", process.pid)).unwrap().flatten();
+            let leaked: Vec<_> =
+                open.filter(|entry| fs::read_link(entry.path()).is_ok_and(|to| to == Path::new(&secret))).collect();
+            assert!(leaked.is_empty(), "{leaked:?} of {process:?}");
+        }
+        up.signal(Signal::INT);
+        up.finish().expect(0);
+    });
+}

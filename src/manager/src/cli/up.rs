@@ -40,6 +40,7 @@ impl Up {
         let file = File::read(&self.file, Some(&directories.state))?.map_err(Faulty::tell)?;
         file.tell();
         let outside = outside(&file)?;
+        launch::close_inherited()?;
         let session = launch::enter(directories, Role::Supervisor)?;
         let signals = signal::descriptor(&[signal::INT, signal::TERM, signal::HUP])
             .map_err(|error| Error::new(Code::Failed, "manager", "take signals", error))?;

@@ -69,6 +69,17 @@ pub fn enter(directories: Directories, role: Role) -> Result<Session, Error> {
     Ok(Session { directories, identities, run, helper, _supervisor: supervisor })
 }
 
+/// Closes what the caller left open besides the standard streams: no change of user and no rule takes it away again. To be called
+/// while nothing of this process's own is open.
+pub fn close_inherited() -> Result<(), Error> {
+    let failed = |error| Error::new("/proc/self/fd", "list inherited descriptors", error);
+    let names = std::fs::read_dir("/proc/self/fd").map_err(failed)?.flatten().map(|entry| entry.file_name());
+    let numbers: Vec<i32> = names.filter_map(|name| name.to_str()?.parse().ok()).filter(|number| *number > 2).collect();
+    // The list's own descriptor is in it, and closed by now.
+    numbers.into_iter().for_each(|number| drop(casemate_sys::inherited::take(number)));
+    Ok(())
+}
+
 /// Becomes the manager's user for good, for a verb that needs nothing else of an instance any more.
 pub fn become_manager() -> Result<(), Error> {
     privilege::become_manager(Identities::of_caller()?.manager())
