@@ -10,6 +10,7 @@
 use casemate_e2e::{Container, Feature, Instance, Mode, Spec, Up, both_modes, needs, poll};
 use rustix::process::Signal;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 fn container(name: &str, image: &str, uid: u32, words: &[&str]) -> Container {
@@ -305,6 +306,23 @@ both_modes! {
         assert!(sizes.iter().all(|size| *size <= 256 << 10), "{sizes:?}");
         let kept = casemate.run(&["logs", "a"]).expect(0);
         assert!(kept.stdout.len() > 256 << 10, "{} bytes are kept", kept.stdout.len());
+    }
+
+    fn threat_28_a_log_that_cannot_be_written_keeps_nobody_from_ending(mode) {
+        let casemate = Instance::new(mode);
+        let image = casemate.probe();
+        let quiet = container("a", &image, 10_001, &["sleep"]);
+        let loud = container("b", &image, 10_002, &["flood"]).set("logging", "{ max_size = \"64KiB\", max_file = 2 }");
+        let mut up = casemate.up(&Spec::new([quiet, loud]));
+        up.until_line("flood");
+        // As on a full disk: there will be no next file.
+        let logs = casemate.state().join("logs/b");
+        fs::set_permissions(&logs, fs::Permissions::from_mode(0o500)).unwrap();
+        up.until_line("its output waits");
+        casemate.run(&["down"]).expect(0);
+        let output = up.wait(poll::PATIENCE);
+        assert!(output.stderr.contains("b: its last output is lost"), "{}", output.stderr);
+        fs::set_permissions(&logs, fs::Permissions::from_mode(0o700)).unwrap();
     }
 
     fn threat_28_a_flood_does_not_silence_the_others(mode) {

@@ -22,6 +22,10 @@ const BOUNDS_OF_STRANGERS: Bounds = Bounds { size: 8 << 20, count: 3 };
 /// Chunks that an ended container's pipe can hold: 1 MiB (pipe-max-size) in pieces of 4096 bytes, and as many buffers.
 const LAST_TURNS: usize = 512;
 
+/// How long the output of a container that was asked to end may wait for a log that cannot be written, a full disk's above all:
+/// one that fills the disk must not keep itself and those before it from being stopped.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
 /// All containers of an instance.
 #[derive(Debug)]
 pub struct Supervisor {
@@ -145,7 +149,12 @@ impl Supervisor {
         }
         let Some(container) = self.containers.get_mut(n) else { return Ok(()) };
         if container.live.as_ref().is_some_and(|live| live.rests_until().is_some()) {
-            return Ok(());
+            let asked = self.closing || matches!(container.phase, Phase::Stopping { .. });
+            let waits = Duration::from_nanos(cri::now().saturating_sub(exit.at)) < LAST_WORDS;
+            if waits || !asked {
+                return Ok(());
+            }
+            self.show.note(&container.name, "its last output is lost: its log cannot be written");
         }
         let started = container.live.take().map_or(exit.at, |live| live.started);
         container.exit = Some(exit);
