@@ -129,7 +129,10 @@ impl Server<'_> {
     fn admit(&mut self, door: &OwnedFd) -> Result<(), Fault> {
         let descriptors = match socket::receive(door, &mut [0; 8]) {
             Ok(Some((_, descriptors))) => descriptors,
-            Ok(None) => return Ok(self.quit = true),
+            Ok(None) => {
+                self.quit = true;
+                return Ok(());
+            }
             // There is no descriptor left for it: its caller finds the connection closed, and the containers run on.
             Err(Errno::MSGSIZE) => return Ok(()),
             Err(errno) => return Err(errno).at("door"),
