@@ -197,6 +197,8 @@ mod config {
     fn shipped_files_have_no_finding() {
         let names: Vec<_> = files(&repository().join("config"))
             .iter()
+            // A profile is judged with the file that names it.
+            .filter(|path| !path.to_string_lossy().ends_with(".seccomp.toml"))
             .map(|path| {
                 load(path);
                 path.file_name().unwrap().to_str().unwrap().to_owned()

@@ -7,7 +7,7 @@
     reason = "a test reports by panicking"
 )]
 
-use casemate_e2e::{Container, Instance, Mode, Output, Spec, both_modes, place};
+use casemate_e2e::{Container, Instance, Mode, Output, Spec, both_modes, oci, place};
 use std::fs;
 
 const PIN: &str = "localhost/probe@sha256:0000000000000000000000000000000000000000000000000000000000000000";
@@ -44,6 +44,23 @@ both_modes! {
         let casemate = Instance::new(mode);
         let text = Spec::new([good().set("comand", "[\"x\"]")]).text();
         refused(&casemate, &text, &["comand = [\"x\"]", "did you mean `command`", "unknown-key"]);
+    }
+
+    fn a_profile_that_is_not_the_pinned_one_is_told_by_check(mode) {
+        let casemate = Instance::new(mode);
+        let text = "schema = 1\ncomment = \"own\"\n[[allow]]\ncomment = \"all\"\ncalls = [\"execve\"]\n";
+        casemate.write("own.toml", text);
+        let check = |digest: &str| {
+            let seccomp = format!("{{ seccomp = {{ profile = \"own.toml\", sha256 = \"{digest}\" }} }}");
+            let file = casemate.write("casemate.toml", &Spec::new([good().set("security", &seccomp)]).text());
+            casemate.run(&["check", &file])
+        };
+        check(&oci::sha256(text.as_bytes())).expect(0);
+        let other = check(&"0".repeat(64)).expect(4);
+        assert!(other.stderr.contains("own.toml is sha256:"), "{other:?}");
+        let broken = casemate.write("own.toml", "schema = 1\n");
+        let error = check(&oci::sha256(&fs::read(broken).unwrap())).expect(3);
+        assert!(error.stderr.contains("policies/seccomp"), "{error:?}");
     }
 
     fn a_misspelt_table_is_no_loophole(mode) {
@@ -161,10 +178,10 @@ fn every_file_that_is_shipped_is_good() {
     let casemate = Instance::new(Mode::User);
     let mut seen = 0;
     for entry in fs::read_dir(place::repository().join("config")).unwrap().flatten() {
-        if entry.path().extension().is_some_and(|extension| extension == "toml") {
-            let text = fs::read_to_string(entry.path()).unwrap();
-            let file = casemate.write("casemate.toml", &text);
-            let output = casemate.run(&["check", &file]);
+        let name = entry.file_name().into_string().unwrap();
+        // A profile is judged with the file that names it.
+        if name.ends_with(".toml") && !name.ends_with(".seccomp.toml") {
+            let output = casemate.run(&["check", entry.path().to_str().unwrap()]);
             assert_eq!(output.code, 0, "{}: {output:?}", entry.path().display());
             seen += 1;
         }

@@ -3,17 +3,18 @@
 use super::file::{File, waivers};
 use super::image::text::{print, print_json};
 use super::{Code, Error};
+use crate::plan;
 use crate::spec::Finding;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const EXAMPLE: &str = "Example:\n  casemate check casemate.toml && echo good";
 
 /// Judge a file without starting anything
 ///
-/// Shows all errors at once, each with its rule, its line and what to do. What the file waives comes first. Needs no host:
-/// it works on a machine that runs nothing.
+/// Shows all errors at once, each with its rule, its line and what to do. What the file waives comes first. A seccomp profile
+/// that the file names is proven and judged too. Needs no host: it works on a machine that runs nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Check {
@@ -54,6 +55,10 @@ impl<'a> Waiver<'a> {
 impl Check {
     pub(super) fn run(&self) -> Result<ExitCode, Error> {
         let read = File::read(&self.file, None)?;
+        if let Ok(file) = &read {
+            let directory = self.file.parent().unwrap_or(Path::new("."));
+            file.spec.containers.iter().try_for_each(|container| plan::check_profile(container, directory))?;
+        }
         if self.json {
             return self.report(&read);
         }

@@ -3,7 +3,6 @@
 use super::image::text::{fit, print, print_json};
 use super::{Code, Error, Global, ask};
 use crate::control::{Request, Response, Status};
-use crate::logs::cri;
 use std::process::ExitCode;
 
 const EXAMPLE: &str = "Example:\n  casemate ps --json | jq '.[] | select(.state != \"running\") | .name'";
@@ -25,13 +24,13 @@ impl Ps {
         let Response::Containers { containers } = answer else {
             return Err(Error::new(Code::Failed, run.display(), "ask", "not the answer to this request"));
         };
-        if self.json { print_json(&containers) } else { print(&table(&containers, cri::now())) }?;
+        if self.json { print_json(&containers) } else { print(&table(&containers)) }?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
 /// 80 columns.
-fn table(containers: &[Status], now: u64) -> String {
+fn table(containers: &[Status]) -> String {
     let mut lines =
         format!("{:<16} {:<13} {:>7} {:>7} {:>8}  {}\n", "NAME", "STATE", "PID", "UPTIME", "RESTARTS", "IMAGE");
     for container in containers {
@@ -40,7 +39,7 @@ fn table(containers: &[Status], now: u64) -> String {
             _ => container.state.clone(),
         };
         let pid = container.pid.map_or("-".to_owned(), |pid| pid.to_string());
-        let uptime = container.started.map_or("-".to_owned(), |at| span(now.saturating_sub(at) / 1_000_000_000));
+        let uptime = container.uptime.map_or("-".to_owned(), span);
         // The digest is for `--json`: what people look for stands before it.
         let image = container.image.split('@').next().unwrap_or_default();
         let row = format!(
@@ -76,15 +75,16 @@ mod tests {
             name: "a-name-that-is-longer-than-its-column".into(),
             state: "restarting".into(),
             pid: Some(4_194_304),
-            started: Some(0),
+            started: Some("2026-01-31T12:00:00.000000000Z".into()),
+            uptime: Some(400 * 86_400),
             restarts: 99_999,
             image: format!("registry.site.example:5000/{}:1@sha256:00", "x".repeat(50)),
             exit_code: Some(137),
             oom_kills: None,
             failure: None,
         };
-        let ended = Status { started: None, pid: None, state: "completed".into(), ..status.clone() };
-        let table = table(&[status, ended], 400 * 86_400 * 1_000_000_000);
+        let ended = Status { started: None, uptime: None, pid: None, state: "completed".into(), ..status.clone() };
+        let table = table(&[status, ended]);
         assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
         assert!(table.contains("400d00h"), "{table}");
     }

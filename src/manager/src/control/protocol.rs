@@ -91,8 +91,10 @@ pub struct Status {
     pub state: String,
     /// Its pid 1 as the host counts it, while it runs.
     pub pid: Option<u32>,
-    /// When its payload was executed, nanoseconds since 1970, while it runs.
-    pub started: Option<u64>,
+    /// When its payload was executed (RFC 3339), while it runs.
+    pub started: Option<String>,
+    /// Seconds since then.
+    pub uptime: Option<u64>,
     /// How often its policy has restarted it.
     pub restarts: u32,
     /// The image, as the file pins it.

@@ -22,6 +22,7 @@ use casemate_confine::ceiling;
 use casemate_wire::{Device, Digest, Facts, IdSpace, Ids, Job, Root, encode};
 use error::Refusal;
 use sha2::{Digest as _, Sha256};
+use std::path::Path;
 
 /// Plans one container.
 pub fn job(
@@ -59,7 +60,7 @@ fn plan(
         ids: ids(container, facts)?,
         process: process::process(container, &image.config)?,
         capabilities: capabilities(container)?,
-        seccomp: seccomp(container, outside)?,
+        seccomp: seccomp(container, outside.profile.as_deref())?,
         limits: limits::limits(spec, container, facts, outside)?,
         init: container.init,
     };
@@ -123,8 +124,15 @@ fn capabilities(container: &ContainerSpec) -> Result<Vec<u8>, Refusal> {
     }
 }
 
-fn seccomp(container: &ContainerSpec, outside: &Outside) -> Result<Vec<u8>, Refusal> {
-    let text = match (&container.security.seccomp, &outside.profile) {
+/// Judges what the file only names: the seccomp profile of a container, where it has one of its own. `directory` is that of the
+/// file.
+pub fn check_profile(container: &ContainerSpec, directory: &Path) -> Result<(), Error> {
+    let judged = outside::own_profile(container, directory).and_then(|own| seccomp(container, own.as_deref()));
+    judged.map(drop).map_err(|refusal| refusal.of(&container.name))
+}
+
+fn seccomp(container: &ContainerSpec, own: Option<&str>) -> Result<Vec<u8>, Refusal> {
+    let text = match (&container.security.seccomp, own) {
         (Seccomp::Service, _) => profile::SERVICE,
         (Seccomp::Minimal, _) => profile::MINIMAL,
         (Seccomp::File { .. }, Some(text)) => text,

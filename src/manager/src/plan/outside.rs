@@ -27,16 +27,20 @@ pub struct Outside {
 impl Outside {
     /// Reads them; `directory` is that of the file, where a relative profile path starts.
     pub fn read(container: &ContainerSpec, directory: &Path) -> Result<Self, Error> {
-        let profile = match &container.security.seccomp {
-            Seccomp::File { profile, sha256 } => Some(read_profile(&directory.join(profile), sha256)),
-            Seccomp::Service | Seccomp::Minimal => None,
-        };
-        let profile = profile.transpose().map_err(|refusal| refusal.of(&container.name))?;
+        let profile = own_profile(container, directory).map_err(|refusal| refusal.of(&container.name))?;
         let devices = container.resources.io.iter().map(|limit| {
             let path = limit.device.as_str();
             Ok((path.to_owned(), block_device(path).map_err(|refusal| refusal.of(&container.name))?))
         });
         Ok(Self { profile, devices: devices.collect::<Result<_, Error>>()?, cpus: cpus() })
+    }
+}
+
+/// The text of the seccomp profile that the file names, if it names one; proven.
+pub(super) fn own_profile(container: &ContainerSpec, directory: &Path) -> Result<Option<String>, Refusal> {
+    match &container.security.seccomp {
+        Seccomp::File { profile, sha256 } => read_profile(&directory.join(profile), sha256).map(Some),
+        Seccomp::Service | Seccomp::Minimal => Ok(None),
     }
 }
 

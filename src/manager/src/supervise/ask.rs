@@ -5,7 +5,7 @@ use super::supervisor::Supervisor;
 use super::{Error, pid};
 use crate::control::{Handle, Request, Response, Server, Status};
 use crate::exit::Code;
-use crate::logs::Reader;
+use crate::logs::{Reader, cri};
 
 /// A connection that waits for something.
 #[derive(Debug)]
@@ -197,7 +197,8 @@ fn status(container: &Container) -> Status {
         name: container.name.to_string(),
         state: container.state().to_owned(),
         pid: running.and_then(|live| pid::of(&live.pidfd)),
-        started: running.map(|live| live.started),
+        started: running.map(|live| cri::timestamp(live.started)),
+        uptime: running.map(|live| cri::now().saturating_sub(live.started) / 1_000_000_000),
         restarts: container.restarts,
         image: container.order.as_ref().map(|order| order.image.clone()).unwrap_or_default(),
         exit_code: container.exit.map(|exit| exit.code),
