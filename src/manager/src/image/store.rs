@@ -40,7 +40,8 @@ pub struct Writer<'a> {
 impl Store {
     /// Opens the store of a state directory, which exists; makes what is missing below it, for its owner alone.
     pub fn open(state: &Path) -> Result<Self, Error> {
-        let root = rustix::fs::open(state, DIRECTORY, Mode::empty());
+        // Started by root it is root's, to be passed through and not read.
+        let root = rustix::fs::open(state, DIRECTORY | OFlags::PATH, Mode::empty());
         let root = root.map_err(Error::errno("open the state directory", state))?;
         let blobs = subdirectory(&root, "blobs", state)?;
         let sha256 = subdirectory(&blobs, "sha256", &state.join("blobs"))?;

@@ -4,7 +4,7 @@ use super::walk::{give, is_empty, open_or_make, own_directory};
 use super::{Error, Identities, Ids};
 use casemate_wire::Name;
 use rustix::fd::OwnedFd;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, statat};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -52,7 +52,7 @@ impl Directories {
     /// Makes and checks both, down to the directories that the programs expect. Gives the run directory, open.
     pub(super) fn prepare(&self, identities: &Identities) -> Result<OwnedFd, Error> {
         let (manager, helper) = (identities.manager(), identities.helper());
-        let state = top(&self.state, identities)?;
+        let state = self.state(identities)?;
         for (name, owner) in [
             ("blobs", manager),
             ("images", manager),
@@ -64,23 +64,45 @@ impl Directories {
         ] {
             own_directory(&state, &self.state.join(name), OsStr::new(name), owner, 0o700)?;
         }
-        top(&self.run, identities)
+        self.run(identities)
+    }
+
+    /// Both users pass through it. Started by root it stays root's, so that neither can move what belongs to the other: the
+    /// helper takes layers by name.
+    fn state(&self, identities: &Identities) -> Result<OwnedFd, Error> {
+        let (owner, mode) = match identities {
+            Identities::Service { .. } => (Ids::ROOT, 0o711),
+            Identities::User(user) => (*user, 0o700),
+        };
+        let ours = |state: &OwnedFd| statat(state, "blobs", AtFlags::SYMLINK_NOFOLLOW).is_ok();
+        top(&self.state, identities, owner, mode, ours)
+    }
+
+    /// The manager's, and the helper passes through it.
+    fn run(&self, identities: &Identities) -> Result<OwnedFd, Error> {
+        let owner = Ids { uid: identities.manager().uid, gid: identities.helper().gid };
+        let ours = |run: &OwnedFd| rustix::fs::fstat(run).is_ok_and(|stat| stat.st_uid == owner.uid);
+        top(&self.run, identities, owner, 0o710, ours)
     }
 }
 
-/// A directory of the manager that the helper may pass through.
-fn top(path: &Path, identities: &Identities) -> Result<OwnedFd, Error> {
-    let manager = identities.manager();
+/// Makes the directory, or takes one that is empty or already an instance's.
+fn top(
+    path: &Path,
+    identities: &Identities,
+    owner: Ids,
+    mode: u32,
+    ours: impl Fn(&OwnedFd) -> bool,
+) -> Result<OwnedFd, Error> {
     let others_pass = matches!(identities, Identities::Service { .. });
-    let (walked, made) = open_or_make(path, manager, others_pass)?;
+    let (walked, made) = open_or_make(path, identities.manager(), others_pass)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = rustix::fs::openat(&walked, ".", flags, Mode::empty()).map_err(|e| Error::at(path, "open", e))?;
-    let owner = rustix::fs::fstat(&directory).map_err(|e| Error::at(path, "stat", e))?.st_uid;
-    if !made && owner != manager.uid && !is_empty(&directory, path)? {
-        let reason = format!("it has entries and belongs to user {owner}, not to user {}", manager.uid);
+    if !made && !ours(&directory) && !is_empty(&directory, path)? {
+        let reason = "it has entries and is no instance of casemate";
         return Err(Error::at(path, "check", reason).remedy("name another directory, or an empty one"));
     }
-    give(&directory, path, Ids { uid: manager.uid, gid: identities.helper().gid }, 0o710)?;
+    give(&directory, path, owner, mode)?;
     Ok(directory)
 }
 
@@ -116,8 +138,10 @@ mod tests {
             directories.prepare(&identities).unwrap();
         }
         let (manager, helper) = (identities.manager(), identities.helper());
+        // Root's, or the user's.
+        let state = if manager == helper { manager } else { Ids::ROOT };
         for (path, uid, gid, mode) in [
-            ("s", manager.uid, helper.gid, 0o710),
+            ("s", state.uid, state.gid, if manager == helper { 0o700 } else { 0o711 }),
             ("r", manager.uid, helper.gid, 0o710),
             ("s/blobs", manager.uid, manager.gid, 0o700),
             ("s/logs", manager.uid, manager.gid, 0o700),

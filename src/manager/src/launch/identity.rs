@@ -22,6 +22,9 @@ pub struct Ids {
 }
 
 impl Ids {
+    /// Of the host.
+    pub const ROOT: Self = Self { uid: 0, gid: 0 };
+
     /// As rustix takes it.
     pub fn user(self) -> Uid {
         Uid::from_raw(self.uid)
