@@ -19,14 +19,17 @@ pub struct Settings {
     pub manager: u32,
     /// First host id and count of A's range after 0; none: A has the one id of its user.
     pub range: Option<(u32, u32)>,
+    /// Seconds between two signs of life on descriptor 4; none: nobody waits for one.
+    pub notify: Option<i64>,
 }
 
 /// What [`parse`] understands.
-pub const USAGE: &str = "usage: casemate-helper --state-dir DIR --manager UID [--range BASE:COUNT] | --steps";
+pub const USAGE: &str =
+    "usage: casemate-helper --state-dir DIR --manager UID [--range BASE:COUNT] [--notify S] | --steps";
 
 /// Reads the arguments after the program's name.
 pub fn parse(args: impl Iterator<Item = OsString>) -> Option<Command> {
-    let (mut state_dir, mut manager, mut range) = (None, None, None);
+    let (mut state_dir, mut manager, mut range, mut notify) = (None, None, None, None);
     let mut args = args.map(OsString::into_string);
     while let Some(key) = args.next() {
         let key = key.ok()?;
@@ -37,6 +40,7 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Option<Command> {
         match key.as_str() {
             "--state-dir" => state_dir = Some(PathBuf::from(value)),
             "--manager" => manager = Some(value.parse().ok()?),
+            "--notify" => notify = Some(value.parse().ok()?),
             "--range" => {
                 let (base, count) = value.split_once(':')?;
                 range = Some((base.parse().ok()?, count.parse().ok()?));
@@ -44,6 +48,6 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Option<Command> {
             _ => return None,
         }
     }
-    let settings = Settings { state_dir: state_dir?, manager: manager?, range };
+    let settings = Settings { state_dir: state_dir?, manager: manager?, range, notify };
     settings.state_dir.is_absolute().then_some(Command::Serve(settings))
 }

@@ -13,6 +13,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, accept_with, socketpair};
 use rustix::process::{DumpableBehavior, WaitId, WaitIdOptions, set_dumpable_behavior, waitid};
+use rustix::time::Timespec;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -22,6 +23,8 @@ const LISTENER: &str = "/proc/self/fd/3";
 /// Makes A and keeps its door until A or this process is told to end.
 pub fn run(settings: Settings) -> Result<(), Fault> {
     let listener = listener()?;
+    // Connected by who started us, so no path has to be open for it.
+    let notify = settings.notify.map(|_| inherited::take(4)).transpose().at("take descriptor 4")?;
     inherited::keep_from_children().at("close inherited descriptors")?;
     let own = std::env::current_exe().at("find the own program")?;
     let program = |name: &str| {
@@ -35,10 +38,10 @@ pub fn run(settings: Settings) -> Result<(), Fault> {
     // Only a dumpable process's map files belong to its user; nothing secret is in memory yet.
     set_dumpable_behavior(DumpableBehavior::Dumpable).at("dumpable")?;
     let proof = SingleThreaded::prove().at("threads")?;
-    let (manager, range) = (settings.manager, settings.range);
+    let (manager, range, seconds) = (settings.manager, settings.range, settings.notify);
     match fork(&proof, Namespaces::WITH_USER, None).at("make user namespace A")? {
         Fork::Child => {
-            drop((go, door, listener));
+            drop((go, door, listener, notify));
             // No byte: there is no map. What fails is written to the log, and the doorman sees the end.
             let mapped = retry_on_intr(|| rustix::io::read(&ready, &mut [0; 1])) == Ok(1);
             let run = || realm::run(settings, &connections, programs).map_err(|fault| crate::log(&fault));
@@ -51,7 +54,7 @@ pub fn run(settings: Settings) -> Result<(), Fault> {
             confine()?;
             rustix::io::write(&go, b"g").at("let A begin")?;
             drop(go);
-            keep(&listener, &door, &pidfd, (&signals, manager))
+            keep([&listener, &door, &pidfd, &signals], manager, notify.zip(seconds))
         }
     }
 }
@@ -61,9 +64,7 @@ fn listener() -> Result<OwnedFd, Fault> {
         Ok(target) if target.as_os_str().as_encoded_bytes().starts_with(b"socket:") => {
             inherited::take(3).at("take descriptor 3")
         }
-        _ => Err(Fault::refused(
-            "descriptor 3 is not a listening socket; it is started by `casemate up` or by its .socket unit",
-        )),
+        _ => Err(Fault::refused("descriptor 3 is not a listening socket; use `casemate up` or the .socket unit")),
     }
 }
 
@@ -94,14 +95,18 @@ fn confine() -> Result<(), Fault> {
     seccomp::install_bytes(filters::DOORMAN)
 }
 
-fn keep(listener: &OwnedFd, door: &OwnedFd, realm: &OwnedFd, (signals, manager): (&OwnedFd, u32)) -> Result<(), Fault> {
+fn keep(fds: [&OwnedFd; 4], manager: u32, notify: Option<(OwnedFd, i64)>) -> Result<(), Fault> {
+    let [listener, door, realm, signals] = fds;
+    let pause = notify.as_ref().map(|&(_, tv_sec)| Timespec { tv_sec, tv_nsec: 0 });
     loop {
-        let mut fds = [listener, realm, signals].map(|fd| PollFd::new(fd, PollFlags::IN));
-        match poll(&mut fds, None) {
+        let mut fds = fds.map(|fd| PollFd::new(fd, PollFlags::IN));
+        match poll(&mut fds, pause.as_ref()) {
+            // A's own loop has to answer: that the doorman lives says little.
+            Ok(0) => socket::send(door, b"?", &[]).at("door")?,
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno).at("poll"),
         }
-        let [new, ended, told] = fds.map(|fd| !fd.revents().is_empty());
+        let [new, heard, ended, told] = fds.map(|fd| !fd.revents().is_empty());
         if ended {
             let status = waitid(WaitId::PidFd(realm.as_fd()), WaitIdOptions::EXITED).at("wait for A")?;
             return match status.and_then(|status| status.exit_status()) {
@@ -112,6 +117,10 @@ fn keep(listener: &OwnedFd, door: &OwnedFd, realm: &OwnedFd, (signals, manager):
         if told && signal::read(signals.as_fd()).at("signals")? == Some(signal::TERM) {
             // Ending is enough: A's first process dies with this one, and every container with that.
             return Ok(());
+        }
+        if heard && rustix::io::read(door, &mut [0; 1]) == Ok(1) {
+            // sd_notify(3): the first one also says that the start is done. It is nobody's fault when nobody takes it.
+            let _ = notify.as_ref().map(|(to, _)| rustix::io::write(to, b"READY=1\nWATCHDOG=1"));
         }
         if new {
             admit(listener, door, manager);

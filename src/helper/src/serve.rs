@@ -79,6 +79,7 @@ pub fn serve(realm: &Realm, door: &OwnedFd) -> Result<(), Fault> {
         removals: BTreeMap::new(),
         quit: false,
     };
+    socket::send(door, b"!", &[]).at("door")?;
     while !server.quit {
         for source in server.ready(door)? {
             server.handle(source, door)?;
@@ -137,6 +138,8 @@ impl Server<'_> {
             Err(Errno::MSGSIZE) => return Ok(()),
             Err(errno) => return Err(errno).at("door"),
         };
+        // This loop turns: the doorman tells the service manager.
+        socket::send(door, b"!", &[]).at("door")?;
         for socket in descriptors {
             if self.clients.len() < MOST_CLIENTS {
                 let id = self.number();

@@ -2,12 +2,14 @@
 //!
 //! What arrives is decoded by `casemate-wire` to its last byte; an answer to a question that was not asked ends the connection.
 
+use crate::notify::Notifier;
 use crate::printable::escaped;
 use casemate_sys::socket;
 use casemate_wire::{Answer, Event, Facts, Failure, MAX_MESSAGE, PROTOCOL, Packet, Reply, Request};
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
+use rustix::time::Timespec;
 use std::collections::VecDeque;
 use std::fmt;
 
@@ -19,6 +21,7 @@ pub struct Client {
     events: VecDeque<Event>,
     buffer: Vec<u8>,
     interrupt: Option<OwnedFd>,
+    notifier: Notifier,
 }
 
 /// Why a request has no answer.
@@ -68,8 +71,14 @@ impl Client {
     /// Greets on a connected socket ([`crate::launch::Session::connect`] makes one). `supervise`: this client gets the events,
     /// in the place of an earlier one.
     pub fn greet(socket: OwnedFd, supervise: bool) -> Result<(Self, Facts), ClientError> {
-        let mut client =
-            Self { socket, last: 0, events: VecDeque::new(), buffer: vec![0; MAX_MESSAGE], interrupt: None };
+        let mut client = Self {
+            socket,
+            last: 0,
+            events: VecDeque::new(),
+            buffer: vec![0; MAX_MESSAGE],
+            interrupt: None,
+            notifier: Notifier::default(),
+        };
         match client.call(Request::Hello { protocol: PROTOCOL, supervise }, &[])? {
             (Reply::Facts(facts), _) if facts.protocol == PROTOCOL => Ok((client, facts)),
             (Reply::Facts(facts), _) => Err(ClientError::Version(facts.protocol)),
@@ -118,8 +127,8 @@ impl Client {
             return Ok(Some(event));
         }
         let mut ready = [PollFd::new(&self.socket, PollFlags::IN)];
-        let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
-        match rustix::io::retry_on_intr(|| rustix::event::poll(&mut ready, Some(&now))) {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        match rustix::io::retry_on_intr(|| poll(&mut ready, Some(&now))) {
             Ok(0) => Ok(None),
             Ok(_) => self.wait_event().map(Some),
             Err(errno) => Err(ClientError::Io(errno)),
@@ -149,17 +158,28 @@ impl Client {
         Ok(())
     }
 
+    /// From now on the service manager learns, while an answer takes its time, that it is worth waiting for: a helper that
+    /// hangs has a watchdog of its own.
+    pub fn meanwhile(&mut self, notifier: Notifier) {
+        self.notifier = notifier;
+    }
+
     /// From now on nothing but the helper ends the waiting.
     pub fn interrupt_never(&mut self) {
         self.interrupt = None;
     }
 
     fn wait(&self) -> Result<(), ClientError> {
-        let Some(interrupt) = &self.interrupt else { return Ok(()) };
-        let mut ready = [PollFd::new(interrupt, PollFlags::IN), PollFd::new(&self.socket, PollFlags::IN)];
-        rustix::io::retry_on_intr(|| rustix::event::poll(&mut ready, None)).map_err(ClientError::Io)?;
-        let [interrupt, _] = ready;
-        if interrupt.revents().is_empty() { Ok(()) } else { Err(ClientError::Interrupted) }
+        let mut ready = vec![PollFd::new(&self.socket, PollFlags::IN)];
+        ready.extend(self.interrupt.iter().map(|interrupt| PollFd::new(interrupt, PollFlags::IN)));
+        let pause = self.notifier.pause().and_then(|pause| Timespec::try_from(pause).ok());
+        while rustix::io::retry_on_intr(|| poll(&mut ready, pause.as_ref())).map_err(ClientError::Io)? == 0 {
+            self.notifier.alive();
+        }
+        match ready.get(1).is_some_and(|interrupt| !interrupt.revents().is_empty()) {
+            true => Err(ClientError::Interrupted),
+            false => Ok(()),
+        }
     }
 
     fn receive(&mut self) -> Result<(Answer, Vec<OwnedFd>), ClientError> {

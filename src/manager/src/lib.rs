@@ -14,6 +14,7 @@ pub mod helper_client;
 pub mod image;
 pub mod launch;
 pub mod logs;
+pub mod notify;
 pub mod plan;
 pub mod printable;
 pub mod profile;

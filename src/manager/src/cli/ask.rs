@@ -4,6 +4,7 @@ use super::image::text::print;
 use super::{Code, Error, Global, escaped};
 use crate::control::{Answers, AskError, Request, Response, ask};
 use crate::launch;
+use crate::notify::Notifier;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::process::ExitCode;
@@ -89,6 +90,17 @@ impl Names {
 /// `casemate down`.
 pub(super) fn down(global: &Global) -> Result<ExitCode, Error> {
     done(global, &Request::Down {})
+}
+
+/// As [`down`], and tells the service manager meanwhile; `false` when no manager runs.
+pub(super) fn down_if_running(global: &Global, notifier: Notifier) -> Result<bool, Error> {
+    let directories = global.directories()?;
+    let run = directories.run.display();
+    let failed = |error| failed(&run, error);
+    match ask(&directories.control_socket(), &Request::Down {}) {
+        Err(AskError::NobodyThere) => Ok(false),
+        answers => answers.map_err(failed)?.meanwhile(notifier).one().map(|_| true).map_err(failed),
+    }
 }
 
 /// `casemate version`.

@@ -7,6 +7,7 @@ mod file;
 mod image;
 mod logs;
 mod ps;
+mod service;
 mod up;
 
 pub use crate::exit::Code;
@@ -91,6 +92,10 @@ enum Verb {
     #[command(after_help = "Example:\n  casemate wait migrate && echo migrated")]
     Wait(ask::Names),
     Image(image::Image),
+    Supervise(service::Supervise),
+    /// Become casemate-helper, inside casemate-helper.service
+    #[command(hide = true)]
+    Helper,
     /// Show the version, and that of the manager that runs
     Version,
 }
@@ -130,6 +135,8 @@ fn run(Line { global, verb }: &Line) -> Result<ExitCode, Error> {
         Verb::Restart(names) => names.restart(global),
         Verb::Wait(names) => names.wait(global),
         Verb::Image(verb) => verb.run(global).map(|()| ExitCode::SUCCESS),
+        Verb::Supervise(verb) => verb.run(global),
+        Verb::Helper => service::helper(global),
         Verb::Version => ask::version(global),
     }
 }

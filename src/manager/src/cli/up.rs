@@ -5,12 +5,13 @@ use super::image::progress::progress;
 use super::{Code, Error, Global};
 use crate::control::Server;
 use crate::helper_client::Client;
-use crate::image::{Limits, Store, unpack_missing};
-use crate::launch::{self, Role, Session};
+use crate::image::{Image, Limits, Store, unpack_missing};
+use crate::launch::{self, Directories, Role, Session};
 use crate::logs::Bounds;
+use crate::notify::Notifier;
 use crate::plan::{self, Outside};
 use crate::spec::{self, ContainerSpec};
-use crate::supervise::{self, Ending, Order, Show, Supervisor, revisions};
+use crate::supervise::{self, Ending, Order, Report, Show, Stay, Supervisor, revisions};
 use casemate_sys::signal;
 use casemate_wire::Facts;
 use rustix::fd::{AsFd, OwnedFd};
@@ -36,40 +37,68 @@ pub struct Up {
 
 impl Up {
     pub(super) fn run(&self, global: &Global) -> Result<ExitCode, Error> {
-        let directories = global.directories()?;
-        let file = File::read(&self.file, Some(&directories.state))?.map_err(Faulty::tell)?;
-        file.tell();
-        let outside = outside(&file)?;
-        launch::close_inherited()?;
-        let session = launch::enter(directories, Role::Supervisor)?;
-        let signals = signal::descriptor(&[signal::INT, signal::TERM, signal::HUP])
-            .map_err(|error| Error::new(Code::Failed, "manager", "take signals", error))?;
-        let (mut client, facts) = session.connect(true)?;
-        session.confine()?;
-        client.interrupt_on(&signals)?;
-        let orders = orders(&file, &outside, &facts, &mut client, &session);
-        client.interrupt_never();
-        match orders.and_then(|orders| supervise(&file, orders, client, &session, &signals)) {
-            Ok((client, server, ending)) => {
-                let left = session.leave(client);
-                // Whoever asked for the end learns of it when nothing is left.
-                server.finish();
-                left?;
-                Ok(match ending {
-                    Ending::Good => ExitCode::SUCCESS,
-                    Ending::Bad(code) => code.into(),
-                })
-            }
-            Err(error) => {
-                // What an earlier manager left running goes on running; the helper refuses to quit then.
-                if let Ok((client, _)) = session.connect(false)
-                    && let Err(left) = session.leave(client)
-                {
-                    let _ = writeln!(std::io::stderr(), "casemate: {left}");
-                }
-                Err(error)
-            }
+        attend(&self.file, global.directories()?, Stay::WithContainers)
+    }
+}
+
+/// The story: read, enter, connect, confine, plan, supervise, leave.
+pub(super) fn attend(file: &Path, directories: Directories, stay: Stay) -> Result<ExitCode, Error> {
+    let file = File::read(file, Some(&directories.state))?.map_err(Faulty::tell)?;
+    file.tell();
+    let outside = outside(&file)?;
+    launch::close_inherited()?;
+    let notifier = notifier(stay)?;
+    let session = launch::enter(directories, role(stay))?;
+    let signals = signal::descriptor(&[signal::INT, signal::TERM, signal::HUP])
+        .map_err(|error| Error::new(Code::Failed, "manager", "take signals", error))?;
+    let (mut client, facts) = session.connect(true)?;
+    session.confine()?;
+    client.interrupt_on(&signals)?;
+    client.meanwhile(notifier.clone());
+    let orders = match stay {
+        // Whatever the file has become: what runs is to end, and what it does not name ends without an order of its own.
+        Stay::ToStop => Ok(planned(&file, &outside, &facts, &session).map(|(orders, _)| orders).unwrap_or_default()),
+        Stay::WithContainers | Stay::AsService => orders(&file, &outside, &facts, &mut client, &session),
+    };
+    client.interrupt_never();
+    match orders.and_then(|orders| supervise(&file, orders, client, &session, &signals, stay, notifier)) {
+        Ok((client, server, ending)) => {
+            let left = session.leave(client);
+            // Whoever asked for the end learns of it when nothing is left.
+            server.finish();
+            left?;
+            Ok(match (ending, stay) {
+                (Ending::Bad(code), Stay::WithContainers) => code.into(),
+                // A service that was told to end has done so, whatever had become of its containers before.
+                _ => ExitCode::SUCCESS,
+            })
         }
+        Err(error) => {
+            // What an earlier manager left running goes on running; the helper refuses to quit then.
+            if let Ok((client, _)) = session.connect(false)
+                && let Err(left) = session.leave(client)
+            {
+                let _ = writeln!(std::io::stderr(), "casemate: {left}");
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Only a service has somebody to tell.
+fn notifier(stay: Stay) -> Result<Notifier, Error> {
+    match stay {
+        Stay::WithContainers => Ok(Notifier::default()),
+        Stay::AsService | Stay::ToStop => {
+            Notifier::of_environment().map_err(|errno| Error::new(Code::Failed, "NOTIFY_SOCKET", "connect", errno))
+        }
+    }
+}
+
+fn role(stay: Stay) -> Role {
+    match stay {
+        Stay::WithContainers => Role::Supervisor,
+        Stay::AsService | Stay::ToStop => Role::Service,
     }
 }
 
@@ -87,6 +116,23 @@ fn orders(
     client: &mut Client,
     session: &Session,
 ) -> Result<Vec<Order>, Error> {
+    let (orders, mut images) = planned(file, outside, facts, session)?;
+    let store = Store::open(&session.directories.state)?;
+    images.sort_by_key(|image| image.manifest);
+    images.dedup_by_key(|image| image.manifest);
+    for image in images {
+        unpack_missing(client, &store, &image, &Limits::default(), progress().as_mut())?;
+    }
+    Ok(orders)
+}
+
+/// What is to be started, and from which images.
+fn planned(
+    file: &File,
+    outside: &[Outside],
+    facts: &Facts,
+    session: &Session,
+) -> Result<(Vec<Order>, Vec<Image>), Error> {
     let store = Store::open(&session.directories.state)?;
     let mut orders = Vec::new();
     let mut images = Vec::new();
@@ -108,12 +154,7 @@ fn orders(
         }
         return Err(last);
     }
-    images.sort_by_key(|image| image.manifest);
-    images.dedup_by_key(|image| image.manifest);
-    for image in images {
-        unpack_missing(client, &store, &image, &Limits::default(), progress().as_mut())?;
-    }
-    Ok(orders)
+    Ok((orders, images))
 }
 
 fn order(container: &ContainerSpec, job: casemate_wire::Job, image_signal: Option<&str>) -> Order {
@@ -134,14 +175,18 @@ fn supervise(
     client: Client,
     session: &Session,
     signals: &OwnedFd,
+    stay: Stay,
+    notifier: Notifier,
 ) -> Result<(Client, Server, Ending), Error> {
     let directories = &session.directories;
     let failed = |object: &Path, step| {
         let object = object.display().to_string();
         move |error: std::io::Error| Error::new(Code::Failed, object, step, error)
     };
-    revisions::apply(&directories.state, &file.text)
-        .map_err(failed(&directories.state.join("revisions"), "keep the file"))?;
+    if stay != Stay::ToStop {
+        revisions::apply(&directories.state, &file.text)
+            .map_err(failed(&directories.state.join("revisions"), "keep the file"))?;
+    }
     let journals = directories.run.join("journals");
     match std::fs::DirBuilder::new().mode(0o700).create(&journals) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
@@ -157,6 +202,8 @@ fn supervise(
         .map_err(|error| Error::new(Code::Failed, "manager", "raise its descriptor limit", error))?;
     let names: Vec<_> = orders.iter().map(|order| &order.job.name).collect();
     let show = Show::new(&names).map_err(failed(Path::new("standard output"), "copy"))?;
+    // A service's standard output is the journal of the service, and the containers have logs of their own.
+    let show = if stay == Stay::WithContainers { show } else { show.notes_only() };
     let supervisor = Supervisor::new(client, directories.clone(), orders, show)?;
-    Ok(supervise::run(supervisor, server, signals)?)
+    Ok(supervise::run(supervisor, server, signals, stay, Report::new(notifier))?)
 }

@@ -1,7 +1,9 @@
 //! The verbs' side of the control socket.
 
 use super::protocol::{Request, Response};
+use crate::notify::Notifier;
 use casemate_sys::socket::peer_credentials;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -44,7 +46,7 @@ impl std::error::Error for AskError {}
 
 /// The answers to one request.
 #[derive(Debug)]
-pub struct Answers(BufReader<UnixStream>);
+pub struct Answers(BufReader<UnixStream>, Notifier);
 
 /// Asks the manager that listens there.
 pub fn ask(socket: &Path, request: &Request) -> Result<Answers, AskError> {
@@ -55,7 +57,7 @@ pub fn ask(socket: &Path, request: &Request) -> Result<Answers, AskError> {
     let mut line = serde_json::to_vec(request).map_err(AskError::Nonsense)?;
     line.push(b'\n');
     stream.write_all(&line).map_err(AskError::Io)?;
-    Ok(Answers(BufReader::new(stream)))
+    Ok(Answers(BufReader::new(stream), Notifier::default()))
 }
 
 /// By way of the directory's descriptor, as an address has room for 107 bytes of path only. Whoever owns the directory can put
@@ -75,8 +77,26 @@ fn connect(socket: &Path) -> io::Result<UnixStream> {
 }
 
 impl Answers {
+    /// Has the service manager learn, while an answer takes its time, that it is worth waiting for.
+    #[must_use]
+    pub fn meanwhile(mut self, notifier: Notifier) -> Self {
+        self.1 = notifier;
+        self
+    }
+
+    fn wait(&self) -> io::Result<()> {
+        let Some(pause) = self.1.pause().filter(|_| self.0.buffer().is_empty()) else { return Ok(()) };
+        let pause = Timespec::try_from(pause).map_err(io::Error::other)?;
+        let mut ready = [PollFd::new(self.0.get_ref(), PollFlags::IN)];
+        while rustix::io::retry_on_intr(|| poll(&mut ready, Some(&pause)))? == 0 {
+            self.1.alive();
+        }
+        Ok(())
+    }
+
     /// The next answer; a refusal is an error, and so is the end.
     pub fn one(&mut self) -> Result<Response, AskError> {
+        self.wait().map_err(AskError::Io)?;
         let mut line = Vec::new();
         if self.0.by_ref().take(MAX_ANSWER).read_until(b'\n', &mut line).map_err(AskError::Io)? == 0 {
             return Err(AskError::Io(io::ErrorKind::UnexpectedEof.into()));

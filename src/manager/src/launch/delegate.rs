@@ -19,7 +19,7 @@ const V2: [&str; 5] = ["memory", "cpu", "pids", "cpuset", "io"];
 /// The directory that holds the trees of all instances below one cgroup.
 const HOUSE: &str = "casemate";
 /// The helper's own cgroup in the tree: v2 wants processes in leaves.
-const LEAF: &str = "helper";
+pub(super) const LEAF: &str = "helper";
 /// How long a cgroup may stay busy after its last process was killed.
 const PATIENCE: Duration = Duration::from_secs(3);
 

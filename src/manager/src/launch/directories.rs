@@ -1,10 +1,11 @@
 //! Where an instance keeps its state and meets its callers: paths, and the directories made with the right owners.
 
-use super::walk::{give, is_empty, open_or_make, own_directory};
+use super::walk::{expect_directory, give, is_empty, open_or_make, own_directory};
 use super::{Error, Identities, Ids};
 use casemate_wire::Name;
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, Mode, OFlags, statat};
+use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -52,6 +53,7 @@ impl Directories {
     /// Makes and checks both, down to the directories that the programs expect. Gives the run directory, open.
     pub(super) fn prepare(&self, identities: &Identities) -> Result<OwnedFd, Error> {
         let (manager, helper) = (identities.manager(), identities.helper());
+        let caller = rustix::process::geteuid().as_raw();
         let state = self.state(identities)?;
         for (name, owner) in [
             ("blobs", manager),
@@ -62,7 +64,12 @@ impl Directories {
             ("volumes", helper),
             ("roots", helper),
         ] {
-            own_directory(&state, &self.state.join(name), OsStr::new(name), owner, 0o700)?;
+            let (shown, name) = (self.state.join(name), OsStr::new(name));
+            if caller == 0 || caller == owner.uid {
+                own_directory(&state, &shown, name, owner, 0o700)?;
+            } else {
+                expect_directory(&state, &shown, name, owner, 0o700)?;
+            }
         }
         self.run(identities)
     }
@@ -97,7 +104,11 @@ fn top(
     let others_pass = matches!(identities, Identities::Service { .. });
     let (walked, made) = open_or_make(path, identities.manager(), others_pass)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = rustix::fs::openat(&walked, ".", flags, Mode::empty()).map_err(|e| Error::at(path, "open", e))?;
+    let directory = match rustix::fs::openat(&walked, ".", flags, Mode::empty()) {
+        // Root's, and a manager that is no root has only to pass.
+        Err(Errno::ACCESS) if ours(&walked) => walked,
+        opened => opened.map_err(|errno| Error::at(path, "open", errno))?,
+    };
     if !made && !ours(&directory) && !is_empty(&directory, path)? {
         let reason = "it has entries and is no instance of casemate";
         return Err(Error::at(path, "check", reason).remedy("name another directory, or an empty one"));

@@ -68,12 +68,19 @@ impl Identities {
         if !uid.is_root() {
             return Ok(Self::User(Ids { uid: uid.as_raw(), gid: gid.as_raw() }));
         }
-        let read = |path: &'static str| match std::fs::read_to_string(path) {
-            Ok(text) => Ok(text),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-            Err(error) => Err(Error::at(Path::new(path), "read", error)),
-        };
         Self::service(&read("/etc/passwd")?, &read("/etc/subuid")?, &read("/etc/subgid")?)
+    }
+
+    /// Those of the units: the users must exist.
+    pub fn of_units() -> Result<Self, Error> {
+        let passwd = read("/etc/passwd")?;
+        for name in ["casemate", "casemate-helper"] {
+            if user(&passwd, name).is_none() {
+                return Err(Error::new(name, "read /etc/passwd", "no such user")
+                    .remedy("systemd-sysusers makes it, as sysusers.d/casemate.conf says"));
+            }
+        }
+        Self::service(&passwd, &read("/etc/subuid")?, &read("/etc/subgid")?)
     }
 
     fn service(passwd: &str, subuid: &str, subgid: &str) -> Result<Self, Error> {
@@ -121,6 +128,14 @@ impl Identities {
             Self::Service { helper, .. } => *helper,
             Self::User(ids) => *ids,
         }
+    }
+}
+
+fn read(path: &'static str) -> Result<String, Error> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(Error::at(Path::new(path), "read", error)),
     }
 }
 

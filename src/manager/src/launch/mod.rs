@@ -8,12 +8,14 @@ mod delegate;
 mod directories;
 mod error;
 mod fence;
+pub mod helper_stage;
 mod hierarchies;
 mod identity;
 mod lock;
 mod privilege;
 mod spawn;
 pub mod start_stage;
+mod units;
 mod walk;
 
 pub use directories::Directories;
@@ -25,6 +27,7 @@ use casemate_wire::{Facts, Request};
 use lock::Lock;
 use rustix::fd::OwnedFd;
 use spawn::Helper;
+use units::Units;
 
 /// What the caller is going to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub enum Role {
     Client,
     /// Supervise: one at a time.
     Supervisor,
+    /// Supervise as casemate.service does: this is the manager's user already, and systemd has the helper.
+    Service,
 }
 
 /// An instance, entered.
@@ -45,8 +50,19 @@ pub struct Session {
     /// Who is who.
     pub identities: Identities,
     run: OwnedFd,
-    helper: Option<Helper>,
+    helper: Found,
     _supervisor: Option<Lock>,
+}
+
+/// Whose the helper is.
+#[derive(Debug)]
+enum Found {
+    /// The role needs none.
+    None,
+    /// It was started by a launcher, and the last one out ends it.
+    Launched(Helper),
+    /// It is systemd's.
+    Units(Units),
 }
 
 /// Makes and checks the directories, takes the locks of the role, starts the helper if the role needs it and none runs,
@@ -55,15 +71,26 @@ pub fn enter(directories: Directories, role: Role) -> Result<Session, Error> {
     casemate_sys::inherited::keep_from_children()
         .map_err(|errno| Error::new("this process", "mark inherited descriptors", errno))?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let identities = Identities::of_caller()?;
+    let identities = match role {
+        Role::Service => Identities::of_units()?,
+        Role::Store | Role::Client | Role::Supervisor => Identities::of_caller()?,
+    };
+    if role == Role::Service {
+        privilege::expect(identities.manager())?;
+    }
     let run = directories.prepare(&identities)?;
     let supervisor = match role {
-        Role::Supervisor => Some(supervisor(&run, &directories, &identities)?),
+        Role::Supervisor | Role::Service => Some(supervisor(&run, &directories, &identities)?),
         Role::Store | Role::Client => None,
     };
     let helper = match role {
-        Role::Store => None,
-        Role::Client | Role::Supervisor => Some(Helper::ensure(&run, &directories, &identities)?),
+        Role::Store => Found::None,
+        Role::Service => Found::Units(Units::expect(&directories, &identities)?),
+        // Where systemd has a helper, a second one would work in the same directories.
+        Role::Client | Role::Supervisor => match Units::find(&directories, &identities)? {
+            Some(units) => Found::Units(units),
+            None => Found::Launched(Helper::ensure(&run, &directories, &identities)?),
+        },
     };
     privilege::become_manager(identities.manager())?;
     Ok(Session { directories, identities, run, helper, _supervisor: supervisor })
@@ -102,13 +129,18 @@ impl Session {
     /// Connects to the helper that [`enter`] made sure of. One that could not make user namespace A has ended by now: then
     /// its own words are the reason.
     pub fn connect(&self, supervise: bool) -> Result<(Client, Facts), Error> {
-        let at = self.directories.helper_socket();
-        let socket = spawn::connect(&self.run).map_err(|errno| Error::at(&at, "connect", errno))?;
-        Client::greet(socket, supervise).map_err(|error| match error {
-            ClientError::Closed => {
-                Error::at(&at, "greet the helper", spawn::last_words(&self.directories)).not_enforceable()
+        let own = self.directories.helper_socket();
+        let (at, socket) = match &self.helper {
+            Found::Units(units) => (units.path(), units.connect()?),
+            _ => (own.as_path(), spawn::connect(&self.run).map_err(|errno| Error::at(&own, "connect", errno))?),
+        };
+        Client::greet(socket, supervise).map_err(|error| match (error, &self.helper) {
+            (ClientError::Closed, Found::Units(_)) => Error::at(at, "greet the helper", "it has ended")
+                .remedy("`journalctl -u casemate-helper` has its last words"),
+            (ClientError::Closed, _) => {
+                Error::at(at, "greet the helper", spawn::last_words(&self.directories)).not_enforceable()
             }
-            error => Error::at(&at, "greet the helper", error),
+            (error, _) => Error::at(at, "greet the helper", error),
         })
     }
 
@@ -124,10 +156,10 @@ impl Session {
 
     /// The end of the work: the last one out asks the helper to quit, which it refuses while a container runs, and removes
     /// its socket and cgroups. Says what could not be removed.
-    pub fn leave(mut self, client: Client) -> Result<(), Error> {
-        match self.helper.take() {
-            Some(helper) => helper.leave(&self.run, client),
-            None => Ok(()),
+    pub fn leave(self, client: Client) -> Result<(), Error> {
+        match self.helper {
+            Found::Launched(helper) => helper.leave(&self.run, client),
+            Found::Units(_) | Found::None => Ok(()),
         }
     }
 }

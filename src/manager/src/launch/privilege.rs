@@ -44,6 +44,39 @@ pub fn become_helper(ids: Ids) -> Result<(), Error> {
     Ok(())
 }
 
+/// Checks that this process is of this user and group and no other, as its unit has it.
+pub fn expect(ids: Ids) -> Result<(), Error> {
+    let (user, group) = (rustix::process::getuid(), rustix::process::getgid());
+    let groups = rustix::process::getgroups().map_err(step("list its groups"))?;
+    let same = user == rustix::process::geteuid() && group == rustix::process::getegid();
+    if same && (user, group) == (ids.user(), ids.group()) && groups.iter().all(|other| *other == group) {
+        return Ok(());
+    }
+    let reason = format!(
+        "it is user {} with group {} and {} others, not user {} with group {} alone",
+        user.as_raw(),
+        group.as_raw(),
+        groups.len(),
+        ids.uid,
+        ids.gid
+    );
+    Err(step("check its identity")(reason).remedy("start it by its unit, with User= and Group= as installed"))
+}
+
+/// Checks that this process has what [`become_helper`] would give it, and nothing else.
+pub fn expect_for_helper() -> Result<(), Error> {
+    let sets = rustix::thread::capabilities(None).map_err(step("read its capabilities"))?;
+    let ambient = [CapabilitySet::SETUID, CapabilitySet::SETGID]
+        .into_iter()
+        .all(|one| rustix::thread::capability_is_in_ambient_set(one) == Ok(true));
+    if sets.permitted == HELPER && ambient {
+        return Ok(());
+    }
+    let reason = format!("permitted are {:#x}, not SETUID and SETGID alone, ambient", sets.permitted.bits());
+    Err(step("check its capabilities")(reason)
+        .remedy("the unit needs AmbientCapabilities= and CapabilityBoundingSet= as installed"))
+}
+
 fn switch(ids: Ids) -> Result<(), Error> {
     rustix::thread::set_thread_groups(&[]).map_err(step("clear its groups"))?;
     let (user, group) = (ids.user(), ids.group());

@@ -129,11 +129,12 @@ fn start(run: &OwnedFd, directories: &Directories, identities: &Identities) -> R
 }
 
 /// The path of this very program; the others lie beside it.
-fn program() -> Result<PathBuf, Error> {
+pub(super) fn program() -> Result<PathBuf, Error> {
     std::env::current_exe().map_err(|error| Error::new("/proc/self/exe", "find the programs", error))
 }
 
-fn arguments(directories: &Directories, identities: &Identities) -> Vec<OsString> {
+/// The helper's command line.
+pub(super) fn arguments(directories: &Directories, identities: &Identities) -> Vec<OsString> {
     let mut out: Vec<OsString> = vec!["--state-dir".into(), directories.state.clone().into()];
     out.extend(["--manager".into(), identities.manager().uid.to_string().into()]);
     if let Identities::Service { range, .. } = identities {

@@ -12,6 +12,8 @@ use std::path::{Component, Path, PathBuf};
 
 /// As the kernel counts (path_resolution(7)).
 const MAX_LINKS: usize = 40;
+/// Of a directory that the units rely on.
+const MAKE: &str = "systemd-tmpfiles --create makes it, as tmpfiles.d/casemate.conf says";
 const OPEN: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Opens the absolute path, following symbolic links only where root or the caller made them, in directories where nobody but
@@ -118,9 +120,34 @@ pub(super) fn own_directory(
     Ok(directory)
 }
 
+/// Makes sure of the same where the caller can neither make the directory nor give it away.
+pub(super) fn expect_directory(
+    parent: &OwnedFd,
+    shown: &Path,
+    name: &OsStr,
+    owner: Ids,
+    mode: u32,
+) -> Result<(), Error> {
+    let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(|errno| Error::at(shown, "stat", errno).remedy(MAKE))?;
+    expect(shown, &stat, owner, mode)
+}
+
+fn expect(shown: &Path, stat: &Stat, owner: Ids, mode: u32) -> Result<(), Error> {
+    let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    if directory && stat.st_uid == owner.uid && stat.st_mode & 0o7777 == mode {
+        return Ok(());
+    }
+    Err(Error::at(shown, "check", format!("not a directory of user {} with mode {mode:04o}", owner.uid)).remedy(MAKE))
+}
+
 /// Sets owner, group and mode of an open directory that is the owner's already, or still the caller's.
 pub(super) fn give(directory: &OwnedFd, shown: &Path, owner: Ids, mode: u32) -> Result<(), Error> {
     let stat = rustix::fs::fstat(directory).map_err(|errno| Error::at(shown, "stat", errno))?;
+    let caller = rustix::process::geteuid().as_raw();
+    if caller != 0 && caller != owner.uid {
+        return expect(shown, &stat, owner, mode);
+    }
     if stat.st_uid != owner.uid && stat.st_uid != rustix::process::geteuid().as_raw() {
         let reason = format!("owned by user {}, not by user {}", stat.st_uid, owner.uid);
         return Err(Error::at(shown, "check", reason).remedy("name another directory, or give this one away"));

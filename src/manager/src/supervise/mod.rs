@@ -10,13 +10,15 @@ mod backoff;
 mod container;
 mod outlet;
 mod pid;
+mod report;
 pub mod revisions;
 mod run;
 mod show;
 mod supervisor;
 
 pub use container::Order;
-pub use run::{Ending, run};
+pub use report::Report;
+pub use run::{Ending, Stay, run};
 pub use show::Show;
 pub use supervisor::Supervisor;
 

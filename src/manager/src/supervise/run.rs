@@ -2,7 +2,7 @@
 
 use super::ask::Pending;
 use super::container::Container;
-use super::{Error, Supervisor};
+use super::{Error, Report, Supervisor};
 use crate::control::{Handle, Server};
 use crate::exit::Code;
 use crate::helper_client::Client;
@@ -15,6 +15,17 @@ use rustix::io::Errno;
 use rustix::time::Timespec;
 use std::time::Instant;
 
+/// How long to supervise, and what a signal means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stay {
+    /// Until every container has ended for good. The first signal stops them in order, a second one but SIGHUP kills.
+    WithContainers,
+    /// Until told to go. A signal but SIGHUP leaves the containers to the next manager.
+    AsService,
+    /// Until all that runs has ended, in reverse order: nothing is started.
+    ToStop,
+}
+
 /// How it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
@@ -22,6 +33,8 @@ pub enum Ending {
     Good,
     /// The first container, in file order, that did not.
     Bad(Code),
+    /// The containers run on, for the next manager.
+    Left,
 }
 
 /// What a descriptor of the loop is.
@@ -34,27 +47,35 @@ enum Source {
     Output(usize, Stream),
 }
 
-/// Supervises until every container has ended for good, or until everything was asked to end and has. `signals` are SIGINT,
-/// SIGTERM and SIGHUP: the first one stops in order, a second one but SIGHUP kills.
+/// Supervises as long as `stay` says, or until everything was asked to end and has. `signals` are SIGINT, SIGTERM and SIGHUP.
 pub fn run(
     mut supervisor: Supervisor,
     mut server: Server,
     signals: &OwnedFd,
+    stay: Stay,
+    mut report: Report,
 ) -> Result<(Client, Server, Ending), Error> {
     let mut waiting: Vec<Pending> = Vec::new();
+    supervisor.closing = stay == Stay::ToStop;
     loop {
         let now = Instant::now();
         let due = supervisor.tick(now)?;
         waiting.retain_mut(|pending| supervisor.keeps_waiting(&mut server, pending));
         let asked = server.tick(now);
         supervisor.show.flush();
-        let over = if supervisor.closing { Container::is_over } else { Container::is_over_for_good };
-        if supervisor.containers.iter().all(over) {
+        let next = report.turn(&supervisor.containers, supervisor.closing, now);
+        if is_done(&supervisor, stay) {
             break;
         }
-        let due = due.into_iter().chain(asked).min();
+        let due = due.into_iter().chain(asked).chain(next).min();
         for source in ready(&supervisor, &server, signals, due)? {
             match source {
+                Source::Signals if stay == Stay::AsService => {
+                    if is_told_to_go(signals)? {
+                        supervisor.show.finish();
+                        return Ok((supervisor.client, server, Ending::Left));
+                    }
+                }
                 Source::Signals => told(&mut supervisor, signals)?,
                 Source::Helper => {}
                 Source::Screen => supervisor.show.flush(),
@@ -74,6 +95,25 @@ pub fn run(
     let verdict = supervisor.containers.iter().find_map(Container::verdict);
     supervisor.show.finish();
     Ok((supervisor.client, server, verdict.map_or(Ending::Good, Ending::Bad)))
+}
+
+/// Nothing is left to supervise.
+fn is_done(supervisor: &Supervisor, stay: Stay) -> bool {
+    match (supervisor.closing, stay) {
+        (true, _) => supervisor.containers.iter().all(Container::is_over),
+        (false, Stay::WithContainers) => supervisor.containers.iter().all(Container::is_over_for_good),
+        (false, Stay::AsService | Stay::ToStop) => false,
+    }
+}
+
+/// SIGHUP is left to mean, one day, that the file is to be read again.
+fn is_told_to_go(signals: &OwnedFd) -> Result<bool, Error> {
+    while let Some(number) = signal::read(signals.as_fd()).map_err(|error| Error::System("read a signal", error))? {
+        if number != signal::HUP {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The first signal asks for the end, the next ones force it, SIGHUP never.

@@ -19,6 +19,7 @@ const COLOURS: [u8; 6] = [36, 33, 32, 35, 34, 31];
 pub struct Show {
     out: Outlet,
     err: Outlet,
+    output: bool,
     colour: bool,
     width: usize,
     order: BTreeMap<Name, usize>,
@@ -34,14 +35,25 @@ impl Show {
             colour: out.is_terminal() && err.is_terminal() && std::env::var_os("NO_COLOR").is_none(),
             out: copy(rustix::fd::AsFd::as_fd(&out))?,
             err: copy(rustix::fd::AsFd::as_fd(&err))?,
+            output: true,
             width: names.iter().map(|name| name.as_str().len()).max().unwrap_or(0),
             order: names.iter().enumerate().map(|(n, name)| ((*name).clone(), n)).collect(),
             lines: BTreeMap::new(),
         })
     }
 
+    /// Leaves the containers' output to their logs, and shows what we say ourselves.
+    #[must_use]
+    pub fn notes_only(mut self) -> Self {
+        self.output = false;
+        self
+    }
+
     /// A chunk of a container's output.
     pub fn output(&mut self, name: &Name, stream: Stream, chunk: &[u8]) {
+        if !self.output {
+            return;
+        }
         let key = (name.clone(), stream == Stream::Stderr);
         let mut line = self.lines.remove(&key).unwrap_or_default();
         for piece in chunk.split_inclusive(|byte| *byte == b'\n') {

@@ -62,7 +62,7 @@ impl Supervisor {
             match container.phase {
                 // The file's containers wait until what it no longer has is out of their way. One a turn, so that many of
                 // them do not keep output and requests waiting.
-                Phase::Waiting(due) if due <= now && !strangers && !started => {
+                Phase::Waiting(due) if due <= now && !strangers && !started && !self.closing => {
                     started = true;
                     self.start(n)?;
                 }

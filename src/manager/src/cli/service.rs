@@ -1,0 +1,42 @@
+//! The verbs of the units: `supervise` is casemate.service, `helper` is casemate-helper.service. Neither changes an identity
+//! nor makes a directory: systemd has done that, and what it has not done is an error.
+
+use super::up::attend;
+use super::{Code, Error, Global, ask};
+use crate::launch::helper_stage;
+use crate::notify::Notifier;
+use crate::supervise::Stay;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Supervise the containers of a file as casemate.service does
+///
+/// Uses the helper of casemate-helper.socket, takes over what runs, and leaves the containers running when it is told to end;
+/// `casemate down` ends them. It runs as the user casemate, without any privilege.
+#[derive(Debug, clap::Args)]
+pub struct Supervise {
+    /// Stop what runs, in reverse order: by the manager that runs, else in its place
+    #[arg(long)]
+    stop: bool,
+    /// The file
+    file: PathBuf,
+}
+
+impl Supervise {
+    pub(super) fn run(&self, global: &Global) -> Result<ExitCode, Error> {
+        let notifier =
+            Notifier::of_environment().map_err(|errno| Error::new(Code::Failed, "NOTIFY_SOCKET", "connect", errno))?;
+        if !self.stop {
+            return attend(&self.file, global.directories()?, Stay::AsService, notifier);
+        }
+        if ask::down_if_running(global, notifier.clone())? {
+            return Ok(ExitCode::SUCCESS);
+        }
+        attend(&self.file, global.directories()?, Stay::ToStop, notifier)
+    }
+}
+
+/// Becomes the helper; returns what failed.
+pub(super) fn helper(global: &Global) -> Result<ExitCode, Error> {
+    Err(helper_stage::run(&global.directories()?).into())
+}

@@ -1,0 +1,167 @@
+//! What a service manager wants to hear: one datagram a word to the socket that `NOTIFY_SOCKET` names (sd_notify(3)).
+//!
+//! The socket is connected once, so that a process which has shut itself in needs no path for it. Nothing here waits: a service
+//! manager that takes no datagrams learns nothing, and its watchdog does what it is for.
+
+use rustix::fd::OwnedFd;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// The pause between two signs of life where no watchdog asks for more.
+const UNASKED: Duration = Duration::from_secs(10);
+/// A service manager's patience is extended by this many pauses.
+const PAUSES: u32 = 6;
+/// More of a status than this is of no use to a reader.
+const LONGEST: usize = 2048;
+
+/// The way to the service manager, or none.
+#[derive(Debug, Clone, Default)]
+pub struct Notifier(Option<Rc<Way>>);
+
+#[derive(Debug)]
+struct Way {
+    socket: OwnedFd,
+    pause: Duration,
+}
+
+impl Notifier {
+    /// As the environment says: `NOTIFY_SOCKET`, and `WATCHDOG_USEC` where it is meant for this process.
+    pub fn of_environment() -> Result<Self, Errno> {
+        let own = std::env::var("WATCHDOG_PID").map_or(true, |pid| pid == std::process::id().to_string());
+        let watchdog = std::env::var("WATCHDOG_USEC").ok().filter(|_| own);
+        match std::env::var_os("NOTIFY_SOCKET") {
+            Some(address) => Self::connect(&address, watchdog.as_deref()),
+            None => Ok(Self::default()),
+        }
+    }
+
+    fn connect(address: &OsStr, watchdog: Option<&str>) -> Result<Self, Errno> {
+        let half =
+            watchdog.and_then(|microseconds| microseconds.parse().ok()).map(|all| Duration::from_micros(all) / 2);
+        let pause = half.filter(|half| !half.is_zero()).map_or(UNASKED, |half| half.min(UNASKED));
+        Ok(Self(Some(Rc::new(Way { socket: connect(address)?, pause }))))
+    }
+
+    /// How long to wait at most between two signs of life; none: nobody waits for one.
+    pub fn pause(&self) -> Option<Duration> {
+        self.0.as_ref().map(|way| way.pause)
+    }
+
+    /// The work goes on: feeds the watchdog, and has a start or stop that is under way not end yet.
+    pub fn alive(&self) {
+        if let Some(way) = &self.0 {
+            self.say(&format!("WATCHDOG=1\nEXTEND_TIMEOUT_USEC={}", (way.pause * PAUSES).as_micros()));
+        }
+    }
+
+    /// What was asked for is there.
+    pub fn ready(&self) {
+        self.say("READY=1");
+    }
+
+    /// The end has begun.
+    pub fn stopping(&self) {
+        self.say("STOPPING=1");
+    }
+
+    /// A line for people. A line feed would begin another word of the protocol: it and other control characters become blanks.
+    pub fn status(&self, text: &str) {
+        let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect();
+        self.say(&format!("STATUS={line}"));
+    }
+
+    fn say(&self, words: &str) {
+        if let Some(way) = &self.0 {
+            // Nobody is left to tell when the service manager does not listen.
+            let _ = rustix::net::send(&way.socket, words.as_bytes(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        }
+    }
+}
+
+/// A datagram socket connected to the address of the environment: a path, or with `@` in front an abstract name.
+pub fn connect(address: &OsStr) -> Result<OwnedFd, Errno> {
+    let address = match address.as_bytes() {
+        [b'@', name @ ..] => SocketAddrUnix::new_abstract_name(name)?,
+        path @ [b'/', ..] => SocketAddrUnix::new(path)?,
+        _ => return Err(Errno::AFNOSUPPORT),
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
+    rustix::net::connect(&socket, &address)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+    fn heard(socket: &UnixDatagram) -> String {
+        let mut buffer = [0; 4096];
+        let length = socket.recv(&mut buffer).unwrap();
+        String::from_utf8(buffer[..length].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn words_arrive_at_a_path_and_at_an_abstract_name() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("notify");
+        let name = format!("casemate-test-{}", std::process::id());
+        let abstract_name = SocketAddr::from_abstract_name(&name).unwrap();
+        let at = format!("@{name}");
+        for (socket, address) in [
+            (UnixDatagram::bind(&path).unwrap(), path.as_os_str()),
+            (UnixDatagram::bind_addr(&abstract_name).unwrap(), OsStr::new(&at)),
+        ] {
+            let notifier = Notifier::connect(address, Some("4000000")).unwrap();
+            assert_eq!(notifier.pause(), Some(Duration::from_secs(2)));
+            notifier.ready();
+            notifier.alive();
+            notifier.status("web running\nREADY=1");
+            notifier.stopping();
+            assert_eq!(heard(&socket), "READY=1");
+            assert_eq!(heard(&socket), "WATCHDOG=1\nEXTEND_TIMEOUT_USEC=12000000");
+            assert_eq!(heard(&socket), "STATUS=web running READY=1");
+            assert_eq!(heard(&socket), "STOPPING=1");
+        }
+    }
+
+    #[test]
+    fn a_service_manager_that_does_not_listen_holds_up_nobody() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        let notifier = Notifier::connect(path.as_os_str(), None).unwrap();
+        for _ in 0..10_000 {
+            notifier.alive();
+        }
+        drop(socket);
+        notifier.alive();
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_an_error_and_none_is_silence() {
+        for bad in ["", "relative", "/nonexistent/notify", "vsock:2:1"] {
+            assert!(Notifier::connect(OsStr::new(bad), None).is_err(), "{bad}");
+        }
+        let silent = Notifier::default();
+        silent.ready();
+        assert_eq!(silent.pause(), None);
+    }
+
+    #[test]
+    fn a_watchdog_that_is_nonsense_or_slow_leaves_the_pause() {
+        let base = tempfile::tempdir().unwrap();
+        let path = base.path().join("notify");
+        let _socket = UnixDatagram::bind(&path).unwrap();
+        for (watchdog, seconds) in [(None, 10), (Some("0"), 10), (Some("x"), 10), (Some("60000000"), 10)] {
+            let notifier = Notifier::connect(path.as_os_str(), watchdog).unwrap();
+            assert_eq!(notifier.pause(), Some(Duration::from_secs(seconds)), "{watchdog:?}");
+        }
+    }
+}

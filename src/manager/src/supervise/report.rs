@@ -1,0 +1,79 @@
+//! What the service manager is told of the containers: that the set is up, how each stands, that the loop turns.
+
+use super::container::{Container, Phase};
+use crate::notify::Notifier;
+use std::time::Instant;
+
+/// What was said, so that it is said once.
+#[derive(Debug, Default)]
+pub struct Report {
+    notifier: Notifier,
+    ready: bool,
+    closing: bool,
+    status: String,
+    next: Option<Instant>,
+}
+
+impl Report {
+    /// Through this notifier.
+    pub fn new(notifier: Notifier) -> Self {
+        Self { notifier, ..Self::default() }
+    }
+
+    /// Says what is new, and the sign of life when it is due. Says when to come back.
+    pub fn turn(&mut self, containers: &[Container], closing: bool, now: Instant) -> Option<Instant> {
+        let pause = self.notifier.pause()?;
+        if self.next.is_none_or(|next| next <= now) {
+            self.notifier.alive();
+            self.next = Some(now + pause);
+        }
+        let status = containers.iter().map(line).collect::<Vec<_>>().join(", ");
+        if status != self.status {
+            self.notifier.status(&status);
+            self.status = status;
+        }
+        if closing && !self.closing {
+            self.notifier.stopping();
+            self.closing = true;
+        }
+        if !self.ready && !closing && containers.iter().all(is_decided) {
+            self.notifier.ready();
+            self.ready = true;
+        }
+        self.next
+    }
+}
+
+fn line(container: &Container) -> String {
+    format!("{} {}", container.name, container.state())
+}
+
+/// It was started, or cannot be; and nothing that the file no longer has is in the way of the others.
+fn is_decided(container: &Container) -> bool {
+    let first = container.restarts == 0 && matches!(container.phase, Phase::Waiting(_));
+    container.order.is_some() && !first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::container::Why;
+    use super::*;
+    use crate::exit::Code;
+    use casemate_wire::Name;
+    use std::time::Duration;
+
+    #[test]
+    fn a_container_that_waits_for_its_first_start_is_not_up() {
+        let now = Instant::now();
+        let container = Container::new(Name::new("a").unwrap(), None, now);
+        assert!(!is_decided(&container) && line(&container) == "a waiting");
+    }
+
+    #[test]
+    fn without_a_service_manager_nothing_is_due() {
+        let mut container = Container::new(Name::new("a").unwrap(), None, Instant::now());
+        container.phase = Phase::Ended(Why::Failed(Code::Failed));
+        let mut report = Report::default();
+        assert_eq!(report.turn(&[container], false, Instant::now() + Duration::from_secs(9)), None);
+    }
+}
