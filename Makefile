@@ -10,9 +10,14 @@ triple    = $(shell rustc -vV | sed -n 's/^host: //p')
 release   = $(target)/$(triple)/release
 programs := casemate casemate-helper casemate-unpack casemate-init
 libexec   = $(DESTDIR)$(PREFIX)/libexec/casemate
+share     = $(DESTDIR)$(PREFIX)/share/casemate
+units     = $(DESTDIR)$(PREFIX)/lib/systemd/system
+# Where the .deb is put together, and the one tool that is fetched for it.
+staged    = $(target)/deb/root
+tools     = $(abspath $(target))/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint bench fuzz install clean setup
+.PHONY: help build demo test lint bench fuzz install deb clean setup
 
 help: ## this text
 	@echo 'casemate: runs the containers that one TOML file describes, as nobody special'
@@ -52,10 +57,28 @@ fuzz: ## every parser for FUZZ_SECONDS each, with cargo-fuzz
 	done
 
 # The four programs find each other in the directory of the one that was called, so they stay together.
-install: build ## the programs below DESTDIR and PREFIX, none setuid
+install: build ## programs and units below DESTDIR and PREFIX, none setuid
 	install -d -m 0755 $(libexec) $(DESTDIR)$(PREFIX)/bin
 	install -m 0755 $(addprefix $(release)/,$(programs)) $(libexec)
 	ln -sfn ../libexec/casemate/casemate $(DESTDIR)$(PREFIX)/bin/casemate
+	$(call place,$(wildcard systemd/*.target systemd/*.socket systemd/*.service),$(units))
+	$(call place,systemd/sysusers.d/casemate.conf,$(DESTDIR)$(PREFIX)/lib/sysusers.d)
+	$(call place,systemd/tmpfiles.d/casemate.conf,$(DESTDIR)$(PREFIX)/lib/tmpfiles.d)
+	$(call place,policies/apparmor/casemate-helper,$(share)/apparmor)
+	$(call place,$(wildcard config/*.toml),$(share)/examples)
+
+# Copies files into a directory; what is written for /usr gets the prefix.
+define place
+	install -d -m 0755 $(2)
+	install -m 0644 $(1) $(2)
+	sed -i 's|/usr/libexec/casemate/|$(PREFIX)/libexec/casemate/|' $(addprefix $(2)/,$(notdir $(1)))
+endef
+
+deb: ## a Debian package in target/deb, of what install puts in place
+	rm -rf $(staged)
+	$(MAKE) install DESTDIR=$(staged) PREFIX=/usr
+	test -x $(tools)/bin/cargo-deb || $(CARGO) install --locked --root $(tools) cargo-deb
+	PATH="$(tools)/bin:$$PATH" $(CARGO) deb --no-build --no-strip --package casemate --output $(target)/deb
 
 clean: ## everything that was built
 	$(CARGO) clean

@@ -21,6 +21,7 @@ pub mod oci;
 pub mod place;
 pub mod poll;
 mod spec;
+pub mod units;
 mod up;
 
 pub use casemate_probe::report::Report;

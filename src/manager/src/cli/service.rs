@@ -2,9 +2,8 @@
 //! nor makes a directory: systemd has done that, and what it has not done is an error.
 
 use super::up::attend;
-use super::{Code, Error, Global, ask};
+use super::{Error, Global, ask};
 use crate::launch::helper_stage;
-use crate::notify::Notifier;
 use crate::supervise::Stay;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,15 +23,12 @@ pub struct Supervise {
 
 impl Supervise {
     pub(super) fn run(&self, global: &Global) -> Result<ExitCode, Error> {
-        let notifier =
-            Notifier::of_environment().map_err(|errno| Error::new(Code::Failed, "NOTIFY_SOCKET", "connect", errno))?;
-        if !self.stop {
-            return attend(&self.file, global.directories()?, Stay::AsService, notifier);
-        }
-        if ask::down_if_running(global, notifier.clone())? {
-            return Ok(ExitCode::SUCCESS);
-        }
-        attend(&self.file, global.directories()?, Stay::ToStop, notifier)
+        let stay = match self.stop {
+            true if ask::down_if_running(global)? => return Ok(ExitCode::SUCCESS),
+            true => Stay::ToStop,
+            false => Stay::AsService,
+        };
+        attend(&self.file, global.directories()?, stay)
     }
 }
 
