@@ -93,7 +93,9 @@ pub(super) fn down(global: &Global) -> Result<ExitCode, Error> {
 }
 
 /// As [`down`], and tells the service manager meanwhile; `false` when no manager runs.
-pub(super) fn down_if_running(global: &Global, notifier: Notifier) -> Result<bool, Error> {
+pub(super) fn down_if_running(global: &Global) -> Result<bool, Error> {
+    let notifier =
+        Notifier::of_environment().map_err(|errno| Error::new(Code::Failed, "NOTIFY_SOCKET", "connect", errno))?;
     let directories = global.directories()?;
     let run = directories.run.display();
     let failed = |error| failed(&run, error);
