@@ -23,31 +23,23 @@ pub struct Settings {
     pub notify: Option<i64>,
 }
 
-/// What [`parse`] understands.
+/// What [`parse`] understands; `-` stands for none.
 pub const USAGE: &str =
-    "usage: casemate-helper --state-dir DIR --manager UID [--range BASE:COUNT] [--notify S] | --steps";
+    "usage: casemate-helper --state-dir DIR --manager UID --range BASE:COUNT|- --notify SECONDS|- | --steps";
 
-/// Reads the arguments after the program's name.
+/// Reads the arguments after the program's name: all of them, in this order.
 pub fn parse(args: impl Iterator<Item = OsString>) -> Option<Command> {
-    let (mut state_dir, mut manager, mut range, mut notify) = (None, None, None, None);
-    let mut args = args.map(OsString::into_string);
-    while let Some(key) = args.next() {
-        let key = key.ok()?;
-        if key == "--steps" {
-            return Some(Command::Steps);
-        }
-        let value = args.next()?.ok()?;
-        match key.as_str() {
-            "--state-dir" => state_dir = Some(PathBuf::from(value)),
-            "--manager" => manager = Some(value.parse().ok()?),
-            "--notify" => notify = Some(value.parse().ok()?),
-            "--range" => {
-                let (base, count) = value.split_once(':')?;
-                range = Some((base.parse().ok()?, count.parse().ok()?));
-            }
-            _ => return None,
-        }
-    }
-    let settings = Settings { state_dir: state_dir?, manager: manager?, range, notify };
+    let args: Vec<String> = args.map(OsString::into_string).collect::<Result<_, _>>().ok()?;
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let &["--state-dir", state_dir, "--manager", manager, "--range", range, "--notify", notify] = args.as_slice()
+    else {
+        return (args == ["--steps"]).then_some(Command::Steps);
+    };
+    let range = match range.split_once(':') {
+        Some((base, count)) => Some((base.parse().ok()?, count.parse().ok()?)),
+        None => (range == "-").then_some(None)?,
+    };
+    let notify = if notify == "-" { None } else { Some(notify.parse().ok()?) };
+    let settings = Settings { state_dir: PathBuf::from(state_dir), manager: manager.parse().ok()?, range, notify };
     settings.state_dir.is_absolute().then_some(Command::Serve(settings))
 }

@@ -11,18 +11,20 @@ use casemate_sys::{inherited, signal, socket};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, retry_on_intr};
+use rustix::net::sockopt::socket_acceptconn;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, accept_with, socketpair};
 use rustix::process::{DumpableBehavior, WaitId, WaitIdOptions, set_dumpable_behavior, waitid};
 use rustix::time::Timespec;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 
-/// Descriptor 3, as systemd hands listening sockets over (sd_listen_fds(3)).
-const LISTENER: &str = "/proc/self/fd/3";
-
 /// Makes A and keeps its door until A or this process is told to end.
 pub fn run(settings: Settings) -> Result<(), Fault> {
-    let listener = listener()?;
+    // As systemd hands listening sockets over (sd_listen_fds(3)).
+    let listener = inherited::take(3).at("take descriptor 3")?;
+    if socket_acceptconn(&listener) != Ok(true) {
+        return Err(Fault::refused("descriptor 3 is not a listening socket; use `casemate up` or the .socket unit"));
+    }
     // Connected by who started us, so no path has to be open for it.
     let notify = settings.notify.map(|_| inherited::take(4)).transpose().at("take descriptor 4")?;
     inherited::keep_from_children().at("close inherited descriptors")?;
@@ -56,15 +58,6 @@ pub fn run(settings: Settings) -> Result<(), Fault> {
             drop(go);
             keep([&listener, &door, &pidfd, &signals], manager, notify.zip(seconds))
         }
-    }
-}
-
-fn listener() -> Result<OwnedFd, Fault> {
-    match fs::read_link(LISTENER) {
-        Ok(target) if target.as_os_str().as_encoded_bytes().starts_with(b"socket:") => {
-            inherited::take(3).at("take descriptor 3")
-        }
-        _ => Err(Fault::refused("descriptor 3 is not a listening socket; use `casemate up` or the .socket unit")),
     }
 }
 

@@ -14,7 +14,6 @@ use rustix::io::FdFlags;
 use rustix::net::sockopt::{socket_acceptconn, socket_type};
 use rustix::net::{SocketAddrUnix, SocketType};
 use std::env;
-use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -39,8 +38,8 @@ fn become_it(directories: &Directories) -> Result<std::convert::Infallible, Erro
     privilege::expect_for_helper()?;
     let listener = listener(Units::expect(directories, &identities)?.path())?;
     enter_leaf()?;
-    let mut arguments = spawn::arguments(directories, &identities);
-    let notify = notification(&mut arguments)?;
+    let (notify, pause) = notification()?.unzip();
+    let arguments = spawn::arguments(directories, &identities, pause);
     for descriptor in [Some(&listener), notify.as_ref()].into_iter().flatten() {
         rustix::io::fcntl_setfd(descriptor, FdFlags::empty())
             .map_err(|errno| Error::new(UNIT, "keep a socket", errno))?;
@@ -85,7 +84,7 @@ fn enter_leaf() -> Result<(), Error> {
 }
 
 /// The helper has no environment, so it is told by a descriptor and an argument.
-fn notification(arguments: &mut Vec<OsString>) -> Result<Option<OwnedFd>, Error> {
+fn notification() -> Result<Option<(OwnedFd, Duration)>, Error> {
     let Some(address) = env::var_os("NOTIFY_SOCKET") else { return Ok(None) };
     let failed = |step| move |errno| Error::new("NOTIFY_SOCKET", step, errno);
     let mut socket = notify::connect(&address).map_err(failed("connect"))?;
@@ -97,6 +96,5 @@ fn notification(arguments: &mut Vec<OsString>) -> Result<Option<OwnedFd>, Error>
     }
     let watchdog = env::var("WATCHDOG_USEC").ok().and_then(|microseconds| microseconds.parse().ok());
     let pause = watchdog.map_or(UNASKED, |all| (Duration::from_micros(all) / 2).min(UNASKED));
-    arguments.extend(["--notify".into(), pause.as_secs().max(1).to_string().into()]);
-    Ok(Some(socket))
+    Ok(Some((socket, pause)))
 }

@@ -16,6 +16,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::time::Duration;
 
 const SOCKET: &str = "helper.sock";
 const LOG: &str = "helper.log";
@@ -114,7 +115,7 @@ fn start(run: &OwnedFd, directories: &Directories, identities: &Identities) -> R
         },
         entrances: delegation.entrances().collect(),
         helper: program.with_file_name("casemate-helper"),
-        arguments: arguments(directories, identities),
+        arguments: arguments(directories, identities, None),
     };
     let again = |step| move |error: std::io::Error| Error::at(&directories.helper_log(), step, error);
     Command::new(&program)
@@ -133,14 +134,16 @@ pub(super) fn program() -> Result<PathBuf, Error> {
     std::env::current_exe().map_err(|error| Error::new("/proc/self/exe", "find the programs", error))
 }
 
-/// The helper's command line.
-pub(super) fn arguments(directories: &Directories, identities: &Identities) -> Vec<OsString> {
-    let mut out: Vec<OsString> = vec!["--state-dir".into(), directories.state.clone().into()];
-    out.extend(["--manager".into(), identities.manager().uid.to_string().into()]);
-    if let Identities::Service { range, .. } = identities {
-        out.extend(["--range".into(), format!("{}:{}", range.base, range.count).into()]);
-    }
-    out
+/// The helper's command line; it gives a sign of life after each pause where somebody waits for one.
+pub(super) fn arguments(directories: &Directories, identities: &Identities, notify: Option<Duration>) -> Vec<OsString> {
+    let range = match identities {
+        Identities::Service { range, .. } => format!("{}:{}", range.base, range.count),
+        Identities::User(_) => "-".to_owned(),
+    };
+    let notify = notify.map_or("-".to_owned(), |pause| pause.as_secs().max(1).to_string());
+    let (state, manager) = (directories.state.clone().into(), identities.manager().uid.to_string().into());
+    let words = ["--state-dir".into(), state, "--manager".into(), manager, "--range".into(), range.into()];
+    words.into_iter().chain(["--notify".into(), notify.into()]).collect()
 }
 
 /// `casemate-` and a short hash of the run directory: one instance, one name.
