@@ -5,7 +5,7 @@ use crate::check::check;
 use crate::layers;
 use crate::outcome::{self, Outcome, reap};
 use crate::realm::Realm;
-use crate::room::{EXECUTING, Made, Room, dev, tree};
+use crate::room::{EXECUTING, Made, Room, tree};
 use casemate_confine::Fault;
 use casemate_wire::{Digest, Exit, Failure, Job, decode, encode};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -50,10 +50,10 @@ fn spawn(realm: &Realm, job: &Job, cgroup: &Cgroup) -> Result<(OwnedFd, Outcome,
     let v2 = cgroup.open_v2()?;
     let tasks = cgroup.open_tasks()?;
     // A device is a new name in its tmpfs, which no other container is to see or to find taken.
-    let dev = if job.devices.is_empty() { tree::copy_all(&realm.dev, "/dev")? } else { dev::template()? };
+    let dev = job.devices.is_empty().then(|| tree::copy_all(&realm.dev, "/dev")).transpose()?;
     let (pidfd, report) = outcome::spawn(&realm.proof, v2.as_ref().map(AsFd::as_fd), |report| {
         let (stdio, made) = ([out_write.as_fd(), err_write.as_fd()], Made::default());
-        let room = Room { job, realm, cgroup_tasks: &tasks, dev: dev.as_fd(), stdio, report, made };
+        let room = Room { job, realm, cgroup_tasks: &tasks, dev: dev.as_ref().map(AsFd::as_fd), stdio, report, made };
         encode(&room.enter())
     })?;
     Ok((pidfd, report, [out, err, hold, hold_write]))

@@ -24,6 +24,11 @@ pub fn stage_dir(state: &Path) -> PathBuf {
     state.join("layers/stage")
 }
 
+/// Where the helper mounts the part of `/dev` that its containers share.
+pub fn dev_dir(state: &Path) -> PathBuf {
+    state.join("layers/dev")
+}
+
 /// The content of a layer.
 pub fn content(state: &Path, layer: &Digest) -> PathBuf {
     all(state).join(layer.hex()).join("fs")
@@ -32,7 +37,7 @@ pub fn content(state: &Path, layer: &Digest) -> PathBuf {
 /// Makes the directories and throws away what was not finished.
 pub fn prepare(state: &Path) -> Result<(), Fault> {
     let unfinished = unfinished(state);
-    for directory in ["layers/sha256", "layers/stage", "layers/tmp", "volumes", "roots"] {
+    for directory in ["layers/sha256", "layers/dev", "layers/stage", "layers/tmp", "volumes", "roots"] {
         fs::create_dir_all(state.join(directory)).at(format_args!("{directory} in the state directory"))?;
     }
     fs::remove_dir_all(&unfinished).and_then(|()| fs::create_dir(&unfinished)).at("layers/tmp")

@@ -2,7 +2,7 @@
 
 use crate::args::Settings;
 use crate::cgroup::Tree;
-use crate::room::dev;
+use crate::room::{dev, paths::open_directory};
 use crate::{filters, layers, serve};
 use casemate_confine::capabilities::{self, CapabilitySet};
 use casemate_confine::{At, Fault, landlock, process, seccomp};
@@ -33,7 +33,7 @@ pub struct Realm {
     pub facts: Facts,
     /// The delegated cgroups.
     pub cgroups: Tree,
-    /// The shared part of `/dev`.
+    /// The shared part of `/dev`, attached in the helper's own mount namespace.
     pub dev: OwnedFd,
     /// `casemate-unpack`.
     pub unpack: OwnedFd,
@@ -48,7 +48,7 @@ pub fn run(settings: Settings, connections: &OwnedFd, [unpack, init]: [OwnedFd; 
     surroundings()?;
     layers::prepare(&settings.state_dir)?;
     let cgroups = Tree::find()?;
-    let dev = dev::template()?;
+    let dev = dev::make(open_directory(&layers::dev_dir(&settings.state_dir))?)?;
     let ids = settings.range.map_or(IdSpace::Single, |(_, count)| IdSpace::Range { count });
     confine(ids)?;
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();

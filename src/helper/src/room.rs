@@ -73,8 +73,8 @@ pub struct Room<'a> {
     pub realm: &'a Realm,
     /// Open `tasks` of each v1 cgroup to join.
     pub cgroup_tasks: &'a [OwnedFd],
-    /// A detached copy of the helper's `/dev`.
-    pub dev: BorrowedFd<'a>,
+    /// A detached copy of the helper's `/dev`, where the container can have that.
+    pub dev: Option<BorrowedFd<'a>>,
     /// Write ends for stdout and stderr.
     pub stdio: [BorrowedFd<'a>; 2],
     /// Where [`EXECUTING`] is said.

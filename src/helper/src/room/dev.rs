@@ -19,12 +19,14 @@ const LINKS: &[(&str, &str)] = &[
     ("pts/ptmx", "ptmx"),
 ];
 
-/// The part that all containers without devices of their own share: made once, never written again, copied for each start by
-/// [`tree::copy_all`].
+/// A `/dev` at this place, to which [`build`] adds what each container has of its own.
 ///
-/// A copy shares its tmpfs with the others; it is attached read-only, and what differs is mounted on its empty directories.
-pub fn template() -> Result<OwnedFd, Fault> {
+/// The one of the helper is made once and never written again; [`tree::copy_all`] copies it for each start. A copy shares its
+/// tmpfs with the others; it is attached read-only, and what differs is mounted on its empty directories. It stays attached:
+/// before Linux 6.15 nothing can be mounted on a detached tree, and none can be copied.
+pub fn make(place: impl AsFd) -> Result<OwnedFd, Fault> {
     let dev = tree::tmpfs(65536, 64, "755", SAFE | NO_EXEC)?;
+    tree::attach(&dev, place, "/dev")?;
     for &(name, number, second) in NODES {
         let source = node(&format!("/dev/{name}"))?;
         let found = fstat(&source).at(name)?.st_rdev;
@@ -45,8 +47,15 @@ pub fn template() -> Result<OwnedFd, Fault> {
 }
 
 pub fn build(room: &mut Room<'_>) -> Result<(), Fault> {
-    let dev = room.dev;
-    tree::attach(dev, &paths::directory(room.root()?, "dev")?, "/dev")?;
+    let place = paths::directory(room.root()?, "dev")?;
+    let own;
+    let dev = match room.dev {
+        Some(copy) => tree::attach(copy, &place, "/dev").map(|()| copy)?,
+        None => {
+            own = make(&place)?;
+            own.as_fd()
+        }
+    };
     let pts = tree::make("devpts", &[("ptmxmode", &"0666"), ("mode", &"0620"), ("max", &1024)], NO_SUID | NO_EXEC)?;
     tree::attach(&pts, &paths::directory(dev, "pts")?, "/dev/pts")?;
     if room.job.shm_size > 0 {
