@@ -53,7 +53,7 @@ fn spawn(realm: &Realm, job: &Job, cgroup: &Cgroup) -> Result<(OwnedFd, Outcome,
     let dev = job.devices.is_empty().then(|| tree::copy_all(&realm.dev, "/dev")).transpose()?;
     let (pidfd, report) = outcome::spawn(&realm.proof, v2.as_ref().map(AsFd::as_fd), |report| {
         let (stdio, made) = ([out_write.as_fd(), err_write.as_fd()], Made::default());
-        let room = Room { job, realm, cgroup_tasks: &tasks, dev: dev.as_ref().map(AsFd::as_fd), stdio, report, made };
+        let room = Room { job, realm, cgroup_tasks: &tasks, dev, stdio, report, made };
         encode(&room.enter())
     })?;
     Ok((pidfd, report, [out, err, hold, hold_write]))

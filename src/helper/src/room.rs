@@ -74,7 +74,7 @@ pub struct Room<'a> {
     /// Open `tasks` of each v1 cgroup to join.
     pub cgroup_tasks: &'a [OwnedFd],
     /// A detached copy of the helper's `/dev`, where the container can have that.
-    pub dev: Option<BorrowedFd<'a>>,
+    pub dev: Option<OwnedFd>,
     /// Write ends for stdout and stderr.
     pub stdio: [BorrowedFd<'a>; 2],
     /// Where [`EXECUTING`] is said.

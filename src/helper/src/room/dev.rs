@@ -48,14 +48,11 @@ pub fn make(place: impl AsFd) -> Result<OwnedFd, Fault> {
 
 pub fn build(room: &mut Room<'_>) -> Result<(), Fault> {
     let place = paths::directory(room.root()?, "dev")?;
-    let own;
-    let dev = match room.dev {
-        Some(copy) => tree::attach(copy, &place, "/dev").map(|()| copy)?,
-        None => {
-            own = make(&place)?;
-            own.as_fd()
-        }
+    let dev = match room.dev.take() {
+        Some(copy) => tree::attach(&copy, &place, "/dev").map(|()| copy)?,
+        None => make(&place)?,
     };
+    let dev = dev.as_fd();
     let pts = tree::make("devpts", &[("ptmxmode", &"0666"), ("mode", &"0620"), ("max", &1024)], NO_SUID | NO_EXEC)?;
     tree::attach(&pts, &paths::directory(dev, "pts")?, "/dev/pts")?;
     if room.job.shm_size > 0 {
