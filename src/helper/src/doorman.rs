@@ -56,7 +56,7 @@ pub fn run(settings: Settings) -> Result<(), Fault> {
             confine()?;
             rustix::io::write(&go, b"g").at("let A begin")?;
             drop(go);
-            keep([&listener, &door, &pidfd, &signals], manager, notify.zip(seconds))
+            keep([&listener, &door, &pidfd, &signals], manager, notify.zip(seconds).as_ref())
         }
     }
 }
@@ -88,9 +88,9 @@ fn confine() -> Result<(), Fault> {
     seccomp::install_bytes(filters::DOORMAN)
 }
 
-fn keep(fds: [&OwnedFd; 4], manager: u32, notify: Option<(OwnedFd, i64)>) -> Result<(), Fault> {
+fn keep(fds: [&OwnedFd; 4], manager: u32, notify: Option<&(OwnedFd, i64)>) -> Result<(), Fault> {
     let [listener, door, realm, signals] = fds;
-    let pause = notify.as_ref().map(|&(_, tv_sec)| Timespec { tv_sec, tv_nsec: 0 });
+    let pause = notify.map(|&(_, tv_sec)| Timespec { tv_sec, tv_nsec: 0 });
     loop {
         let mut fds = fds.map(|fd| PollFd::new(fd, PollFlags::IN));
         match poll(&mut fds, pause.as_ref()) {
@@ -113,7 +113,7 @@ fn keep(fds: [&OwnedFd; 4], manager: u32, notify: Option<(OwnedFd, i64)>) -> Res
         }
         if heard && rustix::io::read(door, &mut [0; 1]) == Ok(1) {
             // sd_notify(3): the first one also says that the start is done. It is nobody's fault when nobody takes it.
-            let _ = notify.as_ref().map(|(to, _)| rustix::io::write(to, b"READY=1\nWATCHDOG=1"));
+            let _ = notify.map(|(to, _)| rustix::io::write(to, b"READY=1\nWATCHDOG=1"));
         }
         if new {
             admit(listener, door, manager);
