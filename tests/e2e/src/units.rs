@@ -40,7 +40,7 @@ impl<'a> Units<'a> {
             fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
         };
         let state = instance.state();
-        directory(state.clone(), 0, 0, 0o755);
+        directory(state.clone(), 0, 0, 0o711);
         for (owner, names) in
             [(MANAGER, &["blobs", "images", "revisions", "logs"][..]), (HELPER, &["layers", "volumes", "roots"])]
         {

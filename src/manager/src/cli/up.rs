@@ -75,7 +75,8 @@ pub(super) fn attend(file: &Path, directories: Directories, stay: Stay) -> Resul
         }
         Err(error) => {
             // What an earlier manager left running goes on running; the helper refuses to quit then.
-            if let Ok((client, _)) = session.connect(false)
+            if session.has_launched()
+                && let Ok((client, _)) = session.connect(false)
                 && let Err(left) = session.leave(client)
             {
                 let _ = writeln!(std::io::stderr(), "casemate: {left}");

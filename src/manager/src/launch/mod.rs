@@ -154,6 +154,11 @@ impl Session {
         &self.run
     }
 
+    /// Whether leaving may end the helper; one of systemd's is not asked, and may be about to be started again.
+    pub fn has_launched(&self) -> bool {
+        matches!(self.helper, Found::Launched(_))
+    }
+
     /// The end of the work: the last one out asks the helper to quit, which it refuses while a container runs, and removes
     /// its socket and cgroups. Says what could not be removed.
     pub fn leave(self, client: Client) -> Result<(), Error> {
