@@ -4,6 +4,7 @@ use super::error::{Error, Kind, Refusal};
 use crate::spec::{ContainerSpec, Seccomp};
 use casemate_wire::Digest;
 use rustix::fs::FileType;
+use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -67,11 +68,22 @@ fn block_device(path: &str) -> Result<(u32, u32), Refusal> {
     let refuse = |reason: &str| {
         Refusal::spec("io-device", format!("{path}: {reason}")).remedy("name a block device of this host")
     };
-    let stat = rustix::fs::stat(path).map_err(|errno| refuse(&errno.to_string()))?;
+    let stat = match rustix::fs::stat(path) {
+        Err(Errno::NOENT) => return named_by_kernel(path).ok_or_else(|| refuse(&Errno::NOENT.to_string())),
+        stat => stat.map_err(|errno| refuse(&errno.to_string()))?,
+    };
     if FileType::from_raw_mode(stat.st_mode) != FileType::BlockDevice {
         return Err(refuse("not a block device"));
     }
     Ok((rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)))
+}
+
+/// The number of `/dev/NAME` by sysfs: a service has a /dev of its own, without disks.
+fn named_by_kernel(path: &str) -> Option<(u32, u32)> {
+    let name = path.strip_prefix("/dev/").filter(|name| !name.contains('/') && !name.starts_with('.'))?;
+    let text = std::fs::read_to_string(format!("/sys/class/block/{name}/dev")).ok()?;
+    let (major, minor) = text.trim().split_once(':')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 /// The CPUs that can ever come online (`0-3`), or those that are there where sysfs does not say.
@@ -79,4 +91,23 @@ fn cpus() -> u32 {
     let possible = std::fs::read_to_string("/sys/devices/system/cpu/possible").ok();
     let last = possible.as_deref().and_then(|text| text.trim().rsplit(['-', ',']).next()?.parse::<u32>().ok());
     last.map_or(1, |last| last.saturating_add(1).min(4096))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_device_has_the_same_number_by_either_way() {
+        for name in std::fs::read_dir("/sys/class/block").into_iter().flatten().flatten() {
+            let path = format!("/dev/{}", name.file_name().to_string_lossy());
+            let kernel = named_by_kernel(&path).unwrap();
+            if Path::new(&path).exists() {
+                assert_eq!(block_device(&path).unwrap(), kernel, "{path}");
+            }
+        }
+        for bad in ["/dev/", "/dev/../etc", "/dev/null", "sda", "/dev/no-such-disk"] {
+            assert_eq!(named_by_kernel(bad), None, "{bad}");
+        }
+    }
 }

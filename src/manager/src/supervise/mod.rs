@@ -42,9 +42,9 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Helper(ClientError::Closed) => f.write_str(
-                "helper: supervise: it has ended, and every container with it; see helper.log, then `casemate up` again",
-            ),
+            Self::Helper(ClientError::Closed) => {
+                f.write_str("helper: supervise: it has ended, and every container with it; its log says why")
+            }
             Self::Helper(error) => error.fmt(f),
             Self::Logs(name, error) => write!(f, "{name}: {error}"),
             Self::Glass(error) => write!(f, "manager: {error}"),
