@@ -5,6 +5,7 @@ mod check;
 mod error;
 mod file;
 mod image;
+mod journal;
 mod logs;
 mod ps;
 mod service;

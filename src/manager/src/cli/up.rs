@@ -2,12 +2,12 @@
 
 use super::file::{Faulty, File};
 use super::image::progress::progress;
-use super::{Code, Error, Global};
+use super::{Code, Error, Global, journal};
 use crate::control::Server;
 use crate::helper_client::Client;
 use crate::image::{Image, Limits, Store, unpack_missing};
 use crate::launch::{self, Directories, Role, Session};
-use crate::logs::Bounds;
+use crate::logs::{Bounds, Journald};
 use crate::notify::Notifier;
 use crate::plan::{self, Outside};
 use crate::spec::{self, ContainerSpec};
@@ -48,20 +48,21 @@ pub(super) fn attend(file: &Path, directories: Directories, stay: Stay) -> Resul
     let outside = outside(&file)?;
     launch::close_inherited()?;
     let notifier = notifier(stay)?;
+    let terms = Terms { stay, notifier: notifier.clone(), journal: journal::connect(&file.spec)? };
     let session = launch::enter(directories, role(stay))?;
     let signals = signal::descriptor(&[signal::INT, signal::TERM, signal::HUP])
         .map_err(|error| Error::new(Code::Failed, "manager", "take signals", error))?;
     let (mut client, facts) = session.connect(true)?;
     session.confine()?;
     client.interrupt_on(&signals)?;
-    client.meanwhile(notifier.clone());
+    client.meanwhile(notifier);
     let orders = match stay {
         // Whatever the file has become: what runs is to end, and what it does not name ends without an order of its own.
         Stay::ToStop => Ok(planned(&file, &outside, &facts, &session).map(|(orders, _)| orders).unwrap_or_default()),
         Stay::WithContainers | Stay::AsService => orders(&file, &outside, &facts, &mut client, &session),
     };
     client.interrupt_never();
-    match orders.and_then(|orders| supervise(&file, orders, client, &session, &signals, stay, notifier)) {
+    match orders.and_then(|orders| supervise(&file, orders, client, &session, &signals, terms)) {
         Ok((client, server, ending)) => {
             let left = session.leave(client);
             // Whoever asked for the end learns of it when nothing is left.
@@ -84,6 +85,13 @@ pub(super) fn attend(file: &Path, directories: Directories, stay: Stay) -> Resul
             Err(error)
         }
     }
+}
+
+/// How to supervise, and what was opened for it before this process shut itself in.
+struct Terms {
+    stay: Stay,
+    notifier: Notifier,
+    journal: Option<Journald>,
 }
 
 /// Only a service has somebody to tell.
@@ -176,8 +184,7 @@ fn supervise(
     client: Client,
     session: &Session,
     signals: &OwnedFd,
-    stay: Stay,
-    notifier: Notifier,
+    Terms { stay, notifier, journal }: Terms,
 ) -> Result<(Client, Server, Ending), Error> {
     let directories = &session.directories;
     let failed = |object: &Path, step| {
@@ -205,6 +212,10 @@ fn supervise(
     let show = Show::new(&names).map_err(failed(Path::new("standard output"), "copy"))?;
     // A service's standard output is the journal of the service, and the containers have logs of their own.
     let show = if stay == Stay::WithContainers { show } else { show.notes_only() };
+    let show = match journal {
+        Some(journal) => show.with_journal(journal, journal::origins(file)),
+        None => show,
+    };
     let supervisor = Supervisor::new(client, directories.clone(), orders, show)?;
     Ok(supervise::run(supervisor, server, signals, stay, Report::new(notifier))?)
 }

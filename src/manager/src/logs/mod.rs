@@ -3,6 +3,7 @@
 pub mod cri;
 mod files;
 mod journal;
+pub mod journald;
 #[cfg(test)]
 mod kill_test;
 mod pump;
@@ -10,5 +11,6 @@ mod reader;
 
 pub use cri::Stream;
 pub use files::Bounds;
+pub use journald::Journald;
 pub use pump::{Error as PumpError, Glass, Pipes, Pump, Turn};
 pub use reader::Reader;

@@ -21,7 +21,8 @@ keys! {
     ROOT "the file" ["schema" "appliance" "policy" "defaults" "volumes" "containers" "waivers"]
     APPLIANCE "[appliance]" ["name"]
     POLICY "[policy]" ["require_limits"]
-    DEFAULTS "[defaults]" ["read_only" "init" "cap_drop" "restart" "stop_signal" "stop_grace_period" "security"]
+    DEFAULTS "[defaults]" ["read_only" "init" "cap_drop" "restart" "stop_signal" "stop_grace_period" "security" "logging"]
+    DEFAULT_LOGGING "[defaults.logging]" ["driver"]
     DEFAULT_SECURITY "[defaults.security]" ["seccomp" "landlock" "masked_paths"]
     VOLUME "[volumes.NAME]" ["persistence"]
     CONTAINER "[containers.NAME]" [
@@ -41,7 +42,7 @@ keys! {
     SECURITY "[containers.NAME.security]" ["seccomp" "landlock" "cap_add" "masked_paths"]
     SECCOMP "seccomp" ["profile" "sha256"]
     LANDLOCK "landlock" ["read" "write" "execute" "bind_tcp" "connect_tcp" "scope"]
-    LOGGING "[containers.NAME.logging]" ["max_size" "max_file"]
+    LOGGING "[containers.NAME.logging]" ["driver" "max_size" "max_file"]
     WAIVER "[[waivers]]" ["rule" "container" "reason" "expires"]
 }
 

@@ -32,8 +32,8 @@ pub use date::Date;
 pub use finding::{Finding, Related};
 pub use image_ref::{ImagePin, ImagePinError};
 pub use model::{
-    ContainerSpec, Device, IoLimit, Landlock, Limit, Logging, Mount, Persistence, Place, Policy, Resources, Restart,
-    RestartPolicy, Root, Seccomp, Security, Spec, Ulimit, User, Volume, Waivable, Waiver,
+    ContainerSpec, Device, IoLimit, Landlock, Limit, LogDriver, Logging, Mount, Persistence, Place, Policy, Resources,
+    Restart, RestartPolicy, Root, Seccomp, Security, Spec, Ulimit, User, Volume, Waivable, Waiver,
 };
 pub use render::render;
 pub use rules::Severity;

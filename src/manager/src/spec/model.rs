@@ -341,9 +341,20 @@ pub struct Landlock {
     pub connect_tcp: Option<Vec<u16>>,
 }
 
-/// Bounds of a container's log files.
+/// Where a container's output goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogDriver {
+    /// To its log files.
+    File,
+    /// To its log files, and each line to the host's journal.
+    Journald,
+}
+
+/// A container's output: where it goes, and the bounds of its log files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Logging {
+    /// Where it goes.
+    pub driver: LogDriver,
     /// Size of one file.
     pub max_size: ByteSize,
     /// Files kept, the one being written included; 1 and up.

@@ -7,7 +7,7 @@ use super::cursor::At;
 use super::date::Date;
 use super::image_ref::ImagePin;
 use super::model::{
-    IoLimit, Landlock, Limit, Mount, Persistence, RestartPolicy, Root, Seccomp, Ulimit, User, Waivable,
+    IoLimit, Landlock, Limit, LogDriver, Mount, Persistence, RestartPolicy, Root, Seccomp, Ulimit, User, Waivable,
 };
 use super::values::{AbsolutePath, ByteSize, CpuList, Cpus};
 use casemate_wire::Name;
@@ -39,6 +39,7 @@ pub(super) struct RawDefaults {
     pub(super) stop_signal: Option<u8>,
     pub(super) stop_grace_period: Option<Duration>,
     pub(super) security: RawSecurity,
+    pub(super) log_driver: Option<LogDriver>,
 }
 
 pub(super) struct RawContainer {
@@ -129,6 +130,7 @@ pub(super) struct RawSecurity {
 
 #[derive(Default)]
 pub(super) struct RawLogging {
+    pub(super) driver: Option<LogDriver>,
     pub(super) max_size: Option<ByteSize>,
     pub(super) max_file: Option<u32>,
 }

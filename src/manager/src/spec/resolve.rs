@@ -2,8 +2,8 @@
 
 use super::finding::Findings;
 use super::model::{
-    ContainerSpec, Device, Limit, Logging, Persistence, Policy, Resources, Restart, RestartPolicy, Root, Seccomp,
-    Security, Spec, Volume, Waiver,
+    ContainerSpec, Device, Limit, LogDriver, Logging, Persistence, Policy, Resources, Restart, RestartPolicy, Root,
+    Seccomp, Security, Spec, Volume, Waiver,
 };
 use super::raw::{
     RawContainer, RawDefaults, RawDevice, RawLogging, RawResources, RawRestart, RawSecurity, RawSpec, RawVolume,
@@ -95,7 +95,7 @@ fn container(raw: RawContainer, defaults: &RawDefaults, places: &Findings<'_>) -
         security: security(raw.security, &defaults.security),
         sysfs: raw.sysfs.unwrap_or(false),
         labels: raw.process.labels,
-        logging: logging(&raw.logging),
+        logging: logging(&raw.logging, defaults),
     })
 }
 
@@ -143,6 +143,7 @@ fn security(own: RawSecurity, defaults: &RawSecurity) -> Security {
     }
 }
 
-fn logging(raw: &RawLogging) -> Logging {
-    Logging { max_size: raw.max_size.unwrap_or(LOG_SIZE), max_file: raw.max_file.unwrap_or(LOG_FILES) }
+fn logging(raw: &RawLogging, defaults: &RawDefaults) -> Logging {
+    let driver = raw.driver.or(defaults.log_driver).unwrap_or(LogDriver::File);
+    Logging { driver, max_size: raw.max_size.unwrap_or(LOG_SIZE), max_file: raw.max_file.unwrap_or(LOG_FILES) }
 }

@@ -1,8 +1,9 @@
 //! What `up` shows in the foreground: each line of output behind the container's name, control bytes shown instead of obeyed
-//! (threat rows 21 and 29), standard output and error each to ours.
+//! (threat rows 21 and 29), standard output and error each to ours. And what goes to the host's journal, line by line.
 
 use super::outlet::Outlet;
-use crate::logs::Stream;
+use crate::logs::journald::Origin;
+use crate::logs::{Journald, Stream};
 use crate::printable::{escaped, printable};
 use casemate_wire::Name;
 use rustix::fd::BorrowedFd;
@@ -24,6 +25,8 @@ pub struct Show {
     width: usize,
     order: BTreeMap<Name, usize>,
     lines: BTreeMap<(Name, bool), Vec<u8>>,
+    journal: Option<Journald>,
+    origins: BTreeMap<Name, Origin>,
 }
 
 impl Show {
@@ -39,6 +42,8 @@ impl Show {
             width: names.iter().map(|name| name.as_str().len()).max().unwrap_or(0),
             order: names.iter().enumerate().map(|(n, name)| ((*name).clone(), n)).collect(),
             lines: BTreeMap::new(),
+            journal: None,
+            origins: BTreeMap::new(),
         })
     }
 
@@ -49,9 +54,16 @@ impl Show {
         self
     }
 
+    /// Gives the lines of these containers to the host's journal, too.
+    #[must_use]
+    pub fn with_journal(mut self, journal: Journald, origins: BTreeMap<Name, Origin>) -> Self {
+        (self.journal, self.origins) = (Some(journal), origins);
+        self
+    }
+
     /// A chunk of a container's output.
     pub fn output(&mut self, name: &Name, stream: Stream, chunk: &[u8]) {
-        if !self.output {
+        if !self.output && !self.origins.contains_key(name) {
             return;
         }
         let key = (name.clone(), stream == Stream::Stderr);
@@ -87,6 +99,13 @@ impl Show {
     }
 
     fn line(&mut self, name: &Name, is_error: bool, line: &[u8]) {
+        if let (Some(journal), Some(origin)) = (&mut self.journal, self.origins.get(name)) {
+            let stream = if is_error { Stream::Stderr } else { Stream::Stdout };
+            journal.line(origin, stream, line.strip_suffix(b"\n").unwrap_or(line));
+        }
+        if !self.output {
+            return;
+        }
         let mut text = String::with_capacity(line.len() + 32);
         let (width, shown) = (self.width, name.as_str());
         // Writing to a string cannot fail.

@@ -4,7 +4,7 @@ use super::{mounts, process, resources, scalar, security};
 use crate::spec::cursor::{At, Cursor, Item};
 use crate::spec::finding::{Findings, quoted};
 use crate::spec::image_ref::{ImagePin, ImagePinError};
-use crate::spec::model::User;
+use crate::spec::model::{LogDriver, User};
 use crate::spec::raw::{RawContainer, RawLogging};
 use crate::spec::values::{self, NonRootGid, NonRootUid};
 use crate::spec::{keys, rules};
@@ -130,7 +130,13 @@ fn logging(mut table: Cursor<'_>, out: &mut Findings<'_>) -> RawLogging {
         }
         Some(size)
     });
+    let driver = table.take("driver").and_then(|item| log_driver(&item, out));
     let max_file = table.take("max_file").and_then(|item| scalar::limit(&item, 1..=1000_u32, out));
     table.finish(out);
-    RawLogging { max_size, max_file }
+    RawLogging { driver, max_size, max_file }
+}
+
+/// Where output goes: a container's own key, or that of the defaults.
+pub(super) fn log_driver(item: &Item<'_>, out: &mut Findings<'_>) -> Option<LogDriver> {
+    scalar::word(item, &[("file", LogDriver::File), ("journald", LogDriver::Journald)], out)
 }

@@ -133,6 +133,10 @@ fn defaults(mut table: Cursor<'_>, out: &mut Findings<'_>) -> RawDefaults {
     if let Some(table) = table.take("security").and_then(|item| item.table(&keys::DEFAULT_SECURITY, out)) {
         defaults.security = security::defaults(table, out);
     }
+    if let Some(mut table) = table.take("logging").and_then(|item| item.table(&keys::DEFAULT_LOGGING, out)) {
+        defaults.log_driver = table.take("driver").and_then(|item| container::log_driver(&item, out));
+        table.finish(out);
+    }
     table.finish(out);
     defaults
 }
