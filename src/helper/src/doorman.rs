@@ -99,7 +99,9 @@ fn keep(fds: [&OwnedFd; 4], manager: u32, notify: Option<&(OwnedFd, i64)>) -> Re
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno).at("poll"),
         }
-        let [new, heard, ended, told] = fds.map(|fd| !fd.revents().is_empty());
+        let [new, heard, mut ended, told] = fds.map(|fd| !fd.revents().is_empty());
+        // When A ends, its side of the door is closed a little earlier.
+        ended |= heard && retry_on_intr(|| rustix::io::read(door, &mut [0; 1])) != Ok(1);
         if ended {
             let status = waitid(WaitId::PidFd(realm.as_fd()), WaitIdOptions::EXITED).at("wait for A")?;
             return match status.and_then(|status| status.exit_status()) {
@@ -111,7 +113,7 @@ fn keep(fds: [&OwnedFd; 4], manager: u32, notify: Option<&(OwnedFd, i64)>) -> Re
             // Ending is enough: A's first process dies with this one, and every container with that.
             return Ok(());
         }
-        if heard && rustix::io::read(door, &mut [0; 1]) == Ok(1) {
+        if heard {
             // sd_notify(3): the first one also says that the start is done. It is nobody's fault when nobody takes it.
             let _ = notify.map(|(to, _)| rustix::io::write(to, b"READY=1\nWATCHDOG=1"));
         }
