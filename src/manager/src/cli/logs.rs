@@ -14,8 +14,8 @@ const EXAMPLE: &str = "Examples:\n  casemate logs web --tail 100 -f\n  casemate 
 
 /// Show what a container has written
 ///
-/// Its standard output goes to standard output, its standard error to standard error. Control characters are shown, not
-/// obeyed, unless --raw is given.
+/// Its standard output goes to standard output, its standard error to standard error. What earlier runs of it have written comes
+/// first, as far back as its log files go. Control characters are shown, not obeyed, unless --raw is given.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Logs {

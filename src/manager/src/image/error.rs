@@ -35,7 +35,14 @@ pub enum Error {
         /// What was found.
         found: String,
     },
-    /// The store has no image of this pin.
+    /// The store's own bytes are not what they were when they were proven, or are gone.
+    Damaged {
+        /// The blob.
+        blob: Digest,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The store has no image of this pin. The pin is for the caller to show, who has its name too.
     NotImported(Digest),
     /// The input lacks a file that its own index names.
     Incomplete {
@@ -117,8 +124,11 @@ impl fmt::Display for Error {
             Self::Mismatch { object, expected, found } => {
                 write!(f, "{object}: promised {expected}, found {found}; nothing of it is kept")
             }
-            Self::NotImported(pin) => {
-                write!(f, "{pin} is not in the store; bring it in with `casemate image import`")
+            Self::Damaged { blob, reason } => {
+                write!(f, "blob {blob} of the store: {reason}; import its image again with `casemate image import`")
+            }
+            Self::NotImported(_) => {
+                f.write_str("the image is not in the store; bring it in with `casemate image import ARCHIVE`")
             }
             Self::Incomplete { input, missing } => {
                 write!(f, "{}: {missing} is named in it and not there", input.display())

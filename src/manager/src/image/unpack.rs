@@ -9,6 +9,9 @@ use casemate_wire::{Digest, Failure, FailureKind, LayerReport, Reply, Request, U
 use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 
+/// The step of casemate-unpack that finds other bytes than its order names.
+const CHECK_BLOB: &str = "check blob";
+
 /// Unpacks what the helper does not have of this image. One round trip where it has everything.
 pub fn unpack_missing(
     client: &mut Client,
@@ -85,6 +88,10 @@ fn unpack(
     match client.call(request, &[blob.as_fd()]) {
         Ok((Reply::Unpacked(report), _)) => Ok(report),
         Ok(_) => Err(unexpected(Some(layer.blob))),
+        // Its bytes were proven when they came into the store.
+        Err(ClientError::Failed(Failure { step, object, .. })) if step == CHECK_BLOB => {
+            Err(Error::Damaged { blob: layer.blob, reason: object })
+        }
         Err(error) => Err(Error::Helper { layer: Some(layer.blob), error }),
     }
 }

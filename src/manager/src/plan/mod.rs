@@ -13,7 +13,7 @@ mod rules;
 mod view;
 
 pub use error::{Error, Kind};
-pub use outside::Outside;
+pub use outside::{Outside, not_here};
 
 use crate::image::Image;
 use crate::profile;

@@ -1,9 +1,9 @@
 //! What a plan needs from the host besides the helper's facts: read here, once, so that the plan itself stays a function.
 
 use super::error::{Error, Kind, Refusal};
-use crate::spec::{ContainerSpec, Seccomp};
+use crate::spec::{ContainerSpec, Mount, Seccomp};
 use casemate_wire::Digest;
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -35,6 +35,35 @@ impl Outside {
         });
         Ok(Self { profile, devices: devices.collect::<Result<_, Error>>()?, cpus: cpus() })
     }
+}
+
+/// What of the host a container names and this machine does not have as it is named: binds and devices. A note for people and no
+/// error: the machine that judges a file need not be the one that runs it.
+pub fn not_here(container: &ContainerSpec) -> Vec<String> {
+    let binds = container.mounts.iter().filter_map(|mount| match mount {
+        Mount::Bind { source, .. } => Some(("bind source", source.as_str())),
+        Mount::Tmpfs { .. } | Mount::Volume { .. } => None,
+    });
+    let devices = container.devices.iter().map(|device| ("device", device.source.as_str()));
+    let mut notes = Vec::new();
+    for (what, path) in binds.chain(devices) {
+        // As the helper opens it. What cannot be looked at now is not judged.
+        let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let relative = path.trim_start_matches('/');
+        let found = root.and_then(|root| rustix::fs::openat2(root, relative, flags, Mode::empty(), resolve));
+        let reason = match found {
+            Err(Errno::NOENT | Errno::NOTDIR) => "is not there",
+            Err(Errno::LOOP) => "passes a symbolic link",
+            _ => continue,
+        };
+        notes.push(format!(
+            "container `{}`: {what} {path} {reason} on this machine; a start here would fail",
+            container.name
+        ));
+    }
+    notes
 }
 
 /// The text of the seccomp profile that the file names, if it names one; proven.

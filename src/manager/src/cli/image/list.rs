@@ -1,7 +1,7 @@
 //! `casemate image ls`.
 
 use super::text;
-use crate::cli::{Error, Global};
+use crate::cli::{Error, Global, escaped};
 use crate::image::{Record, Store, rfc3339};
 use crate::launch::{self, Role};
 use serde::Serialize;
@@ -9,6 +9,9 @@ use serde::Serialize;
 /// List the images of the store
 #[derive(Debug, clap::Args)]
 pub struct Ls {
+    /// Show names and digests whole
+    #[arg(long)]
+    no_trunc: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -31,7 +34,7 @@ impl Ls {
         if self.json {
             return text::print_json(&records.iter().map(row).collect::<Vec<_>>());
         }
-        text::print(&table(&records))
+        text::print(&if self.no_trunc { whole(&records) } else { table(&records) })
     }
 }
 
@@ -46,14 +49,31 @@ fn row(record: &Record) -> Row<'_> {
     }
 }
 
-/// One line a name; a digest is shown as far as it tells images apart for people, `inspect` shows the whole.
+/// As [`table`], as wide as it takes; NAME and DIGEST with an `@` between them are what a file pins.
+fn whole(records: &[Record]) -> String {
+    let names = records.iter().flat_map(|record| &record.names);
+    let width = names.map(|name| escaped(name).chars().count()).max().unwrap_or(0).max(4);
+    let mut lines = vec![format!("{:<width$} {:<71} {:>9} {:>6}  IMPORTED\n", "NAME", "DIGEST", "SIZE", "LAYERS")];
+    for record in records {
+        let rest = rest(record, &record.pin.to_string());
+        lines.extend(record.names.iter().map(|name| format!("{} {rest}", text::fit(name, width))));
+    }
+    lines.concat()
+}
+
+/// What follows a name.
+fn rest(record: &Record, digest: &str) -> String {
+    let size = text::size(record.bytes());
+    let date: String = rfc3339(record.imported).chars().take(10).collect();
+    format!("{digest} {size:>9} {:>6}  {date}\n", record.layers.len())
+}
+
+/// One line a name; a digest is shown as far as it tells images apart for people, --no-trunc the whole.
 fn table(records: &[Record]) -> String {
     let mut lines = vec![format!("{:<36} {:<12} {:>9} {:>6}  IMPORTED\n", "NAME", "DIGEST", "SIZE", "LAYERS")];
     for record in records {
         let digest: String = record.pin.hex().chars().take(12).collect();
-        let size = text::size(record.bytes());
-        let date: String = rfc3339(record.imported).chars().take(10).collect();
-        let rest = format!("{digest} {size:>9} {:>6}  {date}\n", record.layers.len());
+        let rest = rest(record, &digest);
         lines.extend(record.names.iter().map(|name| format!("{} {rest}", text::fit(name, 36))));
     }
     lines.concat()
@@ -77,7 +97,11 @@ mod tests {
             blobs: vec![(pin, 123_456_789)],
             layers: vec![pin; 127],
         };
-        let table = table(&[record]);
+        let records = [record];
+        let whole = whole(&records);
+        assert_eq!(whole.lines().map(str::len).collect::<std::collections::BTreeSet<_>>().len(), 1, "{whole}");
+        assert!(whole.contains(&format!("{} {pin} ", "x".repeat(60) + ":1")), "{whole}");
+        let table = table(&records);
         assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
         let first = table.lines().nth(1).unwrap();
         assert_eq!(first, "docker.io/library/a                  abababababab   117 MiB    127  2027-01-15");

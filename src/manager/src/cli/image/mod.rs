@@ -130,6 +130,7 @@ impl From<image::Error> for Error {
         let code = match &error {
             E::Document { .. }
             | E::Mismatch { .. }
+            | E::Damaged { .. }
             | E::NotImported(_)
             | E::Incomplete { .. }
             | E::UnknownFormat(_)

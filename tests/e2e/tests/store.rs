@@ -1,0 +1,112 @@
+//! The store: what it tells, what becomes of damage in it, and that nothing in use is ever taken away.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test reports by panicking"
+)]
+
+use casemate_e2e::{Container, Instance, Spec, both_modes, oci};
+use serde_json::json;
+use std::fs;
+use std::path::PathBuf;
+
+/// An image of two layers, the probe in the first.
+fn two_layers(casemate: &Instance, name: &str) -> String {
+    let rootfs = casemate.rootfs_with_probe(&format!("rootfs-{name}"));
+    let more = casemate.scratch(&format!("more-{name}"));
+    fs::write(more.join("more"), name).unwrap();
+    casemate.import_layers(name, &[oci::layer_of(&rootfs), oci::layer_of(&more)], &json!({ "Entrypoint": ["/probe"] }))
+}
+
+fn digest_of(image: &str) -> &str {
+    image.split_once("@sha256:").unwrap().1
+}
+
+fn blob(casemate: &Instance, digest: &str) -> PathBuf {
+    casemate.state().join("blobs/sha256").join(digest)
+}
+
+both_modes! {
+    fn the_whole_digest_can_be_had_from_the_list(mode) {
+        let casemate = Instance::new(mode);
+        let image = two_layers(&casemate, "a");
+        let (name, digest) = image.split_once('@').unwrap();
+        let short = casemate.run(&["image", "ls"]).expect(0).stdout;
+        assert!(!short.contains(digest) && short.lines().all(|line| line.chars().count() <= 80), "{short}");
+        let whole = casemate.run(&["image", "ls", "--no-trunc"]).expect(0).stdout;
+        assert!(whole.contains(&format!("{name} {digest} ")), "{whole}");
+        assert!(casemate.run(&["image", "inspect", "a"]).expect(0).stdout.contains(&image));
+    }
+
+    fn a_missing_image_is_told_once_with_what_to_do(mode) {
+        let casemate = Instance::new(mode);
+        let image = format!("localhost/a:1@sha256:{}", "0".repeat(64));
+        let output = casemate.up_to_the_end(&Spec::new([Container::new("web", &image, 10_001)])).expect(4);
+        assert_eq!(output.stderr.matches(&"0".repeat(64)).count(), 1, "{}", output.stderr);
+        for word in ["container `web`", &image, "casemate image import"] {
+            assert!(output.stderr.contains(word), "{}", output.stderr);
+        }
+    }
+
+    fn a_blob_that_is_missing_or_damaged_is_code_4_and_named(mode) {
+        let casemate = Instance::new(mode);
+        let image = two_layers(&casemate, "a");
+        let shown = casemate.run(&["image", "inspect", "a", "--json"]).expect(0).stdout;
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        let layer = shown["layers"][1]["blob"].as_str().unwrap().strip_prefix("sha256:").unwrap();
+        let spec = Spec::new([Container::new("a", &image, 10_001).command(&["true"])]);
+        let refused = |digest: &str| {
+            let output = casemate.up_to_the_end(&spec).expect(4);
+            for word in [digest, "casemate image import"] {
+                assert!(output.stderr.contains(word), "{}", output.stderr);
+            }
+        };
+        // A document is read at every start, a layer's blob when the layer is not unpacked.
+        for (digest, unpacked) in [(digest_of(&image), true), (layer, false)] {
+            if !unpacked {
+                fs::remove_dir_all(casemate.state().join("layers/sha256")).unwrap();
+            }
+            let path = blob(&casemate, digest);
+            let bytes = fs::read(&path).unwrap();
+            let mut other = bytes.clone();
+            other[bytes.len() / 2] ^= 1;
+            fs::write(&path, &other).unwrap();
+            refused(digest);
+            fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+            refused(digest);
+            fs::remove_file(&path).unwrap();
+            refused(digest);
+            fs::write(&path, &bytes).unwrap();
+            if mode == casemate_e2e::Mode::Root {
+                let owner = fs::metadata(casemate.state().join("blobs")).unwrap();
+                use std::os::unix::fs::MetadataExt;
+                std::os::unix::fs::chown(&path, Some(owner.uid()), Some(owner.gid())).unwrap();
+            }
+        }
+        casemate.up_to_the_end(&spec).expect(0);
+    }
+
+    fn check_tells_what_this_machine_lacks_and_goes_on(mode) {
+        let casemate = Instance::new(mode);
+        let image = format!("localhost/a:1@sha256:{}", "0".repeat(64));
+        let there = casemate.scratch("there");
+        std::os::unix::fs::symlink(&there, casemate.directory().join("link")).unwrap();
+        let check = |source: &str| {
+            let bind = format!("[{{ type = \"bind\", source = \"{source}\", target = \"/data\" }}]");
+            let file = casemate.write("a.toml", &Spec::new([Container::new("a", &image, 10_001).set("volumes", &bind)]).text());
+            (casemate.run(&["check", &file]).expect(0).stderr, casemate.run(&["check", "--json", &file]).expect(0).stdout)
+        };
+        let directory = casemate.directory().to_str().unwrap();
+        for (name, words) in [("nowhere", "is not there"), ("link", "symbolic link")] {
+            let path = format!("{directory}/{name}");
+            let (told, json) = check(&path);
+            assert!(told.contains(&path) && told.contains(words), "{told}");
+            let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+            assert!(json["not_here"][0].as_str().unwrap().contains(&path), "{json}");
+        }
+        let (told, _) = check(there.to_str().unwrap());
+        assert!(!told.contains("on this machine"), "{told}");
+    }
+}
