@@ -2,12 +2,12 @@
 
 use super::file::{Faulty, File};
 use super::image::progress::progress;
-use super::{Code, Error, Global, journal};
+use super::{Code, Error, Global, host_log};
 use crate::control::Server;
 use crate::helper_client::Client;
 use crate::image::{Image, Limits, Store, unpack_missing};
 use crate::launch::{self, Directories, Role, Session};
-use crate::logs::{Bounds, Journald};
+use crate::logs::{Bounds, Host, Kind};
 use crate::notify::Notifier;
 use crate::plan::{self, Outside};
 use crate::spec::{self, ContainerSpec};
@@ -15,6 +15,7 @@ use crate::supervise::{self, Ending, Order, Report, Show, Stay, Supervisor, revi
 use casemate_sys::signal;
 use casemate_wire::Facts;
 use rustix::fd::{AsFd, OwnedFd};
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -48,7 +49,7 @@ pub(super) fn attend(file: &Path, directories: Directories, stay: Stay) -> Resul
     let outside = outside(&file)?;
     launch::close_inherited()?;
     let notifier = notifier(stay)?;
-    let terms = Terms { stay, notifier: notifier.clone(), journal: journal::connect(&file.spec)? };
+    let terms = Terms { stay, notifier: notifier.clone(), hosts: host_log::connect(&file.spec)? };
     let session = launch::enter(directories, role(stay))?;
     let signals = signal::descriptor(&[signal::INT, signal::TERM, signal::HUP])
         .map_err(|error| Error::new(Code::Failed, "manager", "take signals", error))?;
@@ -91,7 +92,7 @@ pub(super) fn attend(file: &Path, directories: Directories, stay: Stay) -> Resul
 struct Terms {
     stay: Stay,
     notifier: Notifier,
-    journal: Option<Journald>,
+    hosts: BTreeMap<Kind, Host>,
 }
 
 /// Only a service has somebody to tell.
@@ -184,7 +185,7 @@ fn supervise(
     client: Client,
     session: &Session,
     signals: &OwnedFd,
-    Terms { stay, notifier, journal }: Terms,
+    Terms { stay, notifier, hosts }: Terms,
 ) -> Result<(Client, Server, Ending), Error> {
     let directories = &session.directories;
     let failed = |object: &Path, step| {
@@ -212,10 +213,7 @@ fn supervise(
     let show = Show::new(&names).map_err(failed(Path::new("standard output"), "copy"))?;
     // A service's standard output is the journal of the service, and the containers have logs of their own.
     let show = if stay == Stay::WithContainers { show } else { show.notes_only() };
-    let show = match journal {
-        Some(journal) => show.with_journal(journal, journal::origins(file)),
-        None => show,
-    };
+    let show = show.with_hosts(hosts, host_log::origins(file));
     let supervisor = Supervisor::new(client, directories.clone(), orders, show)?;
     Ok(supervise::run(supervisor, server, signals, stay, Report::new(notifier))?)
 }

@@ -348,6 +348,8 @@ pub enum LogDriver {
     File,
     /// To its log files, and each line to the host's journal.
     Journald,
+    /// To its log files, and each line to the host's syslog.
+    Syslog,
 }
 
 /// A container's output: where it goes, and the bounds of its log files.

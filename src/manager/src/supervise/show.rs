@@ -1,9 +1,8 @@
 //! What `up` shows in the foreground: each line of output behind the container's name, control bytes shown instead of obeyed
-//! (threat rows 21 and 29), standard output and error each to ours. And what goes to the host's journal, line by line.
+//! (threat rows 21 and 29), standard output and error each to ours. And what goes to the host's logs, line by line.
 
 use super::outlet::Outlet;
-use crate::logs::journald::Origin;
-use crate::logs::{Journald, Stream};
+use crate::logs::{Host, Kind, Origin, Stream};
 use crate::printable::{escaped, printable};
 use casemate_wire::Name;
 use rustix::fd::BorrowedFd;
@@ -25,8 +24,8 @@ pub struct Show {
     width: usize,
     order: BTreeMap<Name, usize>,
     lines: BTreeMap<(Name, bool), Vec<u8>>,
-    journal: Option<Journald>,
-    origins: BTreeMap<Name, Origin>,
+    hosts: BTreeMap<Kind, Host>,
+    origins: BTreeMap<Name, (Kind, Origin)>,
 }
 
 impl Show {
@@ -42,7 +41,7 @@ impl Show {
             width: names.iter().map(|name| name.as_str().len()).max().unwrap_or(0),
             order: names.iter().enumerate().map(|(n, name)| ((*name).clone(), n)).collect(),
             lines: BTreeMap::new(),
-            journal: None,
+            hosts: BTreeMap::new(),
             origins: BTreeMap::new(),
         })
     }
@@ -54,10 +53,10 @@ impl Show {
         self
     }
 
-    /// Gives the lines of these containers to the host's journal, too.
+    /// Gives the lines of these containers to logs of the host, too.
     #[must_use]
-    pub fn with_journal(mut self, journal: Journald, origins: BTreeMap<Name, Origin>) -> Self {
-        (self.journal, self.origins) = (Some(journal), origins);
+    pub fn with_hosts(mut self, hosts: BTreeMap<Kind, Host>, origins: BTreeMap<Name, (Kind, Origin)>) -> Self {
+        (self.hosts, self.origins) = (hosts, origins);
         self
     }
 
@@ -99,9 +98,11 @@ impl Show {
     }
 
     fn line(&mut self, name: &Name, is_error: bool, line: &[u8]) {
-        if let (Some(journal), Some(origin)) = (&mut self.journal, self.origins.get(name)) {
+        if let Some((kind, origin)) = self.origins.get(name)
+            && let Some(host) = self.hosts.get_mut(kind)
+        {
             let stream = if is_error { Stream::Stderr } else { Stream::Stdout };
-            journal.line(origin, stream, line.strip_suffix(b"\n").unwrap_or(line));
+            host.line(origin, stream, line.strip_suffix(b"\n").unwrap_or(line));
         }
         if !self.output {
             return;

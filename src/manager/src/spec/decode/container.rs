@@ -138,5 +138,6 @@ fn logging(mut table: Cursor<'_>, out: &mut Findings<'_>) -> RawLogging {
 
 /// Where output goes: a container's own key, or that of the defaults.
 pub(super) fn log_driver(item: &Item<'_>, out: &mut Findings<'_>) -> Option<LogDriver> {
-    scalar::word(item, &[("file", LogDriver::File), ("journald", LogDriver::Journald)], out)
+    let words = [("file", LogDriver::File), ("journald", LogDriver::Journald), ("syslog", LogDriver::Syslog)];
+    scalar::word(item, &words, out)
 }

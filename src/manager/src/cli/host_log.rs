@@ -1,0 +1,47 @@
+//! `logging.driver = "journald"` and `"syslog"`: the connections to the host's logs, and whose lines go there.
+
+use super::file::File;
+use super::{Code, Error};
+use crate::logs::{Host, Kind, Origin};
+use crate::spec::{ContainerSpec, LogDriver, Spec};
+use crate::supervise::revisions;
+use casemate_wire::Name;
+use std::collections::BTreeMap;
+
+/// Connects to what containers of the file need.
+pub fn connect(spec: &Spec) -> Result<BTreeMap<Kind, Host>, Error> {
+    let mut hosts = BTreeMap::new();
+    for (container, kind) in wanted(spec) {
+        if !hosts.contains_key(&kind) {
+            let failed = |errno| {
+                let object = format!("container `{}`: logging: {}", container.name, kind.socket());
+                Error::new(Code::NotEnforceable, object, "connect", errno)
+                    .remedy("write driver = \"file\" for a host where nobody listens there")
+            };
+            hosts.insert(kind, Host::connect(kind).map_err(failed)?);
+        }
+    }
+    Ok(hosts)
+}
+
+/// What a log of the host is told of each container whose lines it gets.
+pub fn origins(file: &File) -> BTreeMap<Name, (Kind, Origin)> {
+    let revision = revisions::revision(&file.text).to_string();
+    let origin = |container: &ContainerSpec| Origin {
+        container: container.name.to_string(),
+        revision: revision.clone(),
+        image: container.image.digest.to_string(),
+    };
+    wanted(&file.spec).map(|(container, kind)| (container.name.clone(), (kind, origin(container)))).collect()
+}
+
+fn wanted(spec: &Spec) -> impl Iterator<Item = (&ContainerSpec, Kind)> {
+    spec.containers.iter().filter_map(|container| {
+        let kind = match container.logging.driver {
+            LogDriver::File => None,
+            LogDriver::Journald => Some(Kind::Journald),
+            LogDriver::Syslog => Some(Kind::Syslog),
+        };
+        Some((container, kind?))
+    })
+}
