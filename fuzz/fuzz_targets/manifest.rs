@@ -1,7 +1,7 @@
 //! Index, manifest and config: any bytes are answered; what is taken has one reading and keeps every bound.
 #![no_main]
 
-use casemate_manager::image::{Flaw, config, manifest};
+use casemate_manager::image::{Flaw, config, history, manifest};
 use libfuzzer_sys::fuzz_target;
 
 const INDEXES: [&str; 2] = [
@@ -30,6 +30,7 @@ fuzz_target!(|bytes: &[u8]| {
     for manifest in manifests {
         assert!((1..=500).contains(&manifest.layers.len()));
     }
+    shown(history::parse(bytes));
     for layers in 0..4 {
         let Some(config) = shown(config::parse(bytes, layers)) else { continue };
         assert_eq!(config.diff_ids.len(), layers);

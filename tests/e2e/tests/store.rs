@@ -7,10 +7,13 @@
     reason = "a test reports by panicking"
 )]
 
-use casemate_e2e::{Container, Instance, Spec, both_modes, oci};
+use casemate_e2e::{Container, Instance, Spec, both_modes, oci, place};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
+use std::process::Command;
 
 /// An image of two layers, the probe in the first.
 fn two_layers(casemate: &Instance, name: &str) -> String {
@@ -28,7 +31,64 @@ fn blob(casemate: &Instance, digest: &str) -> PathBuf {
     casemate.state().join("blobs/sha256").join(digest)
 }
 
+/// Has this text be the file that was applied last, as `up` leaves it.
+fn applied(casemate: &Instance, text: &str) {
+    casemate.run(&["image", "ls"]).expect(0);
+    let revisions = casemate.state().join("revisions");
+    fs::write(revisions.join("a.toml"), text).unwrap();
+    fs::set_permissions(revisions.join("a.toml"), fs::Permissions::from_mode(0o644)).unwrap();
+    let _ = fs::remove_file(revisions.join("current"));
+    symlink("a.toml", revisions.join("current")).unwrap();
+}
+
+/// What the store holds, by name.
+fn kept(casemate: &Instance) -> BTreeSet<PathBuf> {
+    let directories = ["blobs/sha256", "images", "images/trees", "layers/sha256", "layers/tmp"];
+    let list = |name| fs::read_dir(casemate.state().join(name)).into_iter().flatten().flatten();
+    directories.into_iter().flat_map(list).map(|entry| entry.path()).collect()
+}
+
+/// Bytes that an ordinary user may still write where the store is.
+fn free(casemate: &Instance) -> u64 {
+    let stat = rustix::fs::statvfs(casemate.directory()).unwrap();
+    stat.f_bavail * stat.f_frsize
+}
+
 both_modes! {
+    fn an_import_does_not_go_below_the_reserve(mode) {
+        const GIB: u64 = 1 << 30;
+        let casemate = Instance::new(mode);
+        casemate.pack_binary("small", &place::program("casemate-init"));
+        let before = kept(&casemate);
+        // A file with one large hole: its blob has room, its layer counts as large.
+        let rootfs = casemate.scratch("rootfs");
+        fs::File::create(rootfs.join("large")).unwrap().set_len(4 * GIB).unwrap();
+        let layer = Command::new("tar").args(["-cS", "--format=pax", "-C", rootfs.to_str().unwrap(), "."]).output();
+        let layout = casemate.scratch("layout");
+        oci::layout(&layout, &[layer.unwrap().stdout], &json!({}));
+        let import = ["image", "import", layout.to_str().unwrap()];
+        // An expired waiver does not make the reserve go away.
+        let rest = "[[waivers]]\nrule = \"limits\"\ncontainer = \"a\"\nreason = \"old\"\nexpires = 2020-01-01\n";
+        for (reserve, what) in [(u64::MAX >> 1, "bytes, and"), (free(&casemate) - 2 * GIB, "too large")] {
+            applied(&casemate, &format!("schema = 1\n[store]\nfree_space = {reserve}\n{rest}"));
+            let error = casemate.run(&import).expect(1).stderr;
+            assert!(error.contains("free_space") && error.contains(what), "{error}");
+            assert_eq!(kept(&casemate), before);
+        }
+        applied(&casemate, "schema = 1\n[store]\nfree_space = \"1MiB\"\n");
+        casemate.run(&import).expect(0);
+    }
+
+    fn an_images_history_is_shown_with_the_layers_that_it_made(mode) {
+        let casemate = Instance::new(mode);
+        two_layers(&casemate, "a");
+        let history = casemate.run(&["image", "history", "a"]).expect(0).stdout;
+        assert_eq!(history.lines().count(), 3, "{history}");
+        let rows = casemate.run(&["image", "history", "a", "--json"]).expect(0).stdout;
+        let rows: serde_json::Value = serde_json::from_str(&rows).unwrap();
+        assert!(rows[1]["bytes"].as_u64() > rows[0]["bytes"].as_u64(), "{rows}");
+    }
+
     fn the_whole_digest_can_be_had_from_the_list(mode) {
         let casemate = Instance::new(mode);
         let image = two_layers(&casemate, "a");
@@ -92,7 +152,7 @@ both_modes! {
         let casemate = Instance::new(mode);
         let image = format!("localhost/a:1@sha256:{}", "0".repeat(64));
         let there = casemate.scratch("there");
-        std::os::unix::fs::symlink(&there, casemate.directory().join("link")).unwrap();
+        symlink(&there, casemate.directory().join("link")).unwrap();
         let check = |source: &str| {
             let bind = format!("[{{ type = \"bind\", source = \"{source}\", target = \"/data\" }}]");
             let file = casemate.write("a.toml", &Spec::new([Container::new("a", &image, 10_001).set("volumes", &bind)]).text());

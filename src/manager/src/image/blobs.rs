@@ -25,6 +25,8 @@ pub(super) const CHANGED: &str = "its bytes have changed since they were proven"
 pub(super) struct Blobs {
     dir: OwnedFd,
     path: PathBuf,
+    /// Bytes that a write leaves free.
+    reserve: u64,
 }
 
 /// What the bytes of a blob have to be.
@@ -43,7 +45,32 @@ pub(super) enum Promise {
 
 impl Blobs {
     pub(super) const fn new(dir: OwnedFd, path: PathBuf) -> Self {
-        Self { dir, path }
+        Self { dir, path, reserve: 0 }
+    }
+
+    /// From now on, so many bytes stay free.
+    pub(super) const fn reserve(&mut self, bytes: u64) {
+        self.reserve = bytes;
+    }
+
+    /// Bytes that a write leaves free.
+    pub(super) const fn reserved(&self) -> u64 {
+        self.reserve
+    }
+
+    /// Whether so many bytes can be written without touching the reserve.
+    fn expect_room(&self, object: &str, needed: u64) -> Result<(), Error> {
+        let free = self.room()?;
+        if self.reserve == 0 || needed <= free {
+            return Ok(());
+        }
+        Err(Error::NoSpace { object: object.to_owned(), needed: Some(needed), reserve: self.reserve })
+    }
+
+    /// Bytes that can be written without touching the reserve.
+    pub(super) fn room(&self) -> Result<u64, Error> {
+        let stat = rustix::fs::fstatvfs(&self.dir).map_err(Error::errno("ask for the free space of", &self.path))?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize).saturating_sub(self.reserve))
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -95,11 +122,12 @@ impl Blobs {
         promise: Promise,
         progress: &mut dyn FnMut(u64),
     ) -> Result<Digest, Error> {
+        let (Promise::Exact { size, .. } | Promise::Size(size)) = promise;
+        self.expect_room(object, size)?;
         let partial = self.path(PARTIAL);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.dir, PARTIAL, flags, Mode::from_raw_mode(0o600));
         let mut file = File::from(file.map_err(Error::errno("create", &partial))?);
-        let (Promise::Exact { size, .. } | Promise::Size(size)) = promise;
         // One byte more than promised is enough to see that it is too long: a bomb does not fill the disk.
         let mut source = source.take(size.saturating_add(1));
         let (found, length) = copy(object, &mut source, &mut file, &partial, progress)?;

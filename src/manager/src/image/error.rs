@@ -62,6 +62,15 @@ pub enum Error {
         /// The flag that raises it.
         flag: &'static str,
     },
+    /// Less than the reserve would be left on the disk.
+    NoSpace {
+        /// What there is no room for.
+        object: String,
+        /// Bytes that it takes, where that is known before.
+        needed: Option<u64>,
+        /// Bytes that have to stay free.
+        reserve: u64,
+    },
     /// `casemate-unpack index` did not give an index.
     Index {
         /// The archive.
@@ -140,6 +149,12 @@ impl fmt::Display for Error {
             ),
             Self::TooLarge { object, limit, flag } => {
                 write!(f, "{object}: more than {limit} bytes; where that is meant, raise {flag}")
+            }
+            Self::NoSpace { object, needed, reserve } => {
+                let takes =
+                    needed.map_or_else(|| "it is too large".to_owned(), |bytes| format!("it takes {bytes} bytes"));
+                write!(f, "{object}: {takes}, and `free_space` keeps {reserve} bytes free; nothing of it is kept")?;
+                f.write_str("; remove images, or lower `free_space`")
             }
             Self::Index { archive, reason } => write!(f, "{}: {reason}", archive.display()),
             Self::Name { given, reason } => write!(f, "`{}`: {reason}", given.escape_debug()),

@@ -8,6 +8,7 @@ mod change;
 pub mod config;
 mod error;
 mod flaw;
+pub mod history;
 pub mod import;
 mod json;
 pub mod manifest;

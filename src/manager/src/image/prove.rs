@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 pub(super) struct Proof {
     /// The image, still without names.
     pub(super) image: Image,
-    /// The documents that were read, the pin's first.
+    /// The documents that were read, the pin's first, the config last.
     pub(super) documents: Vec<Descriptor>,
 }
 

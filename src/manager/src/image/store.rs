@@ -4,6 +4,7 @@
 
 use super::blobs::{self, Blobs, Promise};
 use super::error::Error;
+use super::history;
 use super::model::Image;
 use super::platform::Host;
 use super::prove::prove;
@@ -54,11 +55,32 @@ impl Store {
         })
     }
 
+    /// From now on, writes leave so many bytes of the file system free.
+    #[must_use]
+    pub const fn with_reserve(mut self, bytes: u64) -> Self {
+        self.blobs.reserve(bytes);
+        self
+    }
+
+    /// Bytes that can be written without touching the reserve; `None` where nothing is reserved.
+    pub(super) fn room(&self) -> Result<Option<(u64, u64)>, Error> {
+        let reserve = self.blobs.reserved();
+        if reserve == 0 { Ok(None) } else { Ok(Some((self.blobs.room()?, reserve))) }
+    }
+
     /// Proves the image of this pin again, from the store's bytes. Layers are proven when they are unpacked.
     pub fn resolve(&self, pin: &Digest) -> Result<Image, Error> {
         let record = self.record(pin)?.ok_or(Error::NotImported(*pin))?;
         let proof = prove(&record.descriptor(), self.host, &mut |document| self.blobs.read_document(document))?;
         Ok(Image { names: record.names, ..proof.image })
+    }
+
+    /// What the config of this pin's image says of its making; the config is proven again.
+    pub fn history(&self, pin: &Digest) -> Result<Vec<history::Step>, Error> {
+        let record = self.record(pin)?.ok_or(Error::NotImported(*pin))?;
+        let proof = prove(&record.descriptor(), self.host, &mut |document| self.blobs.read_document(document))?;
+        let Some(config) = proof.documents.last() else { return Ok(Vec::new()) };
+        history::parse(&self.blobs.read_document(config)?).map_err(Error::document(config.digest))
     }
 
     /// Every image of the store, by pin.

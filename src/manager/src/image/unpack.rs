@@ -11,6 +11,8 @@ use std::os::fd::AsFd;
 
 /// The step of casemate-unpack that finds other bytes than its order names.
 const CHECK_BLOB: &str = "check blob";
+/// Its step that stops at the bound of bytes.
+const LIMIT_BYTES: &str = "limit bytes";
 
 /// Unpacks what the helper does not have of this image. One round trip where it has everything.
 pub fn unpack_missing(
@@ -77,17 +79,25 @@ fn unpack(
     limits: &Limits,
 ) -> Result<LayerReport, Error> {
     let blob = store.open_blob(&layer.blob)?;
+    let mut limits = limits.layer();
+    // A layer ends at the reserve as at any other bound: how much it takes is only known when it is unpacked.
+    let bound = store.room()?.filter(|(room, _)| *room < limits.bytes);
+    limits.bytes = bound.map_or(limits.bytes, |(room, _)| room);
     let request = Request::Unpack(UnpackLayer {
         blob: layer.blob,
         size: layer.size,
         diff_id: layer.diff_id,
         parents: parents.to_vec(),
         chain_id: layer.chain_id,
-        limits: limits.layer(),
+        limits,
     });
     match client.call(request, &[blob.as_fd()]) {
         Ok((Reply::Unpacked(report), _)) => Ok(report),
         Ok(_) => Err(unexpected(Some(layer.blob))),
+        Err(ClientError::Failed(Failure { step, .. })) if step == LIMIT_BYTES && bound.is_some() => {
+            let reserve = bound.map_or(0, |(_, reserve)| reserve);
+            Err(Error::NoSpace { object: format!("layer {}", layer.blob), needed: None, reserve })
+        }
         // Its bytes were proven when they came into the store.
         Err(ClientError::Failed(Failure { step, object, .. })) if step == CHECK_BLOB => {
             Err(Error::Damaged { blob: layer.blob, reason: object })

@@ -18,12 +18,13 @@ macro_rules! keys {
 }
 
 keys! {
-    ROOT "the file" ["schema" "appliance" "policy" "defaults" "volumes" "containers" "waivers"]
+    ROOT "the file" ["schema" "appliance" "policy" "defaults" "store" "volumes" "containers" "waivers"]
     APPLIANCE "[appliance]" ["name"]
     POLICY "[policy]" ["require_limits"]
     DEFAULTS "[defaults]" ["read_only" "init" "cap_drop" "restart" "stop_signal" "stop_grace_period" "security" "logging"]
     DEFAULT_LOGGING "[defaults.logging]" ["driver"]
     DEFAULT_SECURITY "[defaults.security]" ["seccomp" "landlock" "masked_paths"]
+    STORE "[store]" ["free_space"]
     VOLUME "[volumes.NAME]" ["persistence"]
     CONTAINER "[containers.NAME]" [
         "image" "user" "share_user_with" "entrypoint" "command" "working_dir" "environment" "hostname" "labels"

@@ -33,7 +33,7 @@ pub use finding::{Finding, Related};
 pub use image_ref::{ImagePin, ImagePinError};
 pub use model::{
     ContainerSpec, Device, IoLimit, Landlock, Limit, LogDriver, Logging, Mount, Persistence, Place, Policy, Resources,
-    Restart, RestartPolicy, Root, Seccomp, Security, Spec, Ulimit, User, Volume, Waivable, Waiver,
+    Restart, RestartPolicy, Root, Seccomp, Security, Spec, StorePolicy, Ulimit, User, Volume, Waivable, Waiver,
 };
 pub use render::render;
 pub use rules::Severity;
@@ -76,4 +76,15 @@ pub fn parse(text: &str, today: Date) -> Result<(Spec, Vec<Finding>), Vec<Findin
         Some(spec) => Ok((spec, findings.finish())),
         None => Err(findings.finish()),
     }
+}
+
+/// `[store]` of a file that was applied once, for the verbs that are given none. What is wrong with the rest of it, a waiver that
+/// has expired since above all, is not their matter.
+pub fn store_policy(text: &str) -> StorePolicy {
+    let mut findings = Findings::new(text);
+    if text.len() > MAX_FILE {
+        return StorePolicy::default();
+    }
+    let table = grammar::parse(text, &mut findings);
+    resolve::store(decode::spec(table.get_ref(), &mut findings).store)
 }

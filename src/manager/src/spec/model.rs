@@ -18,6 +18,8 @@ pub struct Spec {
     pub appliance: Name,
     /// The floor for every container.
     pub policy: Policy,
+    /// How images are kept.
+    pub store: StorePolicy,
     /// Named volumes, in file order.
     pub volumes: Vec<Volume>,
     /// Containers, in file order: started in it, stopped in the reverse of it.
@@ -43,6 +45,13 @@ impl Spec {
 pub struct Policy {
     /// Limits that every container has to state itself.
     pub require_limits: Vec<Limit>,
+}
+
+/// `[store]`: how images are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StorePolicy {
+    /// Bytes that an import leaves free on the store's file system; 0: it may fill it.
+    pub free_space: u64,
 }
 
 /// A limit that `policy.require_limits` can name.

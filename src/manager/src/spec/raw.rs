@@ -20,10 +20,16 @@ pub(super) struct RawSpec {
     pub(super) appliance: Option<Name>,
     pub(super) require_limits: Option<Vec<Limit>>,
     pub(super) defaults: RawDefaults,
+    pub(super) store: RawStore,
     pub(super) volumes: Vec<RawVolume>,
     /// In file order.
     pub(super) containers: Vec<RawContainer>,
     pub(super) waivers: Vec<RawWaiver>,
+}
+
+#[derive(Default)]
+pub(super) struct RawStore {
+    pub(super) free_space: Option<u64>,
 }
 
 pub(super) struct RawVolume {

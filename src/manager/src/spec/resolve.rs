@@ -3,11 +3,11 @@
 use super::finding::Findings;
 use super::model::{
     ContainerSpec, Device, Limit, LogDriver, Logging, Persistence, Policy, Resources, Restart, RestartPolicy, Root,
-    Seccomp, Security, Spec, Volume, Waiver,
+    Seccomp, Security, Spec, StorePolicy, Volume, Waiver,
 };
 use super::raw::{
-    RawContainer, RawDefaults, RawDevice, RawLogging, RawResources, RawRestart, RawSecurity, RawSpec, RawVolume,
-    RawWaiver,
+    RawContainer, RawDefaults, RawDevice, RawLogging, RawResources, RawRestart, RawSecurity, RawSpec, RawStore,
+    RawVolume, RawWaiver,
 };
 use super::values::{ByteSize, Cpus};
 use casemate_wire::Name;
@@ -36,6 +36,7 @@ pub(super) fn spec(raw: RawSpec, places: &Findings<'_>) -> Option<Spec> {
     Some(Spec {
         appliance: raw.appliance?,
         policy,
+        store: store(raw.store),
         volumes: raw.volumes.into_iter().map(|raw| volume(raw, places)).collect::<Option<_>>()?,
         containers: containers.collect::<Option<_>>()?,
         waivers: raw.waivers.into_iter().map(|raw| waiver(raw, places)).collect::<Option<_>>()?,
@@ -45,6 +46,11 @@ pub(super) fn spec(raw: RawSpec, places: &Findings<'_>) -> Option<Spec> {
 /// The limits that every container has to state.
 pub(super) fn require_limits(raw: &RawSpec) -> Vec<Limit> {
     raw.require_limits.clone().unwrap_or_else(|| vec![Limit::Memory, Limit::Pids])
+}
+
+/// What a silent file gets.
+pub(super) fn store(raw: RawStore) -> StorePolicy {
+    StorePolicy { free_space: raw.free_space.unwrap_or(0) }
 }
 
 fn volume(raw: RawVolume, places: &Findings<'_>) -> Option<Volume> {

@@ -21,6 +21,14 @@ pub fn find(state: &Path, revision: &Digest) -> Option<PathBuf> {
     path.is_file().then_some(path)
 }
 
+/// The text that was applied last, if one was.
+pub fn current(state: &Path) -> io::Result<Option<String>> {
+    match fs::read_to_string(state.join("revisions/current")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        text => text.map(Some),
+    }
+}
+
 /// Keeps the text and makes it the current revision; of the others, only the one that it takes the place of is kept.
 pub fn apply(state: &Path, text: &str) -> io::Result<()> {
     let directory = state.join("revisions");
@@ -63,9 +71,11 @@ mod tests {
     fn the_last_applied_is_current_and_the_one_before_is_kept() {
         let base = tempfile::tempdir().unwrap();
         fs::create_dir(base.path().join("revisions")).unwrap();
+        assert_eq!(current(base.path()).unwrap(), None);
         for text in ["a = 1", "a = 2", "a = 1"] {
             apply(base.path(), text).unwrap();
             assert_eq!(fs::read_to_string(base.path().join("revisions/current")).unwrap(), text);
+            assert_eq!(current(base.path()).unwrap().as_deref(), Some(text));
             assert!(find(base.path(), &revision(text)).is_some());
         }
         assert_eq!(fs::read_dir(base.path().join("revisions")).unwrap().count(), 3);

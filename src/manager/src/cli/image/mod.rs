@@ -1,5 +1,6 @@
 //! `casemate image`: import, list, inspect, remove, pack.
 
+mod history;
 mod import;
 mod inspect;
 mod list;
@@ -12,7 +13,8 @@ use crate::cli::{Code, Error, Global};
 use crate::helper_client::{Client, ClientError};
 use crate::image::{self, Limits, Store};
 use crate::launch::{self, Role, Session};
-use crate::spec::ByteSize;
+use crate::spec::{self, ByteSize};
+use crate::supervise::revisions;
 use std::path::PathBuf;
 
 /// Bring images in, look at them, make them
@@ -31,6 +33,7 @@ enum Verb {
     #[command(visible_alias = "list")]
     Ls(list::Ls),
     Inspect(inspect::Inspect),
+    History(history::History),
     Rm(remove::Rm),
     Pack(Box<pack::Pack>),
 }
@@ -42,6 +45,7 @@ impl Image {
             Verb::Import(verb) => verb.run(global),
             Verb::Ls(verb) => verb.run(global),
             Verb::Inspect(verb) => verb.run(global),
+            Verb::History(verb) => verb.run(global),
             Verb::Rm(verb) => verb.run(global),
             Verb::Pack(verb) => verb.run(global),
         }
@@ -93,7 +97,12 @@ impl Work {
     fn enter(global: &Global) -> Result<Self, Error> {
         let session = launch::enter(global.directories()?, Role::Client)?;
         let (client, _) = session.connect(false)?;
-        let store = Store::open(&session.directories.state)?;
+        let state = &session.directories.state;
+        let applied = revisions::current(state).map_err(|error| {
+            Error::new(Code::Failed, state.join("revisions/current").display(), "read the applied file", error)
+        })?;
+        let policy = applied.map(|text| spec::store_policy(&text)).unwrap_or_default();
+        let store = Store::open(state)?.with_reserve(policy.free_space);
         Ok(Self { session, client, store })
     }
 
@@ -138,7 +147,7 @@ impl From<image::Error> for Error {
             | E::Index { .. } => Code::Verification,
             E::Name { .. } | E::Pack { .. } => Code::Usage,
             E::Helper { error: ClientError::Failed(failure), .. } => failure.kind.into(),
-            E::Io { .. } | E::InUse { .. } | E::Helper { .. } => Code::Failed,
+            E::Io { .. } | E::NoSpace { .. } | E::InUse { .. } | E::Helper { .. } => Code::Failed,
         };
         Self::told(code, error)
     }

@@ -6,6 +6,7 @@ mod process;
 mod resources;
 mod scalar;
 mod security;
+mod store;
 mod waivers;
 
 use super::cursor::{At, Cursor, Item};
@@ -36,6 +37,9 @@ pub(super) fn spec(table: &DeTable<'_>, out: &mut Findings<'_>) -> RawSpec {
     }
     if let Some(table) = root.take("defaults").and_then(|item| item.table(&keys::DEFAULTS, out)) {
         spec.defaults = defaults(table, out);
+    }
+    if let Some(table) = root.take("store").and_then(|item| item.table(&keys::STORE, out)) {
+        spec.store = store::store(table, out);
     }
     for item in named(root.take("volumes"), "[volumes.NAME]", out) {
         spec.volumes.extend(volume(&item, out));

@@ -1,0 +1,62 @@
+//! What an image says of its making: `history` of its config. For people; nothing is decided by it.
+
+use super::flaw::Flaw;
+use super::json;
+use serde::Deserialize;
+
+/// More steps than any real image has layers.
+const MAX_STEPS: usize = 2048;
+const MAX_TEXT: usize = 64 * 1024;
+
+/// One step, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Default)]
+#[serde(default)]
+pub struct Step {
+    /// When, as the image writes it.
+    pub created: Option<String>,
+    /// The command.
+    pub created_by: Option<String>,
+    /// A remark.
+    pub comment: Option<String>,
+    /// It made no layer.
+    pub empty_layer: bool,
+}
+
+#[derive(Deserialize)]
+struct Raw {
+    #[serde(default)]
+    history: Option<Vec<Step>>,
+}
+
+/// Reads the history of a config.
+pub fn parse(bytes: &[u8]) -> Result<Vec<Step>, Flaw> {
+    let raw: Raw = json::typed(json::parse(bytes)?)?;
+    let steps = raw.history.unwrap_or_default();
+    if steps.len() > MAX_STEPS {
+        return Err(Flaw::TooMany { what: "steps of history", limit: MAX_STEPS });
+    }
+    let texts = steps.iter().flat_map(|step| [&step.created, &step.created_by, &step.comment]).flatten();
+    if texts.into_iter().any(|text| text.len() > MAX_TEXT) {
+        return Err(Flaw::TooLongText { what: "a step of history", limit: MAX_TEXT });
+    }
+    Ok(steps)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_history_is_optional_and_bounded() {
+        assert_eq!(parse(b"{}"), Ok(Vec::new()));
+        assert_eq!(parse(b"{\"history\":null}"), Ok(Vec::new()));
+        let steps = parse(br#"{"history":[{"created_by":"COPY a b","other":1},{"empty_layer":true}]}"#).unwrap();
+        assert_eq!(steps[0].created_by.as_deref(), Some("COPY a b"));
+        assert!(steps[1].empty_layer);
+        assert!(parse(format!("{{\"history\":[{}{{}}]}}", "{},".repeat(MAX_STEPS)).as_bytes()).is_err());
+        assert!(
+            parse(format!("{{\"history\":[{{\"comment\":\"{}\"}}]}}", "a".repeat(MAX_TEXT + 1)).as_bytes()).is_err()
+        );
+        assert!(parse(br#"{"history":[1]}"#).is_err());
+    }
+}

@@ -1,0 +1,12 @@
+//! `[store]`: how images are kept.
+
+use super::scalar;
+use crate::spec::cursor::Cursor;
+use crate::spec::finding::Findings;
+use crate::spec::raw::RawStore;
+
+pub(super) fn store(mut table: Cursor<'_>, out: &mut Findings<'_>) -> RawStore {
+    let free_space = table.take("free_space").and_then(|item| scalar::size_or_zero(&item, out));
+    table.finish(out);
+    RawStore { free_space }
+}
