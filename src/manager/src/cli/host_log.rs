@@ -7,18 +7,19 @@ use crate::spec::{ContainerSpec, LogDriver, Spec};
 use crate::supervise::revisions;
 use casemate_wire::Name;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// Connects to what containers of the file need.
 pub fn connect(spec: &Spec) -> Result<BTreeMap<Kind, Host>, Error> {
     let mut hosts = BTreeMap::new();
     for (container, kind) in wanted(spec) {
-        if !hosts.contains_key(&kind) {
-            let failed = |errno| {
-                let object = format!("container `{}`: logging: {}", container.name, kind.socket());
-                Error::new(Code::NotEnforceable, object, "connect", errno)
-                    .remedy("write driver = \"file\" for a host where nobody listens there")
-            };
-            hosts.insert(kind, Host::connect(kind).map_err(failed)?);
+        let failed = |errno| {
+            let object = format!("container `{}`: logging: {}", container.name, kind.socket());
+            Error::new(Code::NotEnforceable, object, "connect", errno)
+                .remedy("write driver = \"file\" for a host where nobody listens there")
+        };
+        if let Entry::Vacant(place) = hosts.entry(kind) {
+            place.insert(Host::connect(kind).map_err(failed)?);
         }
     }
     Ok(hosts)

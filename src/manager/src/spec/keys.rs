@@ -19,7 +19,7 @@ macro_rules! keys {
 
 keys! {
     ROOT "the file" ["schema" "appliance" "policy" "defaults" "store" "volumes" "containers" "waivers"]
-    APPLIANCE "[appliance]" ["name"]
+    APPLIANCE "[appliance]" ["name" "log"]
     POLICY "[policy]" ["require_limits"]
     DEFAULTS "[defaults]" ["read_only" "init" "cap_drop" "restart" "stop_signal" "stop_grace_period" "security" "logging"]
     DEFAULT_LOGGING "[defaults.logging]" ["driver"]

@@ -19,6 +19,7 @@ mod grammar;
 mod image_ref;
 mod judge;
 pub mod keys;
+mod logging;
 mod model;
 mod nearest;
 mod raw;
@@ -31,9 +32,10 @@ mod words;
 pub use date::Date;
 pub use finding::{Finding, Related};
 pub use image_ref::{ImagePin, ImagePinError};
+pub use logging::{LogDriver, Logging, OwnLog};
 pub use model::{
-    ContainerSpec, Device, IoLimit, Landlock, Limit, LogDriver, Logging, Mount, Persistence, Place, Policy, Resources,
-    Restart, RestartPolicy, Root, Seccomp, Security, Spec, StorePolicy, Ulimit, User, Volume, Waivable, Waiver,
+    ContainerSpec, Device, IoLimit, Landlock, Limit, Mount, Persistence, Place, Policy, Resources, Restart,
+    RestartPolicy, Root, Seccomp, Security, Spec, StorePolicy, Ulimit, User, Volume, Waivable, Waiver,
 };
 pub use render::render;
 pub use rules::Severity;

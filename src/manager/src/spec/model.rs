@@ -6,6 +6,7 @@
 
 use super::date::Date;
 use super::image_ref::ImagePin;
+use super::logging::{Logging, OwnLog};
 use super::values::{AbsolutePath, ByteSize, CpuList, Cpus, NonRootGid, NonRootUid};
 use casemate_wire::{Digest, Name};
 use std::collections::BTreeMap;
@@ -16,6 +17,8 @@ use std::time::Duration;
 pub struct Spec {
     /// `appliance.name`.
     pub appliance: Name,
+    /// `appliance.log`.
+    pub log: OwnLog,
     /// The floor for every container.
     pub policy: Policy,
     /// How images are kept.
@@ -348,28 +351,6 @@ pub struct Landlock {
     pub bind_tcp: Option<Vec<u16>>,
     /// TCP ports that may be connected to.
     pub connect_tcp: Option<Vec<u16>>,
-}
-
-/// Where a container's output goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogDriver {
-    /// To its log files.
-    File,
-    /// To its log files, and each line to the host's journal.
-    Journald,
-    /// To its log files, and each line to the host's syslog.
-    Syslog,
-}
-
-/// A container's output: where it goes, and the bounds of its log files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Logging {
-    /// Where it goes.
-    pub driver: LogDriver,
-    /// Size of one file.
-    pub max_size: ByteSize,
-    /// Files kept, the one being written included; 1 and up.
-    pub max_file: u32,
 }
 
 /// `[[waivers]]`: a rule that the file weakens for one container.

@@ -6,8 +6,9 @@
 use super::cursor::At;
 use super::date::Date;
 use super::image_ref::ImagePin;
+use super::logging::{LogDriver, OwnLog};
 use super::model::{
-    IoLimit, Landlock, Limit, LogDriver, Mount, Persistence, RestartPolicy, Root, Seccomp, Ulimit, User, Waivable,
+    IoLimit, Landlock, Limit, Mount, Persistence, RestartPolicy, Root, Seccomp, Ulimit, User, Waivable,
 };
 use super::values::{AbsolutePath, ByteSize, CpuList, Cpus};
 use casemate_wire::Name;
@@ -18,6 +19,7 @@ use std::time::Duration;
 #[derive(Default)]
 pub(super) struct RawSpec {
     pub(super) appliance: Option<Name>,
+    pub(super) log: Option<OwnLog>,
     pub(super) require_limits: Option<Vec<Limit>>,
     pub(super) defaults: RawDefaults,
     pub(super) store: RawStore,

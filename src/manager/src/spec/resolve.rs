@@ -1,9 +1,10 @@
 //! From a file without errors to [`Spec`]: defaults are filled in, spans become places.
 
 use super::finding::Findings;
+use super::logging::{LogDriver, Logging};
 use super::model::{
-    ContainerSpec, Device, Limit, LogDriver, Logging, Persistence, Policy, Resources, Restart, RestartPolicy, Root,
-    Seccomp, Security, Spec, StorePolicy, Volume, Waiver,
+    ContainerSpec, Device, Limit, Persistence, Policy, Resources, Restart, RestartPolicy, Root, Seccomp, Security,
+    Spec, StorePolicy, Volume, Waiver,
 };
 use super::raw::{
     RawContainer, RawDefaults, RawDevice, RawLogging, RawResources, RawRestart, RawSecurity, RawSpec, RawStore,
@@ -35,6 +36,7 @@ pub(super) fn spec(raw: RawSpec, places: &Findings<'_>) -> Option<Spec> {
     let containers = raw.containers.into_iter().map(|raw| container(raw, defaults, places));
     Some(Spec {
         appliance: raw.appliance?,
+        log: raw.log.unwrap_or_default(),
         policy,
         store: store(raw.store),
         volumes: raw.volumes.into_iter().map(|raw| volume(raw, places)).collect::<Option<_>>()?,

@@ -11,6 +11,7 @@ mod waivers;
 
 use super::cursor::{At, Cursor, Item};
 use super::finding::{Findings, quoted};
+use super::logging::OwnLog;
 use super::model::{Limit, Persistence};
 use super::raw::{RawDefaults, RawSpec, RawVolume};
 use super::{keys, rules};
@@ -29,6 +30,7 @@ pub(super) fn spec(table: &DeTable<'_>, out: &mut Findings<'_>) -> RawSpec {
             let text = item.string(out)?;
             name(text, &item.span, out)
         });
+        spec.log = table.take("log").and_then(|item| own_log(&item, out));
         table.finish(out);
     }
     if let Some(mut table) = root.take("policy").and_then(|item| item.table(&keys::POLICY, out)) {
@@ -63,6 +65,11 @@ fn schema(item: &Item<'_>, out: &mut Findings<'_>) {
         }
         None => item.wrong_type("an integer", Some("write `schema = 1`"), out),
     }
+}
+
+fn own_log(item: &Item<'_>, out: &mut Findings<'_>) -> Option<OwnLog> {
+    let words = [("stderr", OwnLog::Stderr), ("journald", OwnLog::Journald), ("syslog", OwnLog::Syslog)];
+    scalar::word(item, &words, out)
 }
 
 /// The tables below `[volumes]` and `[containers]`, in file order.
