@@ -63,6 +63,13 @@ impl Notifier {
         self.say("READY=1");
     }
 
+    /// What was asked for is asked for anew; [`Self::ready`] ends it. With the time, so that a service manager can tell this from
+    /// an earlier one.
+    pub fn reloading(&self) {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        self.say(&format!("RELOADING=1\nMONOTONIC_USEC={}", now.tv_sec * 1_000_000 + now.tv_nsec / 1000));
+    }
+
     /// The end has begun.
     pub fn stopping(&self) {
         self.say("STOPPING=1");
@@ -124,10 +131,14 @@ mod tests {
             notifier.alive();
             notifier.status("web running\nREADY=1");
             notifier.stopping();
+            notifier.reloading();
             assert_eq!(heard(&socket), "READY=1");
             assert_eq!(heard(&socket), "WATCHDOG=1\nEXTEND_TIMEOUT_USEC=12000000");
             assert_eq!(heard(&socket), "STATUS=web running READY=1");
             assert_eq!(heard(&socket), "STOPPING=1");
+            let reloading = heard(&socket);
+            let time = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
+            assert!(time.parse::<u64>().is_ok_and(|time| time > 0), "{reloading}");
         }
     }
 

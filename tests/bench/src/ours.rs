@@ -9,7 +9,7 @@ use casemate_manager::helper_client::Client;
 use casemate_manager::image::import::Silent;
 use casemate_manager::image::{Limits, Store, unpack_missing};
 use casemate_manager::launch::{self, Directories, Role};
-use casemate_manager::plan::{self, Outside};
+use casemate_manager::plan::{self, Machine, Outside};
 use casemate_manager::spec::{self, Date};
 use casemate_wire::{Digest, Event, Job, Reply, Request};
 use std::ffi::OsString;
@@ -46,7 +46,7 @@ pub fn serve(arguments: &[OsString]) -> Result<()> {
     let (spec, _) =
         spec::parse(&text, today).map_err(|findings| Failure::new("check the file", format!("{findings:?}")))?;
     let container = spec.containers.first().ok_or_else(|| Failure::new("check the file", "no container"))?;
-    let outside = Outside::read(container, Path::new("/")).step("read the host")?;
+    let outside = Outside::read(container, Path::new("/"), &Machine::read()).step("read the host")?;
     let directories = Directories { state: state.into(), run: run.into() };
     let session = launch::enter(directories, Role::Supervisor).step("enter the instance")?;
     let (mut client, facts) = session.connect(true).step("connect")?;

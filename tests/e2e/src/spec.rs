@@ -5,6 +5,7 @@ use std::fmt::Write;
 /// A file.
 #[derive(Debug, Clone, Default)]
 pub struct Spec {
+    appliance: String,
     head: String,
     containers: Vec<Container>,
     without_limits: bool,
@@ -24,6 +25,14 @@ impl Spec {
         Self { containers: containers.into_iter().collect(), ..Self::default() }
     }
 
+    /// Adds lines to `[appliance]`.
+    #[must_use]
+    pub fn appliance(mut self, lines: &str) -> Self {
+        self.appliance.push_str(lines);
+        self.appliance.push('\n');
+        self
+    }
+
     /// Adds text before the containers: `[volumes.x]`, `[defaults]`.
     #[must_use]
     pub fn head(mut self, text: &str) -> Self {
@@ -41,7 +50,7 @@ impl Spec {
 
     /// The text.
     pub fn text(&self) -> String {
-        let mut text = format!("schema = 1\n[appliance]\nname = \"test\"\n{}", self.head);
+        let mut text = format!("schema = 1\n[appliance]\nname = \"test\"\n{}{}", self.appliance, self.head);
         for container in &self.containers {
             let name = &container.name;
             let _ = writeln!(text, "[containers.{name}]");

@@ -8,17 +8,23 @@ use std::fs::{self, Permissions};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The numbers that casemate takes where a host has no such users: so what root does beside the services fits in.
 const MANAGER: u32 = 1_879_048_192;
 const HELPER: u32 = 1_879_048_193;
 
-/// Standard input is the socket, `$0` the passwd to see, `$1` a cgroup to enter or nothing.
+/// Standard input is the socket, `$0` the passwd to see, `$1` a cgroup to enter or nothing, `$2` the host's logs or nothing.
 const PREPARE: &str = "mount --bind \"$0\" /etc/passwd || exit 125
 if [ -n \"$1\" ]; then echo $$ >\"$1/cgroup.procs\" || exit 125; exec 3<&0; fi
-shift
+if [ -n \"$2\" ]; then
+  mount -t tmpfs none /run && mkdir -p /run/systemd/journal && touch /run/systemd/journal/socket &&
+  mount --bind \"$2/journal\" /run/systemd/journal/socket &&
+  mkdir /run/dev && touch /run/dev/null /run/dev/log && mount --bind /dev/null /run/dev/null &&
+  mount --bind \"$2/syslog\" /run/dev/log && mount --rbind /run/dev /dev || exit 125
+fi
+shift 2
 exec </dev/null env -i LISTEN_PID=$$ LISTEN_FDS=1 \"$@\"";
 
 /// A service manager of one instance.
@@ -29,6 +35,7 @@ pub struct Units<'a> {
     listener: OwnedFd,
     helper: UnixDatagram,
     manager: UnixDatagram,
+    logs: Option<PathBuf>,
 }
 
 impl<'a> Units<'a> {
@@ -73,7 +80,20 @@ impl<'a> Units<'a> {
             socket
         };
         let (helper, manager) = (notify("notify-helper"), notify("notify-manager"));
-        Self { instance, cgroup, listener, helper, manager }
+        Self { instance, cgroup, listener, helper, manager, logs: None }
+    }
+
+    /// Gives managers that are started from now on a journal and a syslog: what they say there can be received here.
+    pub fn host_logs(&mut self) -> [UnixDatagram; 2] {
+        let logs = self.instance.scratch("host-logs");
+        let sockets = ["journal", "syslog"].map(|name| {
+            let socket = UnixDatagram::bind(logs.join(name)).unwrap();
+            fs::set_permissions(logs.join(name), Permissions::from_mode(0o666)).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            socket
+        });
+        self.logs = Some(logs);
+        sockets
     }
 
     /// casemate-helper.service.
@@ -104,7 +124,8 @@ impl<'a> Units<'a> {
         let mut command = Command::new("/usr/bin/unshare");
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").current_dir("/");
         command.args(["--mount", "--propagation", "private", "/bin/sh", "-c", PREPARE]);
-        command.arg(directory.join("passwd")).arg(cgroup);
+        let logs = self.logs.as_deref().filter(|_| !socket).unwrap_or(Path::new(""));
+        command.arg(directory.join("passwd")).arg(cgroup).arg(logs);
         command.arg(format!("NOTIFY_SOCKET={}", directory.join(notify).display())).arg("WATCHDOG_USEC=2000000");
         command.arg("/usr/bin/setpriv").args(setpriv).arg(place::program("casemate")).args(words);
         command.arg("--state-dir").arg(self.instance.state()).arg("--run-dir").arg(self.instance.run_directory());
@@ -145,8 +166,9 @@ fn until(socket: &UnixDatagram, word: &str) -> String {
     })
 }
 
-fn receive(socket: &UnixDatagram) -> Option<String> {
+/// The next datagram that waits.
+pub fn receive(socket: &UnixDatagram) -> Option<String> {
     let mut buffer = [0; 8192];
     let length = socket.recv(&mut buffer).ok()?;
-    Some(String::from_utf8(buffer[..length].to_vec()).unwrap())
+    Some(String::from_utf8_lossy(&buffer[..length]).into_owned())
 }

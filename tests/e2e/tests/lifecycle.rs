@@ -175,6 +175,8 @@ both_modes! {
         ]));
         up.until_line("sleeping");
         until_state(&casemate, "b", "running");
+        let refused = casemate.run(&["reload"]).expect(2);
+        assert!(refused.stderr.contains("`casemate up` does not read its file again"), "{refused:?}");
         casemate.run(&["down"]).expect(0);
         up.wait(poll::PATIENCE);
         poll::until("the end of all programs", || casemate.processes().is_empty().then_some(()));

@@ -8,9 +8,10 @@
     reason = "a test reports by panicking"
 )]
 
-use casemate_e2e::units::Units;
+use casemate_e2e::units::{Units, receive};
 use casemate_e2e::{Container, Feature, Instance, Mode, Spec, host, needs, poll};
 use rustix::process::Signal;
+use std::os::unix::net::UnixDatagram;
 
 fn payload(casemate: &Instance, word: &str) -> Vec<i32> {
     let all = casemate.processes().into_iter();
@@ -93,6 +94,214 @@ fn the_services_start_tell_and_outlive_each_other() {
     helper.signal(Signal::TERM);
     helper.wait(poll::PATIENCE).expect(0);
     poll::until("the end of A", || casemate.helpers().is_empty().then_some(()));
+}
+
+/// Puts the file in its place as editors do, whole.
+fn place(casemate: &Instance, spec: &Spec) -> String {
+    let etc = casemate.directory().join("etc");
+    if !etc.exists() {
+        casemate.scratch("etc");
+    }
+    casemate.write("etc/next", &spec.text());
+    std::fs::rename(etc.join("next"), etc.join("casemate.toml")).unwrap();
+    etc.join("casemate.toml").to_str().unwrap().to_owned()
+}
+
+/// As systemd sees a reload: it has begun, at this time, and it is over.
+fn reload(units: &Units<'_>, manager: &casemate_e2e::Up) {
+    units.forget();
+    manager.signal(Signal::HUP);
+    let began = units.until_manager_says("RELOADING=1");
+    let time = began.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap_or_else(|| panic!("{began}"));
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let ago = (now.tv_sec * 1_000_000 + now.tv_nsec / 1000) - time.parse::<i64>().unwrap();
+    assert!((0..60_000_000).contains(&ago), "{began}");
+    units.until_manager_says("READY=1");
+}
+
+#[test]
+fn a_reload_changes_what_the_file_changes_and_nothing_else() {
+    if !needs("a_reload_changes_what_the_file_changes_and_nothing_else", &[Feature::Root]) {
+        return;
+    }
+    const LINES: u32 = 5000;
+    let casemate = Instance::new(Mode::Root);
+    let units = Units::new(&casemate);
+    let _helper = units.helper();
+    units.until_helper_says("READY=1");
+    let image = casemate.probe();
+    let container = |name: &str, uid| Container::new(name, &image, uid).set("stop_grace_period", "\"500ms\"");
+    let sleeper = |name: &str, uid, word: &str| container(name, uid).command(&["misbehave", "sleep", word]);
+    let lines = container("lines", 10_001).command(&["misbehave", "lines", &LINES.to_string(), "300"]);
+    let stays = || sleeper("stays", 10_002, "10002");
+    let file = place(
+        &casemate,
+        &Spec::new([
+            lines.clone(),
+            stays(),
+            sleeper("changes", 10_003, "10003"),
+            sleeper("goes", 10_004, "10004"),
+            sleeper("rests", 10_005, "10005"),
+        ])
+        .without_limits(),
+    );
+    let manager = units.manager(&["supervise", &file]);
+    units.until_manager_says("READY=1");
+    let pid = |word: &str| payload(&casemate, word);
+    let before = (pid("lines"), pid("10002"));
+    assert!(pid("10003").len() == 1 && pid("10004").len() == 1);
+    casemate.run(&["stop", "rests"]).expect(0);
+    let waits = casemate_e2e::Up::start(casemate.command(&["wait", "goes"]));
+
+    // Another image for one, another uid's container in the place of one, the rest as it was: with the same processes.
+    let next = [
+        lines,
+        stays(),
+        sleeper("changes", 10_003, "20003"),
+        sleeper("comes", 10_004, "20004"),
+        sleeper("rests", 10_005, "10005"),
+    ];
+    place(&casemate, &Spec::new(next).without_limits());
+    reload(&units, &manager);
+    assert_eq!((pid("lines"), pid("10002")), before);
+    assert!(pid("10003").is_empty() && pid("10004").is_empty());
+    assert!(pid("20003").len() == 1 && pid("20004").len() == 1);
+    assert!(pid("10005").is_empty(), "what somebody has stopped stays stopped");
+    waits.finish();
+    let stderr = poll::until("its own log", || Some(manager.stderr()).filter(|all| all.contains("comes: started")));
+    for words in ["changes: changed", "goes: not in the file any more", "applies sha256:"] {
+        assert!(stderr.contains(words), "{words:?} in {stderr}");
+    }
+    assert!(!stderr.contains("stays: changed") && stderr.matches("stays: started").count() == 1, "{stderr}");
+
+    // Again and again, with nothing new; by the verb of ExecReload too, which comes back when all is up.
+    for _ in 0..5 {
+        reload(&units, &manager);
+        units.manager(&["reload"]).finish().expect(0);
+    }
+    assert_eq!(pid("10002"), before.1);
+    let all = poll::until("the last line", || {
+        let logs = casemate.run(&["logs", "lines"]).expect(0);
+        logs.stderr.contains(&format!("line {LINES}\n")).then(|| logs.stdout + &logs.stderr)
+    });
+    let mut numbers: Vec<u32> = all.lines().map(|line| line.strip_prefix("line ").unwrap().parse().unwrap()).collect();
+    numbers.sort_unstable();
+    assert!(numbers.into_iter().eq(1..=LINES), "a line is lost or doubled");
+    casemate.run(&["down"]).expect(0);
+    manager.finish().expect(0);
+}
+
+#[test]
+fn a_reload_of_a_wrong_file_changes_nothing_and_says_why() {
+    if !needs("a_reload_of_a_wrong_file_changes_nothing_and_says_why", &[Feature::Root]) {
+        return;
+    }
+    let casemate = Instance::new(Mode::Root);
+    let units = Units::new(&casemate);
+    let _helper = units.helper();
+    units.until_helper_says("READY=1");
+    let image = casemate.probe();
+    let sleeper = |name: &str, uid| Container::new(name, &image, uid).command(&["misbehave", "sleep"]);
+    let good = || Spec::new([sleeper("first", 10_001)]).without_limits();
+    let file = place(&casemate, &good());
+    let manager = units.manager(&["supervise", &file]);
+    units.until_manager_says("READY=1");
+    let before = payload(&casemate, "sleep");
+    let revision = || std::fs::read_link(casemate.state().join("revisions/current")).unwrap();
+    let applied = revision();
+
+    let profile = "default = \"errno\"\n";
+    casemate.write("outside.toml", profile);
+    let outside = format!(
+        "{{ seccomp = {{ profile = \"{}/outside.toml\", sha256 = \"{:064}\" }} }}",
+        casemate.directory().display(),
+        0
+    );
+    let unknown = format!("localhost/x@sha256:{:064}", 0);
+    for (container, words) in [
+        (sleeper("second", 0).set("imagee", "1"), &["casemate.toml:", "user-root", "unknown-key"][..]),
+        (Container::new("second", &unknown, 10_002), &["second", &unknown]),
+        (
+            sleeper("second", 10_002).set("security", &outside),
+            &["outside.toml: Permission denied", "a restart, not a reload"],
+        ),
+        (
+            sleeper("second", 10_002).set("logging", "{ driver = \"journald\" }"),
+            &["journal/socket", "systemctl restart casemate.service"],
+        ),
+    ] {
+        let said = manager.stderr().len();
+        place(&casemate, &Spec::new([sleeper("first", 10_001), container]).without_limits());
+        reload(&units, &manager);
+        let refused = units.manager(&["reload"]).finish();
+        assert!([3, 4, 5].contains(&refused.code) && refused.stderr.contains(words[0]), "{refused:?}");
+        let told = poll::until("its reasons", || {
+            Some(manager.stderr().split_off(said))
+                .filter(|told| told.contains("not applied: everything goes on as it was"))
+        });
+        for word in words {
+            assert!(told.contains(word), "{word:?} in {told}");
+        }
+        assert_eq!((payload(&casemate, "sleep"), revision()), (before.clone(), applied.clone()));
+        assert!(!casemate.run(&["ps"]).expect(0).stdout.contains("second"));
+    }
+
+    // No file at all, and then the good one again.
+    std::fs::remove_file(&file).unwrap();
+    reload(&units, &manager);
+    place(&casemate, &good());
+    reload(&units, &manager);
+    assert_eq!(payload(&casemate, "sleep"), before);
+    casemate.run(&["down"]).expect(0);
+    manager.finish().expect(0);
+}
+
+#[test]
+fn lines_and_our_own_words_reach_the_logs_of_the_host() {
+    if !needs("lines_and_our_own_words_reach_the_logs_of_the_host", &[Feature::Root]) {
+        return;
+    }
+    let casemate = Instance::new(Mode::Root);
+    let mut units = Units::new(&casemate);
+    let [journal, syslog] = units.host_logs();
+    let _helper = units.helper();
+    units.until_helper_says("READY=1");
+    let image = casemate.probe();
+    let container = |name: &str, uid, driver: &str| {
+        let lines = Container::new(name, &image, uid).command(&["misbehave", "lines", "2"]);
+        lines.set("logging", &format!("{{ driver = \"{driver}\" }}"))
+    };
+    let spec = |log: &str| {
+        Spec::new([container("to-journal", 10_001, "journald"), container("to-syslog", 10_002, "syslog")])
+            .without_limits()
+            .appliance(&format!("log = \"{log}\""))
+    };
+    let file = place(&casemate, &spec("journald"));
+    let manager = units.manager(&["supervise", &file]);
+    let until = |socket: &UnixDatagram, words: &[&str]| {
+        poll::until(&format!("{words:?}"), || {
+            std::iter::from_fn(|| receive(socket)).find(|said| words.iter().all(|word| said.contains(word)))
+        })
+    };
+    // Ours are fields as they are of the containers, by the same words.
+    let digest = &image[image.find("sha256:").unwrap()..];
+    until(&journal, &["to-journal: started", "SYSLOG_IDENTIFIER\n\u{8}", "CASEMATE_CONTAINER\n\u{a}"]);
+    until(&journal, &["line 1", "CASEMATE_CONTAINER", "to-journal", "CASEMATE_REVISION", "IMAGE_DIGEST", digest]);
+    let line = until(&syslog, &["line 2"]);
+    assert!(
+        line.starts_with("<27>1 ") && line.contains(" to-syslog ") && line.contains("CASEMATE_CONTAINER=\"to-syslog\""),
+        "{line}"
+    );
+    assert!(line.contains(&format!("IMAGE_DIGEST=\"{digest}\"")) && line.ends_with("] line 2"), "{line}");
+    until(&journal, &["to-syslog: exited with 0"]);
+    assert!(!manager.stderr().contains("started"), "{}", manager.stderr());
+
+    // Where its own log goes is changed by a reload, if it can be reached.
+    place(&casemate, &spec("syslog"));
+    reload(&units, &manager);
+    until(&syslog, &[" casemate ", "applies sha256:"]);
+    casemate.run(&["down"]).expect(0);
+    manager.finish().expect(0);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The verbs that only ask the running manager: stop, start, restart, wait, down, version.
+//! The verbs that only ask the running manager: stop, start, restart, wait, down, reload, version.
 
 use super::image::text::print;
 use super::{Code, Error, Global, escaped};
@@ -90,6 +90,11 @@ impl Names {
 /// `casemate down`.
 pub(super) fn down(global: &Global) -> Result<ExitCode, Error> {
     done(global, &Request::Down {})
+}
+
+/// `casemate reload`.
+pub(super) fn reload(global: &Global) -> Result<ExitCode, Error> {
+    done(global, &Request::Reload {})
 }
 
 /// As [`down`], and tells the service manager meanwhile; `false` when no manager runs.

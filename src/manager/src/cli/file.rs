@@ -55,6 +55,12 @@ impl File {
         })
     }
 
+    /// The same as [`Self::tell`] tells, one line each, for a log.
+    pub fn words(&self) -> Vec<String> {
+        let warnings = self.warnings.iter().map(|finding| line(&self.path, finding).to_string());
+        waivers(&self.spec).into_iter().chain(warnings).collect()
+    }
+
     /// Tells the warnings, and before them every rule that the file weakens.
     pub fn tell(&self) {
         let mut error = std::io::stderr();
@@ -66,6 +72,12 @@ impl File {
 }
 
 impl Faulty {
+    /// Every error as one line, for a log.
+    pub fn errors(self) -> Vec<Error> {
+        let errors = self.findings.iter().filter(|finding| finding.severity == Severity::Error);
+        errors.map(|finding| line(&self.path, finding)).collect()
+    }
+
     /// Shows every finding, and gives the error that ends the verb.
     pub fn tell(self) -> Error {
         let _ = std::io::stderr().write_all(rendered(&self.path, &self.text, &self.findings).as_bytes());
@@ -82,6 +94,16 @@ pub fn waivers(spec: &Spec) -> Vec<String> {
         format!("waived: {rule} for {container} until {}: {}", waiver.expires, escaped(&waiver.reason))
     };
     spec.waivers.iter().map(line).collect()
+}
+
+/// A finding without its piece of text.
+fn line(path: &Path, finding: &Finding) -> Error {
+    let place = format!("{}:{}:{}", path.display(), finding.place.line, finding.place.column);
+    let error = Error::new(Code::Spec, place, finding.rule, &finding.message);
+    match &finding.help {
+        Some(help) => error.remedy(help),
+        None => error,
+    }
 }
 
 fn rendered(path: &Path, text: &str, findings: &[Finding]) -> String {

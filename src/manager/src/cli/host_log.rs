@@ -1,18 +1,18 @@
-//! `logging.driver = "journald"` and `"syslog"`: the connections to the host's logs, and whose lines go there.
+//! `logging.driver` and `appliance.log`: the connections to the host's logs, and whose lines go there.
 
 use super::file::File;
 use super::{Code, Error};
 use crate::logs::{Host, Kind, Origin};
-use crate::spec::{ContainerSpec, LogDriver, Spec};
+use crate::spec::{ContainerSpec, LogDriver, OwnLog, Spec};
 use crate::supervise::revisions;
 use casemate_wire::Name;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-/// Connects to what containers of the file need.
-pub fn connect(spec: &Spec) -> Result<BTreeMap<Kind, Host>, Error> {
+/// Connects to what containers of the file need and is not there.
+pub fn connect(spec: &Spec, mut is_there: impl FnMut(Kind) -> bool) -> Result<BTreeMap<Kind, Host>, Error> {
     let mut hosts = BTreeMap::new();
-    for (container, kind) in wanted(spec) {
+    for (container, kind) in wanted(spec).filter(|(_, kind)| !is_there(*kind)) {
         let failed = |errno| {
             let object = format!("container `{}`: logging: {}", container.name, kind.socket());
             Error::new(Code::NotEnforceable, object, "connect", errno)
@@ -23,6 +23,25 @@ pub fn connect(spec: &Spec) -> Result<BTreeMap<Kind, Host>, Error> {
         }
     }
     Ok(hosts)
+}
+
+/// Which log of the host casemate's own log goes to.
+pub fn own_kind(spec: &Spec) -> Option<Kind> {
+    match spec.log {
+        OwnLog::Stderr => None,
+        OwnLog::Journald => Some(Kind::Journald),
+        OwnLog::Syslog => Some(Kind::Syslog),
+    }
+}
+
+/// The same, connected.
+pub fn own(spec: &Spec) -> Result<Option<Host>, Error> {
+    let Some(kind) = own_kind(spec) else { return Ok(None) };
+    let failed = |errno| {
+        Error::new(Code::NotEnforceable, format!("appliance: log: {}", kind.socket()), "connect", errno)
+            .remedy("write log = \"stderr\" for a host where nobody listens there")
+    };
+    Host::connect(kind).map(Some).map_err(failed)
 }
 
 /// What a log of the host is told of each container whose lines it gets.

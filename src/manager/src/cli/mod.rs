@@ -7,7 +7,9 @@ mod file;
 mod host_log;
 mod image;
 mod logs;
+mod orders;
 mod ps;
+mod reload;
 mod service;
 mod up;
 
@@ -74,6 +76,10 @@ enum Verb {
     Up(up::Up),
     /// Stop all containers in reverse order, and the manager with them
     Down,
+    /// Have casemate.service read its file again, and wait until what is new in it is up
+    ///
+    /// What is the same in both files is left alone. A file that is wrong changes nothing, and the errors are shown.
+    Reload,
     Ps(ps::Ps),
     Logs(logs::Logs),
     /// Stop containers: their signal, their grace period, then SIGKILL
@@ -129,6 +135,7 @@ fn run(Line { global, verb }: &Line) -> Result<ExitCode, Error> {
         Verb::Check(verb) => verb.run(),
         Verb::Up(verb) => verb.run(global),
         Verb::Down => ask::down(global),
+        Verb::Reload => ask::reload(global),
         Verb::Ps(verb) => verb.run(global),
         Verb::Logs(verb) => verb.run(global),
         Verb::Stop(names) => names.stop(global),

@@ -1,22 +1,18 @@
 //! `casemate up`: the story of one start, from the file to the last container's end.
 
 use super::file::{Faulty, File};
-use super::image::progress::progress;
-use super::{Code, Error, Global, host_log};
+use super::orders::{self, Ground};
+use super::{Code, Error, Global, host_log, reload};
 use crate::control::Server;
 use crate::helper_client::Client;
-use crate::image::{Image, Limits, Store, unpack_missing};
-use crate::launch::{self, Directories, Role, Session};
-use crate::logs::{Bounds, Host, Kind};
+use crate::launch::{self, Directories, Role};
+use crate::logs::{Host, Kind, own};
 use crate::notify::Notifier;
-use crate::plan::{self, Outside};
-use crate::spec::{self, ContainerSpec};
-use crate::supervise::{self, Ending, Order, Report, Show, Stay, Supervisor, revisions};
+use crate::plan::Machine;
+use crate::supervise::{Attendance, Ending, Order, Report, Show, Stay, Supervisor, revisions};
 use casemate_sys::signal;
-use casemate_wire::Facts;
 use rustix::fd::{AsFd, OwnedFd};
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -46,24 +42,31 @@ impl Up {
 pub(super) fn attend(file: &Path, directories: Directories, stay: Stay) -> Result<ExitCode, Error> {
     let file = File::read(file, Some(&directories.state))?.map_err(Faulty::tell)?;
     file.tell();
-    let outside = outside(&file)?;
+    let machine = Machine::read();
+    let outside = orders::outside(&file, &machine).map_err(|errors| orders::tell(&file, errors))?;
     launch::close_inherited()?;
     let notifier = notifier(stay)?;
-    let terms = Terms { stay, notifier: notifier.clone(), hosts: host_log::connect(&file.spec)? };
+    own::open(host_log::own(&file.spec)?, stay == Stay::WithContainers);
+    let terms = Terms { stay, notifier: notifier.clone(), hosts: host_log::connect(&file.spec, |_| false)? };
     let session = launch::enter(directories, role(stay))?;
     let signals = signal::descriptor(&[signal::INT, signal::TERM, signal::HUP])
         .map_err(|error| Error::new(Code::Failed, "manager", "take signals", error))?;
     let (mut client, facts) = session.connect(true)?;
-    session.confine()?;
+    // Only a service reads its file again.
+    let directory = std::path::absolute(&file.path).ok().filter(|_| stay == Stay::AsService);
+    session.confine(directory.as_deref().and_then(Path::parent))?;
     client.interrupt_on(&signals)?;
     client.meanwhile(notifier);
+    let ground = Ground { machine: &machine, facts: &facts, session: &session };
     let orders = match stay {
         // Whatever the file has become: what runs is to end, and what it does not name ends without an order of its own.
-        Stay::ToStop => Ok(planned(&file, &outside, &facts, &session).map(|(orders, _)| orders).unwrap_or_default()),
-        Stay::WithContainers | Stay::AsService => orders(&file, &outside, &facts, &mut client, &session),
+        Stay::ToStop => Ok(orders::planned(&file, &outside, &ground).map(|(orders, _)| orders).unwrap_or_default()),
+        Stay::WithContainers | Stay::AsService => {
+            orders::ready(&file, &outside, &mut client, &ground).map_err(|errors| orders::tell(&file, errors))
+        }
     };
     client.interrupt_never();
-    match orders.and_then(|orders| supervise(&file, orders, client, &session, &signals, terms)) {
+    match orders.and_then(|orders| supervise(&file, orders, client, &ground, &signals, terms)) {
         Ok((client, server, ending)) => {
             let left = session.leave(client);
             // Whoever asked for the end learns of it when nothing is left.
@@ -81,7 +84,7 @@ pub(super) fn attend(file: &Path, directories: Directories, stay: Stay) -> Resul
                 && let Ok((client, _)) = session.connect(false)
                 && let Err(left) = session.leave(client)
             {
-                let _ = writeln!(std::io::stderr(), "casemate: {left}");
+                log::error!("{left}");
             }
             Err(error)
         }
@@ -112,82 +115,15 @@ fn role(stay: Stay) -> Role {
     }
 }
 
-/// What the plan needs of the host, read with the caller's rights.
-fn outside(file: &File) -> Result<Vec<Outside>, Error> {
-    let directory = file.path.parent().unwrap_or(Path::new("."));
-    file.spec.containers.iter().map(|container| Outside::read(container, directory).map_err(Error::from)).collect()
-}
-
-/// Every container planned, every layer there, before anything is started or stopped.
-fn orders(
-    file: &File,
-    outside: &[Outside],
-    facts: &Facts,
-    client: &mut Client,
-    session: &Session,
-) -> Result<Vec<Order>, Error> {
-    let (orders, mut images) = planned(file, outside, facts, session)?;
-    let store = Store::open(&session.directories.state)?;
-    images.sort_by_key(|image| image.manifest);
-    images.dedup_by_key(|image| image.manifest);
-    for image in images {
-        unpack_missing(client, &store, &image, &Limits::default(), progress().as_mut())?;
-    }
-    Ok(orders)
-}
-
-/// What is to be started, and from which images.
-fn planned(
-    file: &File,
-    outside: &[Outside],
-    facts: &Facts,
-    session: &Session,
-) -> Result<(Vec<Order>, Vec<Image>), Error> {
-    let store = Store::open(&session.directories.state)?;
-    let mut orders = Vec::new();
-    let mut images = Vec::new();
-    let mut errors = Vec::new();
-    for (container, outside) in file.spec.containers.iter().zip(outside) {
-        let unresolved =
-            |error| Error::from(error).about(format_args!("container `{}`: {}", container.name, container.image));
-        let planned = store.resolve(&container.image.digest).map_err(unresolved).and_then(|image| {
-            let job = plan::job(&file.spec, container, &image, facts, outside)?;
-            orders.push(order(container, job, image.config.stop_signal.as_deref()));
-            images.push(image);
-            Ok(())
-        });
-        errors.extend(planned.err());
-    }
-    if let Some(last) = errors.pop() {
-        for error in errors {
-            let _ = writeln!(std::io::stderr(), "casemate: {error}");
-        }
-        return Err(last);
-    }
-    Ok((orders, images))
-}
-
-fn order(container: &ContainerSpec, job: casemate_wire::Job, image_signal: Option<&str>) -> Order {
-    let image_signal = image_signal.and_then(spec::signal);
-    Order {
-        job,
-        restart: container.restart,
-        stop_signal: container.stop_signal.or(image_signal).unwrap_or(signal::TERM),
-        grace: container.stop_grace_period,
-        bounds: Bounds { size: container.logging.max_size.bytes(), count: container.logging.max_file.into() },
-        image: container.image.to_string(),
-    }
-}
-
 fn supervise(
     file: &File,
     orders: Vec<Order>,
     client: Client,
-    session: &Session,
+    ground: &Ground<'_>,
     signals: &OwnedFd,
     Terms { stay, notifier, hosts }: Terms,
 ) -> Result<(Client, Server, Ending), Error> {
-    let directories = &session.directories;
+    let directories = &ground.session.directories;
     let failed = |object: &Path, step| {
         let object = object.display().to_string();
         move |error: std::io::Error| Error::new(Code::Failed, object, step, error)
@@ -204,7 +140,7 @@ fn supervise(
         _ => {}
     }
     let socket = directories.control_socket();
-    let server = Server::listen(session.run_directory().as_fd(), &socket)
+    let server = Server::listen(ground.session.run_directory().as_fd(), &socket)
         .map_err(|errno| failed(&socket, "listen")(errno.into()))?;
     // Five descriptors a container.
     casemate_sys::resource::raise_descriptor_limit()
@@ -212,8 +148,17 @@ fn supervise(
     let names: Vec<_> = orders.iter().map(|order| &order.job.name).collect();
     let show = Show::new(&names).map_err(failed(Path::new("standard output"), "copy"))?;
     // A service's standard output is the journal of the service, and the containers have logs of their own.
-    let show = if stay == Stay::WithContainers { show } else { show.notes_only() };
-    let show = show.with_hosts(hosts, host_log::origins(file));
+    let mut show = if stay == Stay::WithContainers { show } else { show.notes_only() };
+    show.connect(hosts);
     let supervisor = Supervisor::new(client, directories.clone(), orders, show)?;
-    Ok(supervise::run(supervisor, server, signals, stay, Report::new(notifier))?)
+    let mut attendance = Attendance::new(supervisor, server, Report::new(notifier));
+    loop {
+        match attendance.run(signals, stay)? {
+            Ending::Reload => reload::reload(&mut attendance, &file.path, ground)?,
+            ending => {
+                let (client, server) = attendance.finish();
+                return Ok((client, server, ending));
+            }
+        }
+    }
 }

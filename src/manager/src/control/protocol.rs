@@ -44,6 +44,8 @@ pub enum Request {
     },
     /// Stops all in reverse order and ends the manager. Answer, when all have ended: `Done`.
     Down {},
+    /// Reads the file again. Answer, when it is applied and all of it is up: `Done`.
+    Reload {},
     /// Answer: `Version`.
     Version {},
 }

@@ -8,14 +8,16 @@ use casemate_confine::{Fault, landlock, seccomp};
 use casemate_wire::{Landlock, PathAccess, PathRule};
 use std::path::Path;
 
-/// Applies Landlock and seccomp to this thread, which is all of the process, for good.
-pub fn confine(directories: &Directories) -> Result<(), Error> {
+/// Applies Landlock and seccomp to this thread, which is all of the process, for good. `file`: a directory that stays readable,
+/// for whom the file in it is to be read again.
+pub fn confine(directories: &Directories, file: Option<&Path>) -> Result<(), Error> {
     let failed = |step| move |fault: Fault| Error::new("this process", step, fault).not_enforceable();
     let rule = |path: &Path, write| PathRule {
         path: path.display().to_string(),
         access: PathAccess { read: true, write, ..PathAccess::default() },
     };
     let mut paths = vec![rule(&directories.state, true), rule(&directories.run, true), rule(Path::new("/proc"), false)];
+    paths.extend(file.map(|directory| rule(directory, false)));
     // Only to take away what the helper leaves.
     let cgroups = Path::new("/sys/fs/cgroup");
     if cgroups.is_dir() {
@@ -40,15 +42,24 @@ mod tests {
         std::fs::create_dir(&directories.run).unwrap();
         let canary = base.path().join("canary");
         std::fs::write(&canary, "").unwrap();
+        let house = base.path().join("etc");
+        std::fs::create_dir(&house).unwrap();
+        std::os::unix::fs::symlink(&canary, house.join("link")).unwrap();
+        std::fs::write(house.join("file"), "old").unwrap();
         // Landlock and seccomp belong to a thread, so this one can be given up.
         std::thread::spawn(move || {
             rustix::thread::set_no_new_privs(true).unwrap();
-            confine(&directories).unwrap();
+            confine(&directories, Some(&house)).unwrap();
             std::fs::write(directories.state.join("mine"), "").unwrap();
             std::os::unix::net::UnixListener::bind(directories.run.join("socket")).unwrap();
             let denied = |result: std::io::Result<()>| result.unwrap_err().kind() == ErrorKind::PermissionDenied;
             assert!(denied(std::fs::read(&canary).map(drop)));
             assert!(denied(std::fs::read("/etc/passwd").map(drop)));
+            assert_eq!(std::fs::read(house.join("file")).unwrap(), b"old");
+            assert_eq!(std::fs::read_dir(&house).unwrap().count(), 2);
+            assert!(denied(std::fs::read(house.join("link")).map(drop)));
+            assert!(denied(std::fs::write(house.join("file"), "new")));
+            assert!(denied(std::fs::write(house.join("other"), "")));
             assert!(denied(std::net::TcpListener::bind("127.0.0.1:0").map(drop)));
             assert!(denied(std::process::Command::new("/bin/true").spawn().map(drop)));
         })

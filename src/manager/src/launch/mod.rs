@@ -27,6 +27,7 @@ use casemate_wire::{Facts, Request};
 use lock::Lock;
 use rustix::fd::OwnedFd;
 use spawn::Helper;
+use std::path::Path;
 use units::Units;
 
 /// What the caller is going to do.
@@ -144,9 +145,10 @@ impl Session {
         })
     }
 
-    /// Shuts this process into what supervising takes. Afterwards no file but those of this instance can be opened.
-    pub fn confine(&self) -> Result<(), Error> {
-        fence::confine(&self.directories)
+    /// Shuts this process into what supervising takes. Afterwards no file but those of this instance can be opened, and for reading
+    /// those below `file`.
+    pub fn confine(&self, file: Option<&Path>) -> Result<(), Error> {
+        fence::confine(&self.directories, file)
     }
 
     /// The run directory, open.

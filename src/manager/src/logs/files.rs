@@ -47,6 +47,11 @@ impl Files {
         self.bounds
     }
 
+    /// Other bounds, from the next record on.
+    pub fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+    }
+
     /// The generation that is written.
     pub fn generation(&self) -> u64 {
         self.generation

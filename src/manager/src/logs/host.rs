@@ -83,6 +83,11 @@ impl Host {
         Ok(Self { kind, socket, address, left_out: 0 })
     }
 
+    /// Which one it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// One line of a container, without its line feed. `<N>` in front is its priority, as for a service (sd-daemon(3)).
     pub fn line(&mut self, origin: &Origin, stream: Stream, line: &[u8]) {
         let (priority, text) = priority(stream, line);

@@ -7,6 +7,7 @@ mod journal;
 mod journald;
 #[cfg(test)]
 mod kill_test;
+pub mod own;
 mod pump;
 mod reader;
 mod syslog;

@@ -142,6 +142,11 @@ impl Pump {
         self.pipes.source(stream)
     }
 
+    /// Keeps as much as this from now on.
+    pub fn set_bounds(&mut self, bounds: Bounds) {
+        self.files.set_bounds(bounds);
+    }
+
     /// The bytes of the last chunk, as the payload wrote them.
     pub fn chunk(&self) -> &[u8] {
         &self.chunk

@@ -1,7 +1,7 @@
 //! Spec, image and host facts to a job: all decisions about one container, and none left to the helper.
 //!
 //! Enters: the judged file, a proven image, what the helper found at its start, and [`Outside`]. Leaves: a [`Job`] that the
-//! helper checks again, or an [`Error`] that names the rule. Pure but for [`Outside::read`].
+//! helper checks again, or an [`Error`] that names the rule. Pure but for [`Outside::read`] and [`Machine::read`].
 
 mod error;
 mod files;
@@ -13,7 +13,7 @@ mod rules;
 mod view;
 
 pub use error::{Error, Kind};
-pub use outside::{Outside, not_here};
+pub use outside::{Machine, Outside, not_here};
 
 use crate::image::Image;
 use crate::profile;

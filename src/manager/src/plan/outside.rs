@@ -8,11 +8,14 @@ use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 /// The largest profile that is read, in bytes.
 const MAX_PROFILE: u64 = 1 << 20;
+/// What a manager that runs has left is the directory of its file.
+const OUT_OF_REACH: &str =
+    "let the manager's user read it; one that lies elsewhere than the file takes a restart, not a reload";
 
 /// Facts of the host about one container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -25,15 +28,40 @@ pub struct Outside {
     pub cpus: u32,
 }
 
+/// What every plan needs of this machine, to be read before a manager shuts itself in: sysfs is out of its reach then.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Machine {
+    /// Major and minor number of each block device, by its name: a service has a /dev of its own, without disks.
+    disks: BTreeMap<String, (u32, u32)>,
+    cpus: u32,
+}
+
+impl Machine {
+    /// Reads sysfs; what it does not say is not there.
+    pub fn read() -> Self {
+        let names = std::fs::read_dir("/sys/class/block").into_iter().flatten().flatten();
+        let disk = |entry: std::fs::DirEntry| {
+            let text = std::fs::read_to_string(entry.path().join("dev")).ok()?;
+            let (major, minor) = text.trim().split_once(':')?;
+            Some((entry.file_name().into_string().ok()?, (major.parse().ok()?, minor.parse().ok()?)))
+        };
+        Self { disks: names.filter_map(disk).collect(), cpus: cpus() }
+    }
+
+    fn named(&self, path: &str) -> Option<(u32, u32)> {
+        self.disks.get(path.strip_prefix("/dev/")?).copied()
+    }
+}
+
 impl Outside {
     /// Reads them; `directory` is that of the file, where a relative profile path starts.
-    pub fn read(container: &ContainerSpec, directory: &Path) -> Result<Self, Error> {
+    pub fn read(container: &ContainerSpec, directory: &Path, machine: &Machine) -> Result<Self, Error> {
         let profile = own_profile(container, directory).map_err(|refusal| refusal.of(&container.name))?;
         let devices = container.resources.io.iter().map(|limit| {
             let path = limit.device.as_str();
-            Ok((path.to_owned(), block_device(path).map_err(|refusal| refusal.of(&container.name))?))
+            Ok((path.to_owned(), block_device(path, machine).map_err(|refusal| refusal.of(&container.name))?))
         });
-        Ok(Self { profile, devices: devices.collect::<Result<_, Error>>()?, cpus: cpus() })
+        Ok(Self { profile, devices: devices.collect::<Result<_, Error>>()?, cpus: machine.cpus })
     }
 }
 
@@ -78,7 +106,10 @@ pub(super) fn own_profile(container: &ContainerSpec, directory: &Path) -> Result
 fn read_profile(path: &Path, expected: &Digest) -> Result<String, Refusal> {
     let refuse = |reason: String| Refusal::spec("seccomp-profile", format!("{}: {reason}", path.display()));
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| refuse(error.to_string()))?;
+    let file = File::open(path).map_err(|error| match error.kind() {
+        ErrorKind::PermissionDenied => refuse(error.to_string()).remedy(OUT_OF_REACH),
+        _ => refuse(error.to_string()),
+    })?;
     file.take(MAX_PROFILE + 1).read_to_end(&mut bytes).map_err(|error| refuse(error.to_string()))?;
     if bytes.len() as u64 > MAX_PROFILE {
         return Err(refuse(format!("longer than {MAX_PROFILE} bytes")));
@@ -93,26 +124,18 @@ fn read_profile(path: &Path, expected: &Digest) -> Result<String, Refusal> {
 }
 
 /// The number of a block device.
-fn block_device(path: &str) -> Result<(u32, u32), Refusal> {
+fn block_device(path: &str, machine: &Machine) -> Result<(u32, u32), Refusal> {
     let refuse = |reason: &str| {
         Refusal::spec("io-device", format!("{path}: {reason}")).remedy("name a block device of this host")
     };
     let stat = match rustix::fs::stat(path) {
-        Err(Errno::NOENT) => return named_by_kernel(path).ok_or_else(|| refuse(&Errno::NOENT.to_string())),
+        Err(Errno::NOENT) => return machine.named(path).ok_or_else(|| refuse(&Errno::NOENT.to_string())),
         stat => stat.map_err(|errno| refuse(&errno.to_string()))?,
     };
     if FileType::from_raw_mode(stat.st_mode) != FileType::BlockDevice {
         return Err(refuse("not a block device"));
     }
     Ok((rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)))
-}
-
-/// The number of `/dev/NAME` by sysfs: a service has a /dev of its own, without disks.
-fn named_by_kernel(path: &str) -> Option<(u32, u32)> {
-    let name = path.strip_prefix("/dev/").filter(|name| !name.contains('/') && !name.starts_with('.'))?;
-    let text = std::fs::read_to_string(format!("/sys/class/block/{name}/dev")).ok()?;
-    let (major, minor) = text.trim().split_once(':')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 /// The CPUs that can ever come online (`0-3`), or those that are there where sysfs does not say.
@@ -128,15 +151,16 @@ mod tests {
 
     #[test]
     fn a_block_device_has_the_same_number_by_either_way() {
-        for name in std::fs::read_dir("/sys/class/block").into_iter().flatten().flatten() {
-            let path = format!("/dev/{}", name.file_name().to_string_lossy());
-            let kernel = named_by_kernel(&path).unwrap();
+        let machine = Machine::read();
+        for (name, kernel) in &machine.disks {
+            let path = format!("/dev/{name}");
             if Path::new(&path).exists() {
-                assert_eq!(block_device(&path).unwrap(), kernel, "{path}");
+                assert_eq!(block_device(&path, &Machine::default()).unwrap(), *kernel, "{path}");
             }
+            assert_eq!(machine.named(&path), Some(*kernel));
         }
         for bad in ["/dev/", "/dev/../etc", "/dev/null", "sda", "/dev/no-such-disk"] {
-            assert_eq!(named_by_kernel(bad), None, "{bad}");
+            assert_eq!(machine.named(bad), None, "{bad}");
         }
     }
 }

@@ -386,7 +386,7 @@ fn a_profile_of_ones_own_is_proven_by_its_digest() {
         let line = format!("security = {{ seccomp = {{ profile = \"{name}\", sha256 = \"{digest}\" }} }}");
         let spec = spec(&line);
         let container = spec.container("web").unwrap();
-        let outside = Outside::read(container, room.path())?;
+        let outside = Outside::read(container, room.path(), &Machine::default())?;
         job(&spec, container, &image(), &facts(), &outside)
     };
     let right = Digest::from_bytes(Sha256::digest(text).into()).hex();

@@ -40,10 +40,12 @@ pub fn adopt(supervisor: &mut Supervisor) -> Result<(), Error> {
             (false, true) => "changed: stopped and started anew",
             (false, false) => "not in the file any more: stopped",
         };
-        supervisor.show.note(&found.name, note);
+        log::info!(container:% = found.name; "{note}");
         if let Some(complaint) = complaint {
-            supervisor.show.note(&found.name, &complaint);
+            log::warn!(container:% = found.name; "{complaint}");
         }
+        let host = container.order.as_ref().and_then(|order| order.host.clone());
+        supervisor.show.send_on(&found.name, host);
         if !same {
             supervisor.stop(n, if wanted { Then::Start } else { Then::Rest })?;
         }

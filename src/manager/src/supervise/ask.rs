@@ -1,6 +1,7 @@
 //! What the control socket asks of the supervisor: done at once, or remembered until it has come true.
 
 use super::container::{Container, Phase, Then, Why};
+use super::report::is_decided;
 use super::supervisor::Supervisor;
 use super::{Error, pid};
 use crate::control::{Handle, Request, Response, Server, Status};
@@ -24,6 +25,20 @@ enum Goal {
     Told(Vec<String>),
     /// Nothing more will be written to this one's log.
     Silent(String),
+    /// The file was read again, and what is in it is up.
+    Applied,
+}
+
+impl Pending {
+    /// Whether it waits for a reload.
+    pub fn is_for_reload(&self) -> bool {
+        matches!(self.goal, Goal::Applied)
+    }
+
+    /// Says no.
+    pub fn refuse(&self, server: &mut Server, reason: String, code: Code) {
+        server.answer(self.handle, &Response::Failed { reason, code: code as u8 }, true);
+    }
 }
 
 impl Supervisor {
@@ -35,11 +50,10 @@ impl Supervisor {
             | Request::Restart { names }
             | Request::Wait { names } => names.iter().find(|name| self.find(name).is_none()),
             Request::Logs { name, .. } => Some(name).filter(|name| self.find(name).is_none()),
-            Request::Ps {} | Request::Down {} | Request::Version {} => None,
+            Request::Ps {} | Request::Down {} | Request::Reload {} | Request::Version {} => None,
         };
         if let Some(name) = unknown {
-            let reason = format!("{name}: find: the file has no container of this name; `casemate ps` lists them");
-            server.answer(handle, &Response::Failed { reason, code: Code::Usage as u8 }, true);
+            server.answer(handle, &not_in_the_file(name), true);
             return Ok(None);
         }
         let goal = match request {
@@ -71,6 +85,10 @@ impl Supervisor {
                 Goal::Running(names)
             }
             Request::Wait { names } => Goal::Told(names),
+            Request::Reload {} => {
+                self.reload = true;
+                Goal::Applied
+            }
             Request::Down {} => {
                 self.closing = true;
                 Goal::Over(self.containers.iter().map(|container| container.name.to_string()).collect())
@@ -133,13 +151,23 @@ impl Supervisor {
                 self.done_when_empty(server, handle, names)
             }
             Goal::Running(names) => {
-                let failed = names.iter().filter_map(|name| self.find(name)).find_map(failed);
+                // A reload may have taken it out of the file.
+                let gone = |name: &&String| self.find(name).is_none_or(|container| container.order.is_none());
+                let gone = names.iter().find(gone).map(|name| not_in_the_file(name));
+                let failed = names.iter().filter_map(|name| self.find(name)).find_map(failed).or(gone);
                 if let Some(response) = failed {
                     server.answer(handle, &response, true);
                     return false;
                 }
                 names.retain(|name| self.find(name).is_some_and(|container| !has_run(container)));
                 self.done_when_empty(server, handle, names)
+            }
+            Goal::Applied => {
+                let up = self.containers.iter().all(is_decided);
+                if up {
+                    server.answer(handle, &Response::Done {}, true);
+                }
+                !up
             }
             Goal::Silent(name) => {
                 let over = self.find(name).is_none_or(Container::is_over);
@@ -168,6 +196,11 @@ impl Supervisor {
             (0..self.containers.len()).filter(|n| self.containers.get(*n).is_some_and(wanted)).collect();
         found.into_iter().rev().try_for_each(|n| self.stop(n, then))
     }
+}
+
+fn not_in_the_file(name: &str) -> Response {
+    let reason = format!("{name}: find: the file has no container of this name; `casemate ps` lists them");
+    Response::Failed { reason, code: Code::Usage as u8 }
 }
 
 fn runs(container: &Container) -> bool {

@@ -2,7 +2,7 @@
 
 use super::backoff::Backoff;
 use crate::exit::Code;
-use crate::logs::{Bounds, Pump, Stream, Turn};
+use crate::logs::{Bounds, Kind, Origin, Pump, Stream, Turn};
 use crate::spec::Restart;
 use casemate_wire::{Exit, Job, Name};
 use rustix::fd::OwnedFd;
@@ -24,6 +24,8 @@ pub struct Order {
     pub grace: Duration,
     /// How much of its output is kept.
     pub bounds: Bounds,
+    /// The log of the host that gets its output too, and what that is told of it.
+    pub host: Option<(Kind, Origin)>,
     /// Its image, for people.
     pub image: String,
 }
@@ -104,6 +106,11 @@ impl Live {
     /// The pump.
     pub fn pump(&self) -> &Pump {
         &self.pump
+    }
+
+    /// The pump, to change what it keeps.
+    pub fn pump_mut(&mut self) -> &mut Pump {
+        &mut self.pump
     }
 
     /// When the pump wants to try again.

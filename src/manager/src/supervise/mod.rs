@@ -1,10 +1,11 @@
 //! Containers under supervision: started in file order, their output kept, restarted as the file says, stopped in reverse order.
 //!
-//! One thread, one loop ([`run`]): it waits for signals, the helper's events, output, the control socket and the clock, and
+//! One thread, one loop ([`Attendance::run`]): it waits for signals, the helper's events, output, the control socket and the clock, and
 //! lets [`Supervisor`] take one step at a time. The manager may be killed at any moment: the helper keeps containers and pipes,
 //! and the next manager takes over what runs.
 
 mod adopt;
+mod apply;
 mod ask;
 mod backoff;
 mod container;
@@ -18,7 +19,7 @@ mod supervisor;
 
 pub use container::Order;
 pub use report::Report;
-pub use run::{Ending, Stay, run};
+pub use run::{Attendance, Ending, Stay};
 pub use show::Show;
 pub use supervisor::Supervisor;
 

@@ -1,6 +1,6 @@
 //! What the service manager is told of the containers: that the set is up, how each stands, that the loop turns.
 
-use super::container::{Container, Phase};
+use super::container::{Container, Phase, Then};
 use crate::notify::Notifier;
 use std::time::Instant;
 
@@ -18,6 +18,12 @@ impl Report {
     /// Through this notifier.
     pub fn new(notifier: Notifier) -> Self {
         Self { notifier, ..Self::default() }
+    }
+
+    /// What is to be up is decided anew; [`Self::turn`] says when it is.
+    pub fn reloading(&mut self) {
+        self.notifier.reloading();
+        self.ready = false;
     }
 
     /// Says what is new, and the sign of life when it is due. Says when to come back.
@@ -49,9 +55,10 @@ fn line(container: &Container) -> String {
 }
 
 /// It was started, or cannot be; and nothing that the file no longer has is in the way of the others.
-fn is_decided(container: &Container) -> bool {
+pub fn is_decided(container: &Container) -> bool {
     let first = container.restarts == 0 && matches!(container.phase, Phase::Waiting(_));
-    container.order.is_some() && !first
+    let anew = matches!(container.phase, Phase::Stopping { then: Then::Start, .. });
+    container.order.is_some() && !first && !anew
 }
 
 #[cfg(test)]

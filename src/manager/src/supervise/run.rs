@@ -2,7 +2,7 @@
 
 use super::ask::Pending;
 use super::container::Container;
-use super::{Error, Report, Supervisor};
+use super::{Error, Order, Report, Show, Supervisor};
 use crate::control::{Handle, Server};
 use crate::exit::Code;
 use crate::helper_client::Client;
@@ -20,7 +20,7 @@ use std::time::Instant;
 pub enum Stay {
     /// Until every container has ended for good. The first signal stops them in order, a second one but SIGHUP kills.
     WithContainers,
-    /// Until told to go. A signal but SIGHUP leaves the containers to the next manager.
+    /// Until told to go. A signal leaves the containers to the next manager; SIGHUP has the file read again.
     AsService,
     /// Until all that runs has ended, in reverse order: nothing is started.
     ToStop,
@@ -35,6 +35,8 @@ pub enum Ending {
     Bad(Code),
     /// The containers run on, for the next manager.
     Left,
+    /// Not an end: the file is to be read again, and then to go on ([`Attendance::apply`], [`Attendance::run`]).
+    Reload,
 }
 
 /// What a descriptor of the loop is.
@@ -47,54 +49,115 @@ enum Source {
     Output(usize, Stream),
 }
 
-/// Supervises as long as `stay` says, or until everything was asked to end and has. `signals` are SIGINT, SIGTERM and SIGHUP.
-pub fn run(
-    mut supervisor: Supervisor,
-    mut server: Server,
-    signals: &OwnedFd,
-    stay: Stay,
-    mut report: Report,
-) -> Result<(Client, Server, Ending), Error> {
-    let mut waiting: Vec<Pending> = Vec::new();
-    supervisor.closing = stay == Stay::ToStop;
-    loop {
-        let now = Instant::now();
-        let due = supervisor.tick(now)?;
-        waiting.retain_mut(|pending| supervisor.keeps_waiting(&mut server, pending));
-        let asked = server.tick(now);
-        supervisor.show.flush();
-        let next = report.turn(&supervisor.containers, supervisor.closing, now);
-        if is_done(&supervisor, stay) {
-            break;
-        }
-        let due = due.into_iter().chain(asked).chain(next).min();
-        for source in ready(&supervisor, &server, signals, due)? {
-            match source {
-                Source::Signals if stay == Stay::AsService => {
-                    if is_told_to_go(signals)? {
-                        supervisor.show.finish();
-                        return Ok((supervisor.client, server, Ending::Left));
+/// Everything that is attended to. Between two runs nothing is: containers run on, and their output waits.
+#[derive(Debug)]
+pub struct Attendance {
+    supervisor: Supervisor,
+    server: Server,
+    report: Report,
+    waiting: Vec<Pending>,
+}
+
+impl Attendance {
+    /// What the loop turns around.
+    pub fn new(supervisor: Supervisor, server: Server, report: Report) -> Self {
+        Self { supervisor, server, report, waiting: Vec::new() }
+    }
+
+    /// Supervises as long as `stay` says, or until everything was asked to end and has. `signals` are SIGINT, SIGTERM and SIGHUP.
+    pub fn run(&mut self, signals: &OwnedFd, stay: Stay) -> Result<Ending, Error> {
+        self.supervisor.closing |= stay == Stay::ToStop;
+        loop {
+            let Self { supervisor, server, report, waiting } = self;
+            let now = Instant::now();
+            let due = supervisor.tick(now)?;
+            waiting.retain_mut(|pending| supervisor.keeps_waiting(server, pending));
+            let asked = server.tick(now);
+            supervisor.show.flush();
+            let next = report.turn(&supervisor.containers, supervisor.closing, now);
+            if is_done(supervisor, stay) {
+                break;
+            }
+            let due = due.into_iter().chain(asked).chain(next).min();
+            for source in ready(supervisor, server, signals, due)? {
+                match source {
+                    Source::Signals if stay == Stay::AsService => {
+                        if let Some(ending) = service_told(signals, supervisor.closing)? {
+                            return Ok(ending);
+                        }
                     }
-                }
-                Source::Signals => told(&mut supervisor, signals)?,
-                Source::Helper => {}
-                Source::Screen => supervisor.show.flush(),
-                Source::Control(None) => server.admit(),
-                Source::Control(Some(handle)) => {
-                    if let Some(request) = server.serve(handle) {
-                        waiting.extend(supervisor.ask(&mut server, handle, request)?);
+                    Source::Signals => told(supervisor, signals)?,
+                    Source::Helper => {}
+                    Source::Screen => supervisor.show.flush(),
+                    Source::Control(None) => server.admit(),
+                    Source::Control(Some(handle)) => {
+                        if let Some(request) = server.serve(handle) {
+                            waiting.extend(supervisor.ask(server, handle, request)?);
+                        }
                     }
+                    Source::Output(n, stream) => drop(supervisor.pump(n, stream)),
                 }
-                Source::Output(n, stream) => drop(supervisor.pump(n, stream)),
+            }
+            while let Some(Event::Exited { name, exit }) = supervisor.client.next_event().map_err(Error::Helper)? {
+                supervisor.exited(&name, exit);
+            }
+            if std::mem::take(&mut supervisor.reload) && self.may_reload(stay) {
+                return Ok(Ending::Reload);
             }
         }
-        while let Some(Event::Exited { name, exit }) = supervisor.client.next_event().map_err(Error::Helper)? {
-            supervisor.exited(&name, exit);
-        }
+        let verdict = self.supervisor.containers.iter().find_map(Container::verdict);
+        Ok(verdict.map_or(Ending::Good, Ending::Bad))
     }
-    let verdict = supervisor.containers.iter().find_map(Container::verdict);
-    supervisor.show.finish();
-    Ok((supervisor.client, server, verdict.map_or(Ending::Good, Ending::Bad)))
+
+    /// Whether there is a file to read again; whoever has asked for it is told why not.
+    fn may_reload(&mut self, stay: Stay) -> bool {
+        let (reason, code) = match (stay, self.supervisor.closing) {
+            (Stay::AsService, false) => return true,
+            (Stay::AsService | Stay::ToStop, _) => ("everything is being stopped", Code::Failed),
+            (Stay::WithContainers, _) => {
+                ("`casemate up` does not read its file again: end it and start it anew", Code::Usage)
+            }
+        };
+        self.refuse_reload(reason, code);
+        false
+    }
+
+    /// Says that a reload has begun; [`Self::run`] says when all that is then in the file is up.
+    pub fn reloading(&mut self) {
+        self.report.reloading();
+    }
+
+    /// Tells whoever asked for a reload that there is none.
+    pub fn refuse_reload(&mut self, reason: &str, code: Code) {
+        let reason = format!("reload: {reason}");
+        let asked = |pending: &Pending| pending.is_for_reload();
+        self.waiting
+            .iter()
+            .filter(|pending| asked(pending))
+            .for_each(|pending| pending.refuse(&mut self.server, reason.clone(), code));
+        self.waiting.retain(|pending| !asked(pending));
+    }
+
+    /// The connection to the helper, for what a reload needs of it.
+    pub fn client(&mut self) -> &mut Client {
+        &mut self.supervisor.client
+    }
+
+    /// Where output goes.
+    pub fn show(&mut self) -> &mut Show {
+        &mut self.supervisor.show
+    }
+
+    /// Goes on with these orders.
+    pub fn apply(&mut self, orders: Vec<Order>) -> Result<(), Error> {
+        self.supervisor.apply(orders)
+    }
+
+    /// Shows what waits to be shown, and gives back what is of use after the end.
+    pub fn finish(self) -> (Client, Server) {
+        self.supervisor.show.finish();
+        (self.supervisor.client, self.server)
+    }
 }
 
 /// Nothing is left to supervise.
@@ -106,14 +169,17 @@ fn is_done(supervisor: &Supervisor, stay: Stay) -> bool {
     }
 }
 
-/// SIGHUP is left to mean, one day, that the file is to be read again.
-fn is_told_to_go(signals: &OwnedFd) -> Result<bool, Error> {
+/// What a service's signals ask for. While all is being stopped there is nothing that a file could change.
+fn service_told(signals: &OwnedFd, closing: bool) -> Result<Option<Ending>, Error> {
+    let mut ending = None;
     while let Some(number) = signal::read(signals.as_fd()).map_err(|error| Error::System("read a signal", error))? {
-        if number != signal::HUP {
-            return Ok(true);
-        }
+        ending = match number {
+            signal::HUP if closing => ending,
+            signal::HUP => ending.or(Some(Ending::Reload)),
+            _ => Some(Ending::Left),
+        };
     }
-    Ok(false)
+    Ok(ending)
 }
 
 /// The first signal asks for the end, the next ones force it, SIGHUP never.
@@ -124,7 +190,7 @@ fn told(supervisor: &mut Supervisor, signals: &OwnedFd) -> Result<(), Error> {
             supervisor.kill_all()?;
         }
         if !supervisor.closing {
-            supervisor.show.say("stopping all containers, the last one first; Ctrl-C again kills them");
+            log::info!("stopping all containers, the last one first; Ctrl-C again kills them");
         }
         supervisor.closing = true;
     }

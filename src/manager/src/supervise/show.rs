@@ -1,12 +1,12 @@
-//! What `up` shows in the foreground: each line of output behind the container's name, control bytes shown instead of obeyed
+//! What is shown of the containers' output and of our own words. In the foreground each line of output behind the container's name, control bytes shown instead of obeyed
 //! (threat rows 21 and 29), standard output and error each to ours. And what goes to the host's logs, line by line.
 
 use super::outlet::Outlet;
-use crate::logs::{Host, Kind, Origin, Stream};
-use crate::printable::{escaped, printable};
+use crate::logs::{Host, Kind, Origin, Stream, own};
+use crate::printable::printable;
 use casemate_wire::Name;
 use rustix::fd::BorrowedFd;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal};
 
@@ -28,9 +28,17 @@ pub struct Show {
     origins: BTreeMap<Name, (Kind, Origin)>,
 }
 
+impl Drop for Show {
+    /// From here on our own words find their way by themselves.
+    fn drop(&mut self) {
+        own::release();
+    }
+}
+
 impl Show {
-    /// For these containers, so that their names align.
+    /// For these containers, so that their names align. From now on our own words are shown here.
     pub fn new(names: &[&Name]) -> io::Result<Self> {
+        own::keep();
         let copy = |descriptor: BorrowedFd<'_>| descriptor.try_clone_to_owned().map(Outlet::new);
         let (out, err) = (io::stdout(), io::stderr());
         Ok(Self {
@@ -53,11 +61,22 @@ impl Show {
         self
     }
 
-    /// Gives the lines of these containers to logs of the host, too.
-    #[must_use]
-    pub fn with_hosts(mut self, hosts: BTreeMap<Kind, Host>, origins: BTreeMap<Name, (Kind, Origin)>) -> Self {
-        (self.hosts, self.origins) = (hosts, origins);
-        self
+    /// Adds logs of the host, for the containers whose lines go there.
+    pub fn connect(&mut self, hosts: BTreeMap<Kind, Host>) {
+        self.hosts.extend(hosts);
+    }
+
+    /// Whether this log of the host is there.
+    pub fn has(&self, kind: Kind) -> bool {
+        self.hosts.contains_key(&kind)
+    }
+
+    /// From now on the lines of this container go to this log of the host, too, or to none.
+    pub fn send_on(&mut self, name: &Name, to: Option<(Kind, Origin)>) {
+        match to {
+            Some(to) => self.origins.insert(name.clone(), to),
+            None => self.origins.remove(name),
+        };
     }
 
     /// A chunk of a container's output.
@@ -87,14 +106,9 @@ impl Show {
         }
     }
 
-    /// A word of our own about a container.
-    pub fn note(&mut self, name: &Name, text: &str) {
-        self.say(&format!("{name}: {text}"));
-    }
-
-    /// A word of our own.
-    pub fn say(&mut self, text: &str) {
-        self.err.put(&format!("casemate: {}\n", escaped(text)));
+    /// Our own words, before whatever comes after them.
+    fn own(&mut self) {
+        own::take().iter().for_each(|line| self.err.put(line));
     }
 
     fn line(&mut self, name: &Name, is_error: bool, line: &[u8]) {
@@ -107,6 +121,7 @@ impl Show {
         if !self.output {
             return;
         }
+        self.own();
         let mut text = String::with_capacity(line.len() + 32);
         let (width, shown) = (self.width, name.as_str());
         // Writing to a string cannot fail.
@@ -126,12 +141,16 @@ impl Show {
 
     /// Writes what the readers take without waiting.
     pub fn flush(&mut self) {
+        self.own();
         self.out.flush();
         self.err.flush();
     }
 
-    /// Writes the rest.
+    /// Writes the rest, lines that have no end yet included.
     pub fn finish(mut self) {
+        let begun: BTreeSet<Name> = self.lines.keys().map(|(name, _)| name.clone()).collect();
+        begun.iter().for_each(|name| self.ended(name));
+        self.own();
         self.out.finish();
         self.err.finish();
     }
@@ -160,9 +179,9 @@ mod tests {
         show.output(&name, Stream::Stderr, b"err\x1b\n");
         show.output(&name, Stream::Stdout, b"o\nrest");
         show.ended(&name);
-        show.note(&name, "exited with\n0");
+        show.output(&other, Stream::Stdout, b"not ended");
         show.finish();
-        assert_eq!(all(&out), "web    | one\nweb    | two\nweb    | rest\n");
-        assert_eq!(all(&err), "web    | err\\u{1b}\ncasemate: web: exited with\\n0\n");
+        assert_eq!(all(&out), "web    | one\nweb    | two\nweb    | rest\nlonger | not ended\n");
+        assert_eq!(all(&err), "web    | err\\u{1b}\n");
     }
 }

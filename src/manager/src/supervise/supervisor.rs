@@ -10,6 +10,7 @@ use crate::helper_client::{Client, ClientError};
 use crate::launch::Directories;
 use crate::logs::{Bounds, Glass, Pipes, Pump, Stream, cri};
 use casemate_wire::{Exit, Name, Reply, Request};
+use log::Level;
 use rustix::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -36,6 +37,8 @@ pub struct Supervisor {
     pub(super) glass: Rc<Glass>,
     /// Everything is to end, in reverse order.
     pub(super) closing: bool,
+    /// Somebody has asked for a reload.
+    pub(super) reload: bool,
 }
 
 impl Supervisor {
@@ -45,7 +48,7 @@ impl Supervisor {
         let now = Instant::now();
         let containers =
             orders.into_iter().map(|order| Container::new(order.job.name.clone(), Some(order), now)).collect();
-        let mut supervisor = Self { client, directories, containers, show, glass, closing: false };
+        let mut supervisor = Self { client, directories, containers, show, glass, closing: false, reload: false };
         adopt::adopt(&mut supervisor)?;
         Ok(supervisor)
     }
@@ -69,14 +72,20 @@ impl Supervisor {
                 Phase::Stopping { kill_at: Some(due), then } if due <= now => {
                     container.phase = Phase::Stopping { kill_at: None, then };
                     let name = container.name.clone();
-                    self.show.note(&name, "does not end: killed");
+                    log::warn!(container:% = name; "does not end: killed");
                     self.tell(Request::Kill(name))?;
                 }
                 _ => {}
             }
             self.settle(n)?;
         }
-        self.containers.retain(|container| container.order.is_some() || !container.is_over());
+        self.containers.retain(|container| {
+            let stays = container.order.is_some() || !container.is_over();
+            if !stays {
+                self.show.send_on(&container.name, None);
+            }
+            stays
+        });
         if self.closing {
             self.stop_last()?;
         }
@@ -100,8 +109,10 @@ impl Supervisor {
                 let (live, complaint) =
                     attach(&self.directories, &self.glass, container, descriptors, cri::now(), None)?;
                 (container.live, container.phase, container.failure) = (Some(live), Phase::Running, None);
+                self.show.send_on(&container.name, order.host.clone());
+                log::info!(container:% = container.name; "started");
                 if let Some(complaint) = complaint {
-                    self.show.note(&container.name, &complaint);
+                    log::warn!(container:% = container.name; "{complaint}");
                 }
                 Ok(())
             }
@@ -109,7 +120,7 @@ impl Supervisor {
             Err(ClientError::Failed(failure)) => {
                 let code = Code::from(failure.kind);
                 let text = ClientError::Failed(failure).to_string();
-                self.show.note(&container.name, &format!("start: {text}"));
+                log::error!(container:% = container.name; "start: {text}");
                 start_failed(container, code, text);
                 Ok(())
             }
@@ -134,7 +145,7 @@ impl Supervisor {
             self.show.output(&container.name, stream, live.pump().chunk());
         }
         if let Some(complaint) = complaint {
-            self.show.note(&container.name, &format!("its output waits: {complaint}"));
+            log::warn!(container:% = container.name; "its output waits: {complaint}");
         }
         moved
     }
@@ -154,15 +165,21 @@ impl Supervisor {
             if waits || !asked {
                 return Ok(());
             }
-            self.show.note(&container.name, "its last output is lost: its log cannot be written");
+            log::error!(container:% = container.name; "its last output is lost: its log cannot be written");
         }
         let started = container.live.take().map_or(exit.at, |live| live.started);
         container.exit = Some(exit);
         self.show.ended(&container.name);
         container.kept = true;
         let ran = Duration::from_nanos(exit.at.saturating_sub(started));
-        let note = after(container, exit, ran, self.closing, Instant::now());
-        self.show.note(&container.name, &note);
+        let how = after(container, exit, ran, self.closing, Instant::now());
+        let level = match container.phase {
+            Phase::Ended(Why::GaveUp) => Level::Error,
+            Phase::Ended(Why::Stopped) => Level::Info,
+            _ if exit.code == 0 && exit.oom_kills == 0 => Level::Info,
+            _ => Level::Warn,
+        };
+        log::log!(level, container:% = container.name; "{how}");
         if container.is_over_for_good() && container.order.is_some() {
             return Ok(());
         }
@@ -170,7 +187,7 @@ impl Supervisor {
     }
 
     /// Has the helper free what it keeps of an ended container.
-    fn forget(&mut self, n: usize) -> Result<(), Error> {
+    pub(super) fn forget(&mut self, n: usize) -> Result<(), Error> {
         match self.containers.get_mut(n).filter(|container| container.kept) {
             Some(container) => {
                 container.kept = false;

@@ -1,0 +1,106 @@
+//! From a file that is in order to orders for the supervisor: what the plan needs of the host, every container planned, every
+//! layer there, before anything is started or stopped. All that is wrong comes back at once.
+
+use super::file::File;
+use super::image::progress::progress;
+use super::{Code, Error, host_log};
+use crate::helper_client::Client;
+use crate::image::{Image, Limits, Store, unpack_missing};
+use crate::launch::Session;
+use crate::logs::{Bounds, Kind, Origin};
+use crate::plan::{self, Machine, Outside};
+use crate::spec::{self, ContainerSpec};
+use crate::supervise::Order;
+use casemate_sys::signal;
+use casemate_wire::Facts;
+use std::io::Write;
+use std::path::Path;
+
+/// What every file of this instance is planned on.
+pub struct Ground<'a> {
+    pub machine: &'a Machine,
+    pub facts: &'a Facts,
+    pub session: &'a Session,
+}
+
+/// What the plan needs of the host besides.
+pub fn outside(file: &File, machine: &Machine) -> Result<Vec<Outside>, Vec<Error>> {
+    let directory = file.path.parent().unwrap_or(Path::new("."));
+    let read = |container| Outside::read(container, directory, machine).map_err(Error::from);
+    all(file.spec.containers.iter().map(read))
+}
+
+/// Every container planned, every layer unpacked.
+pub fn ready(
+    file: &File,
+    outside: &[Outside],
+    client: &mut Client,
+    ground: &Ground<'_>,
+) -> Result<Vec<Order>, Vec<Error>> {
+    let (orders, mut images) = planned(file, outside, ground)?;
+    let store = Store::open(&ground.session.directories.state).map_err(one)?;
+    images.sort_by_key(|image| image.manifest);
+    images.dedup_by_key(|image| image.manifest);
+    for image in images {
+        unpack_missing(client, &store, &image, &Limits::default(), progress().as_mut()).map_err(one)?;
+    }
+    Ok(orders)
+}
+
+/// What is to be started, and from which images.
+pub fn planned(file: &File, outside: &[Outside], ground: &Ground<'_>) -> Result<(Vec<Order>, Vec<Image>), Vec<Error>> {
+    let store = Store::open(&ground.session.directories.state).map_err(one)?;
+    let mut origins = host_log::origins(file);
+    let planned = file.spec.containers.iter().zip(outside).map(|(container, outside)| {
+        let unresolved =
+            |error| Error::from(error).about(format_args!("container `{}`: {}", container.name, container.image));
+        let image = store.resolve(&container.image.digest).map_err(unresolved)?;
+        let job = plan::job(&file.spec, container, &image, ground.facts, outside)?;
+        let host = origins.remove(&container.name);
+        Ok((order(container, job, image.config.stop_signal.as_deref(), host), image))
+    });
+    Ok(all(planned)?.into_iter().unzip())
+}
+
+/// Tells all of them but the last, which the verb ends with.
+pub fn tell(file: &File, mut errors: Vec<Error>) -> Error {
+    let last = errors.pop();
+    for error in errors {
+        let _ = writeln!(std::io::stderr(), "casemate: {error}");
+    }
+    last.unwrap_or_else(|| Error::new(Code::Failed, file.path.display(), "plan", "refused"))
+}
+
+fn order(
+    container: &ContainerSpec,
+    job: casemate_wire::Job,
+    image_signal: Option<&str>,
+    host: Option<(Kind, Origin)>,
+) -> Order {
+    let image_signal = image_signal.and_then(spec::signal);
+    Order {
+        job,
+        restart: container.restart,
+        stop_signal: container.stop_signal.or(image_signal).unwrap_or(signal::TERM),
+        grace: container.stop_grace_period,
+        bounds: Bounds { size: container.logging.max_size.bytes(), count: container.logging.max_file.into() },
+        host,
+        image: container.image.to_string(),
+    }
+}
+
+fn one(error: impl Into<Error>) -> Vec<Error> {
+    vec![error.into()]
+}
+
+/// The good ones if there are no others.
+fn all<T>(outcomes: impl Iterator<Item = Result<T, Error>>) -> Result<Vec<T>, Vec<Error>> {
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    for outcome in outcomes {
+        match outcome {
+            Ok(value) => good.push(value),
+            Err(error) => bad.push(error),
+        }
+    }
+    if bad.is_empty() { Ok(good) } else { Err(bad) }
+}

@@ -1,0 +1,37 @@
+//! Where output goes: a part of the resolved file ([`super::Spec`]).
+
+use super::values::ByteSize;
+
+/// Where a container's output goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogDriver {
+    /// To its log files.
+    File,
+    /// To its log files, and each line to the host's journal.
+    Journald,
+    /// To its log files, and each line to the host's syslog.
+    Syslog,
+}
+
+/// A container's output: where it goes, and the bounds of its log files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Logging {
+    /// Where it goes.
+    pub driver: LogDriver,
+    /// Size of one file.
+    pub max_size: ByteSize,
+    /// Files kept, the one being written included; 1 and up.
+    pub max_file: u32,
+}
+
+/// `appliance.log`: where casemate's own log goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OwnLog {
+    /// To standard error, which is the unit's journal in a service.
+    #[default]
+    Stderr,
+    /// To the host's journal, with fields.
+    Journald,
+    /// To the host's syslog.
+    Syslog,
+}
