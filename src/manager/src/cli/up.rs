@@ -52,9 +52,10 @@ pub(super) fn attend(file: &Path, directories: Directories, stay: Stay) -> Resul
     let signals = signal::descriptor(&[signal::INT, signal::TERM, signal::HUP])
         .map_err(|error| Error::new(Code::Failed, "manager", "take signals", error))?;
     let (mut client, facts) = session.connect(true)?;
-    // Only a service reads its file again.
-    let directory = std::path::absolute(&file.path).ok().filter(|_| stay == Stay::AsService);
-    session.confine(directory.as_deref().and_then(Path::parent))?;
+    match (stay, std::path::absolute(&file.path).ok().as_deref().and_then(Path::parent)) {
+        (Stay::AsService, Some(directory)) => session.confine_beside(directory)?,
+        _ => session.confine()?,
+    }
     client.interrupt_on(&signals)?;
     client.meanwhile(notifier);
     let ground = Ground { machine: &machine, facts: &facts, session: &session };

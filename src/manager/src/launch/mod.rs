@@ -145,10 +145,14 @@ impl Session {
         })
     }
 
-    /// Shuts this process into what supervising takes. Afterwards no file but those of this instance can be opened, and for reading
-    /// those below `file`.
-    pub fn confine(&self, file: Option<&Path>) -> Result<(), Error> {
-        fence::confine(&self.directories, file)
+    /// Shuts this process into what supervising takes. Afterwards no file but those of this instance can be opened.
+    pub fn confine(&self) -> Result<(), Error> {
+        fence::confine(&self.directories, None)
+    }
+
+    /// The same, for who is to read its file again: those below its directory can be opened for reading.
+    pub fn confine_beside(&self, file: &Path) -> Result<(), Error> {
+        fence::confine(&self.directories, Some(file))
     }
 
     /// The run directory, open.

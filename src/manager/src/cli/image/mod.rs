@@ -109,7 +109,7 @@ impl Work {
     /// Shuts this process in, as a supervisor does, before it reads what others wrote: no program is started afterwards, and
     /// no file but those of the instance can be opened.
     fn confine(&self) -> Result<(), Error> {
-        Ok(self.session.confine(None)?)
+        Ok(self.session.confine()?)
     }
 
     /// Ends the work; its own error counts more than one of leaving.
