@@ -25,7 +25,8 @@ if [ -n \"$2\" ]; then
   mount --bind \"$2/syslog\" /run/dev/log && mount --rbind /run/dev /dev || exit 125
 fi
 shift 2
-exec </dev/null env -i LISTEN_PID=$$ LISTEN_FDS=1 \"$@\"";
+# As systemd says that standard error is the journal.
+exec </dev/null env -i JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) LISTEN_PID=$$ LISTEN_FDS=1 \"$@\"";
 
 /// A service manager of one instance.
 #[derive(Debug)]

@@ -151,16 +151,15 @@ fn a_reload_changes_what_the_file_changes_and_nothing_else() {
     let before = (pid("lines"), pid("10002"));
     assert!(pid("10003").len() == 1 && pid("10004").len() == 1);
     casemate.run(&["stop", "rests"]).expect(0);
+    // Nobody has unpacked this one when the file names it.
+    let rootfs = casemate.rootfs_with_probe("rootfs");
+    std::fs::write(rootfs.join("other"), "").unwrap();
+    let other = casemate.pack_directory("other", &rootfs, &["--entrypoint", "/probe"]);
+    let comes = Container::new("comes", &other, 10_004).command(&["misbehave", "sleep", "20004"]);
     let waits = casemate_e2e::Up::start(casemate.command(&["wait", "goes"]));
 
-    // Another image for one, another uid's container in the place of one, the rest as it was: with the same processes.
-    let next = [
-        lines,
-        stays(),
-        sleeper("changes", 10_003, "20003"),
-        sleeper("comes", 10_004, "20004"),
-        sleeper("rests", 10_005, "10005"),
-    ];
+    // Another command for one, a container of another image in the place of one, the rest as it was: with the same processes.
+    let next = [lines, stays(), sleeper("changes", 10_003, "20003"), comes, sleeper("rests", 10_005, "10005")];
     place(&casemate, &Spec::new(next).without_limits());
     reload(&units, &manager);
     assert_eq!((pid("lines"), pid("10002")), before);
@@ -169,7 +168,9 @@ fn a_reload_changes_what_the_file_changes_and_nothing_else() {
     assert!(pid("10005").is_empty(), "what somebody has stopped stays stopped");
     waits.finish();
     let stderr = poll::until("its own log", || Some(manager.stderr()).filter(|all| all.contains("comes: started")));
-    for words in ["changes: changed", "goes: not in the file any more", "applies sha256:"] {
+    for words in
+        ["changes: changed", "goes: not in the file any more", "applies sha256:", "\n<6>casemate: comes: started\n"]
+    {
         assert!(stderr.contains(words), "{words:?} in {stderr}");
     }
     assert!(!stderr.contains("stays: changed") && stderr.matches("stays: started").count() == 1, "{stderr}");

@@ -11,7 +11,8 @@ use std::process::ExitCode;
 /// Supervise the containers of a file as casemate.service does
 ///
 /// Uses the helper of casemate-helper.socket, takes over what runs, and leaves the containers running when it is told to end;
-/// `casemate down` ends them. It runs as the user casemate, without any privilege.
+/// `casemate down` ends them. `casemate reload`, or SIGHUP, has it read the file again. It runs as the user casemate, without any
+/// privilege.
 #[derive(Debug, clap::Args)]
 pub struct Supervise {
     /// Stop what runs, in reverse order: by the manager that runs, else in its place

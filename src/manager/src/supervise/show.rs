@@ -1,5 +1,6 @@
-//! What is shown of the containers' output and of our own words. In the foreground each line of output behind the container's name, control bytes shown instead of obeyed
-//! (threat rows 21 and 29), standard output and error each to ours. And what goes to the host's logs, line by line.
+//! What is shown of the containers' output and of our own words. In the foreground each line of output stands behind the
+//! container's name, control bytes shown instead of obeyed (threat rows 21 and 29), standard output and error each in ours; and
+//! lines go to the host's logs, where the file says so.
 
 use super::outlet::Outlet;
 use crate::logs::{Host, Kind, Origin, Stream, own};
