@@ -9,7 +9,7 @@
 )]
 
 use casemate_e2e::units::{Units, receive};
-use casemate_e2e::{Container, Feature, Instance, Mode, Spec, host, needs, poll};
+use casemate_e2e::{Container, Feature, Instance, Mode, Spec, host, needs, oci, place, poll};
 use rustix::process::Signal;
 use std::os::unix::net::UnixDatagram;
 
@@ -97,7 +97,7 @@ fn the_services_start_tell_and_outlive_each_other() {
 }
 
 /// Puts the file in its place as editors do, whole.
-fn place(casemate: &Instance, spec: &Spec) -> String {
+fn put(casemate: &Instance, spec: &Spec) -> String {
     let etc = casemate.directory().join("etc");
     if !etc.exists() {
         casemate.scratch("etc");
@@ -134,7 +134,7 @@ fn a_reload_changes_what_the_file_changes_and_nothing_else() {
     let sleeper = |name: &str, uid, word: &str| container(name, uid).command(&["misbehave", "sleep", word]);
     let lines = container("lines", 10_001).command(&["misbehave", "lines", &LINES.to_string(), "300"]);
     let stays = || sleeper("stays", 10_002, "10002");
-    let file = place(
+    let file = put(
         &casemate,
         &Spec::new([
             lines.clone(),
@@ -155,12 +155,17 @@ fn a_reload_changes_what_the_file_changes_and_nothing_else() {
     let rootfs = casemate.rootfs_with_probe("rootfs");
     std::fs::write(rootfs.join("other"), "").unwrap();
     let other = casemate.pack_directory("other", &rootfs, &["--entrypoint", "/probe"]);
-    let comes = Container::new("comes", &other, 10_004).command(&["misbehave", "sleep", "20004"]);
+    let profile = std::fs::read_to_string(place::repository().join("policies/seccomp/service.toml")).unwrap();
+    casemate.write("etc/own.toml", &profile);
+    let own = oci::sha256(profile.as_bytes());
+    let comes = Container::new("comes", &other, 10_004)
+        .command(&["misbehave", "sleep", "20004"])
+        .set("security", &format!("{{ seccomp = {{ profile = \"own.toml\", sha256 = \"{own}\" }} }}"));
     let waits = casemate_e2e::Up::start(casemate.command(&["wait", "goes"]));
 
     // Another command for one, a container of another image in the place of one, the rest as it was: with the same processes.
     let next = [lines, stays(), sleeper("changes", 10_003, "20003"), comes, sleeper("rests", 10_005, "10005")];
-    place(&casemate, &Spec::new(next).without_limits());
+    put(&casemate, &Spec::new(next).without_limits());
     reload(&units, &manager);
     assert_eq!((pid("lines"), pid("10002")), before);
     assert!(pid("10003").is_empty() && pid("10004").is_empty());
@@ -204,7 +209,7 @@ fn a_reload_of_a_wrong_file_changes_nothing_and_says_why() {
     let image = casemate.probe();
     let sleeper = |name: &str, uid| Container::new(name, &image, uid).command(&["misbehave", "sleep"]);
     let good = || Spec::new([sleeper("first", 10_001)]).without_limits();
-    let file = place(&casemate, &good());
+    let file = put(&casemate, &good());
     let manager = units.manager(&["supervise", &file]);
     units.until_manager_says("READY=1");
     let before = payload(&casemate, "sleep");
@@ -232,7 +237,7 @@ fn a_reload_of_a_wrong_file_changes_nothing_and_says_why() {
         ),
     ] {
         let said = manager.stderr().len();
-        place(&casemate, &Spec::new([sleeper("first", 10_001), container]).without_limits());
+        put(&casemate, &Spec::new([sleeper("first", 10_001), container]).without_limits());
         reload(&units, &manager);
         let refused = units.manager(&["reload"]).finish();
         assert!([3, 4, 5].contains(&refused.code) && refused.stderr.contains(words[0]), "{refused:?}");
@@ -250,7 +255,7 @@ fn a_reload_of_a_wrong_file_changes_nothing_and_says_why() {
     // No file at all, and then the good one again.
     std::fs::remove_file(&file).unwrap();
     reload(&units, &manager);
-    place(&casemate, &good());
+    put(&casemate, &good());
     reload(&units, &manager);
     assert_eq!(payload(&casemate, "sleep"), before);
     casemate.run(&["down"]).expect(0);
@@ -277,7 +282,7 @@ fn lines_and_our_own_words_reach_the_logs_of_the_host() {
             .without_limits()
             .appliance(&format!("log = \"{log}\""))
     };
-    let file = place(&casemate, &spec("journald"));
+    let file = put(&casemate, &spec("journald"));
     let manager = units.manager(&["supervise", &file]);
     let until = |socket: &UnixDatagram, words: &[&str]| {
         poll::until(&format!("{words:?}"), || {
@@ -298,7 +303,7 @@ fn lines_and_our_own_words_reach_the_logs_of_the_host() {
     assert!(!manager.stderr().contains("started"), "{}", manager.stderr());
 
     // Where its own log goes is changed by a reload, if it can be reached.
-    place(&casemate, &spec("syslog"));
+    put(&casemate, &spec("syslog"));
     reload(&units, &manager);
     until(&syslog, &[" casemate ", "applies sha256:"]);
     casemate.run(&["down"]).expect(0);
