@@ -36,9 +36,13 @@ impl Files {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        let generation = generations(directory)?.last().copied().unwrap_or(1);
+        let mut there = generations(directory)?;
+        let generation = there.pop().unwrap_or(1);
+        for old in there {
+            cut_to_records(&open(directory, old, OFlags::empty())?)?;
+        }
         let file = open(directory, generation, OFlags::CREATE)?;
-        let length = file.metadata()?.len();
+        let length = cut_to_records(&file)?;
         Ok(Self { directory: directory.to_owned(), file, generation, length, bounds })
     }
 
@@ -110,6 +114,29 @@ impl Files {
     }
 }
 
+/// Cuts a file off behind its last whole record, and gives its length. After a power cut half a record may stand at its end, or zeros: a
+/// file system may know a file's new length before it has the bytes (ext4 does, within a block that was there already).
+fn cut_to_records(file: &File) -> io::Result<u64> {
+    let length = file.metadata()?.len();
+    let mut end = length;
+    let mut block = [0; 4096];
+    while end > 0 {
+        let begin = end.saturating_sub(block.len() as u64);
+        let part = usize::try_from(end - begin).unwrap_or(block.len());
+        let part = block.get_mut(..part).unwrap_or_default();
+        file.read_exact_at(part, begin)?;
+        if let Some(last) = part.iter().rposition(|byte| *byte == b'\n') {
+            end = begin + last as u64 + 1;
+            break;
+        }
+        end = begin;
+    }
+    if end < length {
+        file.set_len(end)?;
+    }
+    Ok(end)
+}
+
 /// The generations that exist, ascending.
 pub fn generations(directory: &Path) -> io::Result<Vec<u64>> {
     let mut found = Vec::new();
@@ -129,7 +156,7 @@ pub fn path(directory: &Path, generation: u64) -> PathBuf {
 }
 
 fn open(directory: &Path, generation: u64, flags: OFlags) -> io::Result<File> {
-    let all = flags | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let all = flags | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match rustix::fs::open(path(directory, generation), all, Mode::from_raw_mode(0o600)) {
         Ok(file) => Ok(file.into()),
         Err(Errno::LOOP) => Err(io::Error::other("a symbolic link lies in the place of the log file")),
@@ -147,7 +174,7 @@ mod tests {
         let mut files = Files::open(base.path(), Bounds { size: 1000, count: 3 }).unwrap();
         for _ in 0..100 {
             files.make_room(300).unwrap();
-            files.append(&[b'x'; 300]).unwrap();
+            files.append(format!("{}\n", "x".repeat(299)).as_bytes()).unwrap();
         }
         let kept = generations(base.path()).unwrap();
         assert_eq!(kept.len(), 3);
@@ -175,5 +202,19 @@ mod tests {
             fs::write(base.path().join(name), "").unwrap();
         }
         assert_eq!(generations(base.path()).unwrap(), [1, 2]);
+    }
+
+    #[test]
+    fn what_a_power_cut_has_torn_is_left_out() {
+        let base = tempfile::tempdir().unwrap();
+        let zeros = "\0".repeat(10_000);
+        for (found, kept) in
+            [("a\nb\n", "a\nb\n"), ("a\nhalf", "a\n"), (&format!("a\n{zeros}"), "a\n"), (&zeros, ""), ("", "")]
+        {
+            fs::write(path(base.path(), 1), found).unwrap();
+            let mut files = Files::open(base.path(), Bounds { size: 1000, count: 3 }).unwrap();
+            files.append(b"c\n").unwrap();
+            assert_eq!(fs::read_to_string(path(base.path(), 1)).unwrap(), format!("{kept}c\n"));
+        }
     }
 }
