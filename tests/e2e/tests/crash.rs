@@ -95,6 +95,21 @@ both_modes! {
         up.wait(poll::PATIENCE);
     }
 
+    fn what_the_next_file_has_starts_when_what_it_no_longer_has_is_gone(mode) {
+        let casemate = Instance::new(mode);
+        let image = casemate.probe();
+        let sleeper = |name, uid| Spec::new([Container::new(name, &image, uid).command(&["misbehave", "sleep"])]);
+        let mut up = casemate.up(&sleeper("old", 10_001));
+        up.until_line("sleeping");
+        kill_manager(&casemate, &mut up);
+        // Nothing else happens that the manager could wake up from.
+        let mut up = casemate.up(&sleeper("new", 10_002));
+        up.until_line("not in the file any more: stopped");
+        up.until_line("sleeping");
+        casemate.run(&["down"]).expect(0);
+        up.wait(poll::PATIENCE);
+    }
+
     fn a_killed_helper_takes_all_with_it_and_the_next_start_is_clean(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();

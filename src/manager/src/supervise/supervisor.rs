@@ -55,7 +55,7 @@ impl Supervisor {
 
     /// Does what time has made due, and says when to come back.
     pub fn tick(&mut self, now: Instant) -> Result<Option<Instant>, Error> {
-        let strangers = self.containers.iter().any(|container| container.order.is_none());
+        let strangers = self.has_strangers();
         let mut started = false;
         for n in 0..self.containers.len() {
             let Some(container) = self.containers.get_mut(n) else { continue };
@@ -89,6 +89,8 @@ impl Supervisor {
         if self.closing {
             self.stop_last()?;
         }
+        // The last of them may just have gone, and nothing else has to happen before the others' turn.
+        let strangers = self.has_strangers();
         let due = |container: &Container| match container.phase {
             Phase::Waiting(at) if !strangers => Some(at),
             Phase::Stopping { kill_at, .. } => kill_at,
@@ -96,6 +98,11 @@ impl Supervisor {
         };
         let rests = |container: &Container| container.live.as_ref().and_then(Live::rests_until);
         Ok(self.containers.iter().flat_map(|container| [due(container), rests(container)]).flatten().min())
+    }
+
+    /// Whether something runs that the file does not have.
+    fn has_strangers(&self) -> bool {
+        self.containers.iter().any(|container| container.order.is_none())
     }
 
     /// Starts one container now.
