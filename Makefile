@@ -17,12 +17,12 @@ staged    = $(target)/deb/root
 tools     = $(abspath $(target))/tools
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint bench fuzz install deb clean setup
+.PHONY: help build demo test test-vm lint bench fuzz install deb clean setup
 
 help: ## this text
 	@echo 'casemate: runs the containers that one TOML file describes, as nobody special'
 	@echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/  make \1\t\2/p' Makefile | expand -t 18
 	@echo
 	@echo '  PREFIX=$(PREFIX) DESTDIR=$(DESTDIR) FUZZ_SECONDS=$(FUZZ_SECONDS)'
 
@@ -36,6 +36,9 @@ demo: setup ## boots two containers from one file, shows their prison
 test: setup ## every test, as root and as an ordinary user
 	$(CARGO) build --locked --workspace --bins
 	tests/run $(CARGO) test --locked --workspace --no-fail-fast
+
+test-vm: ## a Debian host booted in qemu: systemd, cgroup v2, crashes, power cuts; needs root
+	tests/vm/run
 
 lint: ## formatting, clippy, licences, the rules of the repository
 	$(CARGO) fmt --all --check

@@ -15,13 +15,15 @@ pub fn within<T>(time: Duration, mut ask: impl FnMut() -> Option<T>) -> Option<T
     let end = Instant::now() + time;
     let mut pause = Duration::from_millis(1);
     loop {
+        let begin = Instant::now();
         if let Some(answer) = ask() {
             return Some(answer);
         }
         if Instant::now() >= end {
             return None;
         }
-        std::thread::sleep(pause);
+        // A question that costs much is not asked so often that it holds up what it asks for.
+        std::thread::sleep(pause.max(begin.elapsed()));
         pause = (pause * 2).min(Duration::from_millis(50));
     }
 }

@@ -23,16 +23,19 @@ const USAGE: &str = "usage: casemate-probe COMMAND
   true                    ends with 0
   misbehave forkbomb      fork without end
             memory        use memory without end
+            memory-beside so does a child, and this one says so if it survives that
             spin SECONDS  use all the CPU time there is, and say how much it was
             ignore-term   ignore SIGTERM, SIGINT and SIGHUP
             flood [BYTES] write to stdout without end, or so many bytes
             zombies N     leave N orphans behind, then say how many zombies there are, each second
             exit N        end with N
             sleep [SECONDS]
+            write DIR MIB write a file to the disk, and say how long it took
             fill-disk DIR, fill-inodes DIR, fds
             mark DIR      make a file there
             find PATH     say whether it is there
             lines N [MICROSECONDS]   numbered lines, by turns on stdout and stderr, with a pause after each
+            say LINE...   these lines on stdout
             where         say what the working directory is
             swap A B      exchange two names without end
             connect NAME... try to connect to abstract sockets";

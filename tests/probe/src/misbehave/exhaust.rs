@@ -5,6 +5,7 @@ use crate::answer::Answer;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const MEBIBYTE: usize = 1 << 20;
@@ -22,6 +23,26 @@ pub fn memory() {
         block.resize(8 * MEBIBYTE, 0x55);
         held.push(block);
         say(&format!("holding {} MiB", held.len() * 8));
+    }
+}
+
+/// Has a child that does so, and says whether it was alone in its end.
+pub fn memory_beside() {
+    let child = std::env::current_exe().and_then(|own| Command::new(own).args(["misbehave", "memory"]).status());
+    say(&format!("survived: {child:?}"));
+}
+
+/// Writes a file and waits until the disk has it; says how many milliseconds that took.
+pub fn write(directory: &str, mebibytes: usize) {
+    let start = Instant::now();
+    let block = vec![0x55; MEBIBYTE];
+    let written = File::create(Path::new(directory).join("written")).and_then(|mut file| {
+        (0..mebibytes).try_for_each(|_| file.write_all(&block))?;
+        file.sync_all()
+    });
+    match written {
+        Ok(()) => say(&format!("wrote in {} ms", start.elapsed().as_millis())),
+        Err(error) => say(&format!("write: {}", Answer::of::<()>(&Err(error)))),
     }
 }
 
