@@ -1,13 +1,12 @@
 //! The store of layers: a layer is there whole, under its ChainID, or it is not there.
 //!
-//! `layers/sha256/HEX/fs` is the content, `layers/sha256/HEX/report` what unpack saw. Work happens in `layers/tmp` and becomes
+//! `layers/sha256/HEX/fs` is the content. Work happens in `layers/tmp` and becomes
 //! visible by one rename, after everything below it was written to the disk.
 
 use casemate_confine::{At, Fault};
 use casemate_sys::process::{Fork, Namespaces, SingleThreaded, exit_now, fork};
-use casemate_wire::{Digest, LayerReport, decode, encode};
+use casemate_wire::Digest;
 use std::fs;
-use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -57,12 +56,6 @@ pub fn exists(state: &Path, layer: &Digest) -> bool {
     content(state, layer).is_dir()
 }
 
-/// What unpack saw of a layer that is there.
-pub fn report(state: &Path, layer: &Digest) -> Result<LayerReport, Fault> {
-    let bytes = fs::read(all(state).join(layer.hex()).join("report")).at(layer)?;
-    decode(&bytes).map_err(|error| Fault::container(format_args!("{layer}: report: {error}")))
-}
-
 /// A layer in the making: its directory with `fs` and `work`.
 pub fn begin(state: &Path, layer: &Digest) -> Result<PathBuf, Fault> {
     let directory = unfinished(state).join(layer.hex());
@@ -73,11 +66,8 @@ pub fn begin(state: &Path, layer: &Digest) -> Result<PathBuf, Fault> {
 }
 
 /// Makes a finished layer visible. Its content was synced by the process that wrote it.
-pub fn commit(state: &Path, layer: &Digest, directory: &Path, report: &LayerReport) -> Result<(), Fault> {
+pub fn commit(state: &Path, layer: &Digest, directory: &Path) -> Result<(), Fault> {
     fs::remove_dir_all(directory.join("work")).at("work")?;
-    let bytes = encode(report).map_err(|error| Fault::container(format_args!("report: {error}")))?;
-    let mut file = fs::File::create_new(directory.join("report")).at("report")?;
-    file.write_all(&bytes).and_then(|()| file.sync_all()).at("report")?;
     sync(directory)?;
     fs::rename(directory, all(state).join(layer.hex())).at(layer)?;
     sync(&all(state))
@@ -109,6 +99,5 @@ pub fn abandon_aside(proof: &SingleThreaded, directory: &Path) -> Option<OwnedFd
 pub fn retire(state: &Path, layer: &Digest) -> Result<PathBuf, Fault> {
     let gone = unfinished(state).join(format!("{}.gone", layer.hex()));
     fs::rename(all(state).join(layer.hex()), &gone).at(layer)?;
-    sync(&all(state))?;
-    Ok(gone)
+    sync(&all(state)).map(|()| gone)
 }

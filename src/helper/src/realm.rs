@@ -51,8 +51,7 @@ pub fn run(settings: Settings, connections: &OwnedFd, [unpack, init]: [OwnedFd; 
     let dev = dev::make(open_directory(&layers::dev_dir(&settings.state_dir))?)?;
     let ids = settings.range.map_or(IdSpace::Single, |(_, count)| IdSpace::Range { count });
     confine(ids)?;
-    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
-    let facts = Facts { protocol: PROTOCOL, ids, cgroup: cgroups.facts(), landlock: landlock::abi(), kernel };
+    let facts = Facts { protocol: PROTOCOL, ids, cgroup: cgroups.facts(), landlock: landlock::abi() };
     let realm = Realm { proof, state: settings.state_dir, facts, cgroups, dev, unpack, init };
     serve::serve(&realm, connections)
 }

@@ -208,9 +208,9 @@ impl Server<'_> {
     fn unpacked(&mut self, id: u64) {
         let Some((unpack, asker)) = self.unpacks.get_mut(&id) else { return };
         let (asker, Some(result)) = (*asker, unpack.advance(&self.realm.state)) else { return };
-        let unpack = self.unpacks.remove(&id);
-        match (result, unpack) {
-            (Err(failure), Some((unpack, _))) => self.discard(&unpack.directory, asker, Reply::Failed(failure)),
+        let made = self.unpacks.remove(&id).and_then(|(unpack, _)| unpack.made);
+        match (result, made) {
+            (Err(failure), Some((_, directory))) => self.discard(&directory, asker, Reply::Failed(failure)),
             (result, _) => self.reply(asker, result.map_or_else(Reply::Failed, Reply::Unpacked), &[]),
         }
     }

@@ -1,4 +1,4 @@
-//! Starts `casemate-unpack` on one layer: in namespaces of its own, rooted in the directory that receives the layer.
+//! Starts `casemate-unpack`: in namespaces of its own, rooted in the directory that receives a layer, or that it is to look at.
 
 use crate::layers;
 use crate::outcome::{self, Outcome, kill, reap};
@@ -6,19 +6,19 @@ use crate::realm::Realm;
 use crate::room::{paths, root, tree};
 use casemate_confine::{At, Fault};
 use casemate_sys::exec::{self, Strings};
+use casemate_sys::mount::set_attributes;
 use casemate_wire::{Digest, Failure, LayerReport, UnpackLayer, UnpackOrder, UnpackOutcome, decode, encode};
 use rustix::stdio::{dup2_stdin, dup2_stdout};
 use sha2::{Digest as _, Sha256};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-/// A running unpack.
+/// A running `casemate-unpack`.
 pub struct Unpacking {
-    /// The layer in the making and its parents.
+    /// The layers that it reads or makes.
     pub layers: Vec<Digest>,
-    layer: Digest,
-    /// Where it is made.
-    pub directory: PathBuf,
+    /// The layer that it makes, and where.
+    pub made: Option<(Digest, PathBuf)>,
     process: OwnedFd,
     outcome: Outcome,
     said: Option<UnpackOutcome>,
@@ -30,49 +30,65 @@ pub fn chain_id(parent: Option<&Digest>, diff_id: &Digest) -> Digest {
     parent.map_or(*diff_id, below)
 }
 
-/// Checks the request and starts the process.
+/// Checks the request and starts the process that makes a layer.
 pub fn start(realm: &Realm, request: &UnpackLayer, blob: BorrowedFd<'_>) -> Result<Unpacking, Fault> {
     let &UnpackLayer { blob: digest, size, diff_id, ref parents, chain_id: layer, limits } = request;
     if chain_id(parents.last(), &diff_id) != layer {
         return Err(Fault::refused(format_args!("{layer} is not the ChainID of its parents and its diff_id")));
     }
-    if let Some(missing) = parents.iter().find(|parent| !layers::exists(&realm.state, parent)) {
-        return Err(Fault::refused(format_args!("parent layer {missing} is not there")));
-    }
     let order = UnpackOrder { blob: digest, size, diff_id, limits, ids: realm.facts.ids };
     let order = order.argument().map_err(|error| Fault::refused(format_args!("order: {error}")))?;
-    let argv = Strings::new(&["casemate-unpack", "layer", &order]).at("argv")?;
     let directory = layers::begin(&realm.state, &layer)?;
-    let started = outcome::spawn(&realm.proof, None, |result| {
-        let entered = enter(realm, parents, &directory, [blob, result], &argv);
-        let fault = entered.err().unwrap_or_else(|| Fault::container("did not start"));
-        encode::<UnpackOutcome>(&Err(fault.in_step("unpack")))
-    });
+    let started = spawn(realm, &directory, Some(parents), &["layer", &order], blob);
     let (process, outcome) = started.inspect_err(|_| layers::abandon(&directory))?;
     let layers = parents.iter().copied().chain([layer]).collect();
-    Ok(Unpacking { layers, layer, directory, process, outcome, said: None })
+    Ok(Unpacking { layers, made: Some((layer, directory)), process, outcome, said: None })
 }
 
-/// In the new process: the directory, or the parents' merged view on top of it, becomes the whole file system.
+/// Starts the process that lists the files of a layer, or measures those of another directory.
+pub fn walk(realm: &Realm, directory: &Path, layer: Option<Digest>, list: BorrowedFd<'_>) -> Result<Unpacking, Fault> {
+    let mode = if layer.is_some() { "list" } else { "measure" };
+    let (process, outcome) = spawn(realm, directory, None, &[mode], list)?;
+    Ok(Unpacking { layers: layer.into_iter().collect(), made: None, process, outcome, said: None })
+}
+
+/// The process whose file system is the directory, to be read; with parents, its `fs` on top of their merged view, to be written to.
+fn spawn(
+    realm: &Realm,
+    directory: &Path,
+    parents: Option<&[Digest]>,
+    arguments: &[&str],
+    input: BorrowedFd<'_>,
+) -> Result<(OwnedFd, Outcome), Fault> {
+    let argv = Strings::new(&[&["casemate-unpack"], arguments].concat()).at("argv")?;
+    outcome::spawn(&realm.proof, None, |result| {
+        let entered = enter(realm, directory, parents, [input, result], &argv);
+        let fault = entered.err().unwrap_or_else(|| Fault::container("did not start"));
+        encode::<UnpackOutcome>(&Err(fault.in_step("unpack")))
+    })
+}
+
 fn enter(
     realm: &Realm,
-    parents: &[Digest],
     directory: &Path,
-    [blob, result]: [BorrowedFd<'_>; 2],
+    parents: Option<&[Digest]>,
+    [input, result]: [BorrowedFd<'_>; 2],
     argv: &Strings,
 ) -> Result<(), Fault> {
+    let name = if parents.is_some() { "fs" } else { "." };
     let upper = paths::open_directory(directory)?;
     let stage = root::stage(&realm.state, root::SKELETON)?;
-    let new_root = if parents.is_empty() {
-        let tree = tree::copy(paths::beneath(&upper, "fs", paths::DIRECTORY).at("fs")?, "fs")?;
-        tree::attach(&tree, paths::directory(stage.as_fd(), "root")?, "fs")?;
-        tree
+    let new_root = if let Some(parents @ [_, ..]) = parents {
+        root::overlay(&realm.state, parents, stage.as_fd(), (upper.as_fd(), name))?
     } else {
-        root::overlay(&realm.state, parents, stage.as_fd(), (upper.as_fd(), "fs"))?
+        let tree = tree::copy(paths::beneath(&upper, name, paths::DIRECTORY).at(name)?, name)?;
+        tree::attach(&tree, paths::directory(stage.as_fd(), "root")?, name)?;
+        set_attributes(&tree, tree::when(tree::READ_ONLY, parents.is_none()), false).at(name)?;
+        tree
     };
     root::pivot_into(new_root.as_fd())?;
     casemate_sys::signal::reset_all();
-    dup2_stdin(blob).at("blob")?;
+    dup2_stdin(input).at("input")?;
     dup2_stdout(result).at("result")?;
     casemate_sys::inherited::keep_from_children().at("close_range")?;
     let env = Strings::new::<&str>(&[]).at("environment")?;
@@ -80,8 +96,8 @@ fn enter(
 }
 
 impl Unpacking {
-    /// Goes on, when the descriptor is ready; the answer once the process has told its outcome and is gone: then the layer is
-    /// visible, or its directory to be thrown away.
+    /// Goes on, when the descriptor is ready; the answer once the process has told its outcome and is gone: then the layer that
+    /// it made is visible, or its directory to be thrown away.
     pub fn advance(&mut self, state: &Path) -> Option<Result<LayerReport, Failure>> {
         if self.said.is_none() {
             let died = |_| Err(Fault::container("casemate-unpack ended without an outcome").in_step("unpack"));
@@ -90,9 +106,10 @@ impl Unpacking {
             let _ = kill(&self.process);
         }
         reap(&self.process)?;
-        Some(self.said.take()?.and_then(|report| {
-            let committed = layers::commit(state, &self.layer, &self.directory, &report);
-            committed.map(|()| report).map_err(|fault| fault.in_step("layer"))
+        let report = self.said.take()?;
+        let Some((layer, directory)) = &self.made else { return Some(report) };
+        Some(report.and_then(|report| {
+            layers::commit(state, layer, directory).map(|()| report).map_err(|fault| fault.in_step("layer"))
         }))
     }
 }

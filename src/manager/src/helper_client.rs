@@ -224,13 +224,7 @@ mod tests {
     }
 
     fn facts(protocol: u16) -> Answer {
-        let facts = Facts {
-            protocol,
-            ids: IdSpace::Single,
-            cgroup: CgroupFacts::default(),
-            landlock: 0,
-            kernel: String::new(),
-        };
+        let facts = Facts { protocol, ids: IdSpace::Single, cgroup: CgroupFacts::default(), landlock: 0 };
         Answer::Reply { number: 1, reply: Reply::Facts(facts) }
     }
 

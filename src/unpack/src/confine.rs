@@ -14,6 +14,8 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 /// Address space: a zstd window of 128 MiB, the marks of a million entries, directory names, stacks and heaps of two threads.
 const ADDRESS_SPACE: u64 = 768 * 1024 * 1024;
+/// Bytes of a list: a million entries with long names.
+const LARGEST_LIST: u64 = 1 << 30;
 /// One descriptor a level while a tree is removed.
 const DESCRIPTORS: u64 = 1024;
 
@@ -35,6 +37,12 @@ const LAYER: &[&str] = &[
     "set_robust_list", "rseq", "prctl", "sched_getaffinity",
 ];
 
+/// Files below the root, for reading; a thread's first steps.
+const WALK: &[&str] = &[
+    "openat", "open", "getdents64", "readlinkat", "flistxattr", "fgetxattr", "set_robust_list", "rseq", "prctl",
+    "sched_getaffinity",
+];
+
 /// Before a layer.
 pub fn for_layer(limits: &LayerLimits) -> Result<(), Failure> {
     common(limits.bytes)?;
@@ -43,10 +51,19 @@ pub fn for_layer(limits: &LayerLimits) -> Result<(), Failure> {
     rustix::process::umask(Mode::empty());
     let mut calls = allowed(COMMON);
     calls.extend(allowed(LAYER));
-    // Threads and no processes; pipes and no device nodes.
-    let thread = u64::from((libc_flags::CLONE_VM | libc_flags::CLONE_THREAD).cast_unsigned());
-    calls.push(conditional("clone", 0, Operator::MaskedEqual(thread), thread));
+    calls.push(thread());
+    // Pipes and no device nodes.
     calls.push(conditional("mknodat", 2, Operator::MaskedEqual(libc_flags::S_IFMT), libc_flags::S_IFIFO));
+    install(&calls)
+}
+
+/// Before a walk. Whoever owns a file, and whatever its mode: it is read.
+pub fn for_walk() -> Result<(), Failure> {
+    common(LARGEST_LIST)?;
+    capabilities::keep_only(CapabilitySet::DAC_OVERRIDE).map_err(failed)?;
+    let mut calls = allowed(COMMON);
+    calls.extend(allowed(WALK));
+    calls.push(thread());
     install(&calls)
 }
 
@@ -81,6 +98,12 @@ fn common(largest_file: u64) -> Result<(), Failure> {
 
 fn allowed(names: &[&str]) -> Vec<Call> {
     names.iter().map(|name| Call { name: (*name).to_owned(), conditions: Vec::new() }).collect()
+}
+
+/// Threads and no processes.
+fn thread() -> Call {
+    let thread = u64::from((libc_flags::CLONE_VM | libc_flags::CLONE_THREAD).cast_unsigned());
+    conditional("clone", 0, Operator::MaskedEqual(thread), thread)
 }
 
 fn conditional(name: &str, argument: u8, operator: Operator, value: u64) -> Call {

@@ -5,7 +5,8 @@ use crate::confine;
 use crate::fail::{printable, refused, system};
 use crate::path::{LayerPath, follow, split};
 use crate::tar::{Kind, Reader, Source};
-use casemate_wire::{Failure, IndexOutcome, LayerLimits, MAX_INDEX, Member};
+use casemate_index_wire::{IndexOutcome, MAX_INDEX, Member};
+use casemate_wire::{Failure, LayerLimits};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 

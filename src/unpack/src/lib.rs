@@ -1,7 +1,8 @@
-//! Proves one blob and writes one layer, or lists the members of an image archive: the only program that reads archives.
+//! Proves one blob and writes one layer, lists the files of a layer, or lists the members of an image archive: the only program
+//! that reads archives.
 //!
-//! Both modes confine themselves before the first byte of input. What is hostile here is the input; the one who starts the
-//! program chooses what it sees: `layer` stands in the layer's directory as `/`, in namespaces of its own, `index` opens nothing.
+//! Every mode confines itself before the first byte of input. What is hostile here is the input; the one who starts the program
+//! chooses what it sees: `layer`, `list` and `measure` stand in a directory as `/`, in namespaces of its own, `index` opens nothing.
 #![forbid(unsafe_code)]
 
 mod confine;
@@ -13,8 +14,9 @@ mod made;
 mod path;
 pub mod tar;
 mod tree;
+mod walk;
 
-use casemate_wire::{encode, encode_index};
+use casemate_wire::encode;
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -30,14 +32,19 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             let outcome = layer::run(order);
             (encode(&outcome), outcome.is_ok())
         }
+        [word @ ("list" | "measure")] => {
+            let purpose = if *word == "list" { walk::Purpose::List } else { walk::Purpose::Measure };
+            let outcome = walk::run(purpose);
+            (encode(&outcome), outcome.is_ok())
+        }
         ["index"] => {
             let outcome = index::run();
-            let encoded = encode_index(&outcome);
+            let encoded = casemate_index_wire::encode(&outcome);
             (encoded, outcome.is_ok())
         }
         _ => {
             // Without a log there is nobody to tell.
-            let _ = writeln!(std::io::stderr(), "usage: casemate-unpack layer ORDER | casemate-unpack index");
+            let _ = writeln!(std::io::stderr(), "usage: casemate-unpack layer ORDER | list | measure | index");
             return ExitCode::from(2);
         }
     };

@@ -22,20 +22,20 @@ pub use message::{
     Packet, Reply, Request, State, UnpackLayer,
 };
 pub use name::Name;
-pub use unpack::{IndexOutcome, MAX_INDEX, Member, UnpackOrder, UnpackOutcome, decode_index, encode_index};
+pub use unpack::{UnpackOrder, UnpackOutcome};
 
 use serde::{Serialize, de::DeserializeOwned};
 
 /// The largest packet, in bytes. It stays below the default socket buffer, so a packet either goes whole or not at all.
 pub const MAX_MESSAGE: usize = 128 * 1024;
 /// Both sides must speak the same number; it changes with every change to a type in this crate.
-pub const PROTOCOL: u16 = 3;
+pub const PROTOCOL: u16 = 4;
 
 /// What was given is no value of its type; the text says what one is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WireError(&'static str);
 
-const TOO_LONG: WireError = WireError("message is longer than 128 KiB, or an index than 16 MiB");
+const TOO_LONG: WireError = WireError("message is longer than it may be");
 const MALFORMED: WireError = WireError("message is malformed");
 
 impl std::fmt::Display for WireError {
@@ -51,7 +51,8 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, WireError> {
     encode_within(MAX_MESSAGE, message)
 }
 
-fn encode_within<T: Serialize>(most: usize, message: &T) -> Result<Vec<u8>, WireError> {
+/// As [`encode`], of at most so many bytes: for what does not travel as a packet.
+pub fn encode_within<T: Serialize>(most: usize, message: &T) -> Result<Vec<u8>, WireError> {
     let bytes = postcard::to_allocvec(message).map_err(|_| MALFORMED)?;
     if bytes.len() > most { Err(TOO_LONG) } else { Ok(bytes) }
 }
@@ -61,7 +62,8 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
     decode_within(MAX_MESSAGE, bytes)
 }
 
-fn decode_within<T: DeserializeOwned>(most: usize, bytes: &[u8]) -> Result<T, WireError> {
+/// As [`decode`], of at most so many bytes.
+pub fn decode_within<T: DeserializeOwned>(most: usize, bytes: &[u8]) -> Result<T, WireError> {
     if bytes.len() > most {
         return Err(TOO_LONG);
     }

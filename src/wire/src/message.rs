@@ -25,8 +25,14 @@ pub enum Request {
     /// Answer: [`Reply::Layers`].
     Layers,
     /// With one descriptor: the blob, open for reading, at its start. Answer, when it is done: [`Reply::Unpacked`].
-    /// A layer that is there already is answered at once, its stored report again.
     Unpack(UnpackLayer),
+    /// With one descriptor: a file, empty, open for writing. A confined process writes a line there for each entry of this layer as
+    /// it lies on the disk, without its parents: path, type, mode, owner, size, time, sha256 of the content, extended attributes, in
+    /// an order that depends on names alone. Equal lists are equal layers. Answer, when it is done: [`Reply::Unpacked`], its
+    /// entries and bytes those of the disk.
+    List(Digest),
+    /// As `List`, of a volume: nothing is read and nothing written.
+    Measure(Name),
     /// Refused while a container or an unpack uses it. It is gone at once for everybody; the answer, [`Reply::Done`], comes when its files are.
     RemoveLayer(Digest),
     /// Answer, after the payload's execve: [`Reply::Started`] with descriptors as [`Request::Attach`].
@@ -84,7 +90,7 @@ pub struct LayerLimits {
     pub ratio: u32,
 }
 
-/// What unpack saw, stored beside the layer.
+/// What unpack saw.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct LayerReport {
     /// Entries applied.
@@ -147,8 +153,6 @@ pub struct Facts {
     pub cgroup: CgroupFacts,
     /// Landlock ABI, 0: none.
     pub landlock: u32,
-    /// Kernel release as uname gives it.
-    pub kernel: String,
 }
 
 /// The ids of A.

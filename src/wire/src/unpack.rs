@@ -1,11 +1,8 @@
 //! Between the one that starts `casemate-unpack` and the program itself: the order in its argument, the outcome on its pipe.
 
 use crate::{Digest, Failure, IdSpace, LayerLimits, LayerReport, MALFORMED, WireError};
-use crate::{decode, decode_within, encode, encode_within, hex};
+use crate::{decode, encode, hex};
 use serde::{Deserialize, Serialize};
-
-/// The longest encoded [`IndexOutcome`], in bytes. It comes through a pipe, not in a packet.
-pub const MAX_INDEX: usize = 16 * 1024 * 1024;
 
 /// One layer to prove and write below `/`: the only argument of `casemate-unpack layer`, as [`UnpackOrder::argument`] spells it.
 /// Descriptor 0 is the blob at its start, 1 the pipe for the [`UnpackOutcome`], 2 the log.
@@ -23,32 +20,8 @@ pub struct UnpackOrder {
     pub ids: IdSpace,
 }
 
-/// The last and only thing on descriptor 1 of `casemate-unpack layer`, encoded by [`encode`]; the exit status is 0 or 1 with it.
+/// The last and only thing on descriptor 1 of `casemate-unpack`, encoded by [`encode`]; the exit status is 0 or 1 with it.
 pub type UnpackOutcome = Result<LayerReport, Failure>;
-
-/// A regular member of an image archive. A hard or symbolic link to one stands here under its own name with the same content.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Member {
-    /// Relative, no `.`, no `..`, no empty component. Each path stands once: the last of its name in the archive.
-    pub path: String,
-    /// Where its bytes begin in the archive.
-    pub offset: u64,
-    /// How many they are; they lie within the archive.
-    pub size: u64,
-}
-
-/// The last and only thing on descriptor 1 of `casemate-unpack index`, by [`encode_index`]; sorted by path.
-pub type IndexOutcome = Result<Vec<Member>, Failure>;
-
-/// Encodes an index.
-pub fn encode_index(outcome: &IndexOutcome) -> Result<Vec<u8>, WireError> {
-    encode_within(MAX_INDEX, outcome)
-}
-
-/// Decodes an index; every byte must be used.
-pub fn decode_index(bytes: &[u8]) -> Result<IndexOutcome, WireError> {
-    decode_within(MAX_INDEX, bytes)
-}
 
 impl UnpackOrder {
     /// The order as an argument: lower-case hexadecimal digits of its encoding.

@@ -21,10 +21,11 @@ use std::time::Duration;
 /// Everything that an image has in the store.
 fn kept(casemate: &Instance) -> BTreeSet<PathBuf> {
     let state = casemate.state();
-    ["blobs/sha256", "images", "layers/sha256", "layers/tmp", "layers/stage"]
+    ["blobs/sha256", "images", "images/trees", "layers/sha256", "layers/tmp", "layers/stage"]
         .iter()
         .flat_map(|name| fs::read_dir(state.join(name)).into_iter().flatten().flatten())
         .map(|entry| entry.path())
+        .filter(|path| !path.ends_with("images/trees"))
         .collect()
 }
 

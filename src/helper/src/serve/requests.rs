@@ -3,11 +3,13 @@
 use super::{Asker, Server, Start};
 use crate::containers::{self, Container};
 use crate::outcome::{kill, signal};
+use crate::realm::Realm;
+use crate::unpack::Unpacking;
 use crate::{layers, unpack};
 use casemate_confine::Fault;
-use casemate_wire::{Container as Listed, Digest, Failure, Job, Name, PROTOCOL, Reply, Request, State, UnpackLayer};
+use casemate_wire::{Container as Listed, Digest, Failure, Job, Name, PROTOCOL, Reply, Request, State};
 use std::fmt::Display;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// At most this many unpacks at a time: each has its own memory.
 const MOST_UNPACKS: usize = 4;
@@ -30,13 +32,20 @@ impl Server<'_> {
         if greeted == matches!(request, Request::Hello { .. }) {
             return refused("greet", "hello comes first, once, in this protocol");
         }
-        if descriptors.len() != usize::from(matches!(request, Request::Unpack(_))) {
-            return refused("descriptors", "an unpack takes one descriptor, other requests none");
+        let unpacker = matches!(request, Request::Unpack(_) | Request::List(_) | Request::Measure(_));
+        if descriptors.len() != usize::from(unpacker) {
+            return refused("descriptors", "what starts casemate-unpack takes one descriptor, other requests none");
         }
         match request {
             Request::Hello { protocol, supervise } => self.greet(asker.client, protocol, supervise),
             Request::Layers => layers::list(&self.realm.state).map(Reply::Layers).map(Some).map_err(in_step("layers")),
-            Request::Unpack(layer) => self.unpack(asker, &layer, descriptors),
+            Request::Unpack(layer) => self.unpack(asker, descriptors, |realm, blob| unpack::start(realm, &layer, blob)),
+            Request::List(layer) => self.unpack(asker, descriptors, |realm, list| {
+                unpack::walk(realm, &layers::content(&realm.state, &layer), Some(layer), list)
+            }),
+            Request::Measure(name) => self.unpack(asker, descriptors, |realm, list| {
+                unpack::walk(realm, &realm.state.join("volumes").join(name.as_str()), None, list)
+            }),
             Request::RemoveLayer(layer) => self.remove_layer(asker, &layer),
             Request::Start(job) => self.start(asker, &job),
             Request::Attach(name) => {
@@ -102,17 +111,17 @@ impl Server<'_> {
         Ok(None)
     }
 
-    fn unpack(&mut self, asker: Asker, layer: &UnpackLayer, blob: &[OwnedFd]) -> Answered {
-        let state = &self.realm.state;
-        if layers::exists(state, &layer.chain_id) {
-            let report = layers::report(state, &layer.chain_id).map_err(in_step("layer"))?;
-            return Ok(Some(Reply::Unpacked(report)));
-        }
-        let Some(blob) = blob.first() else { return refused("unpack", "no descriptor of the blob") };
+    fn unpack(
+        &mut self,
+        asker: Asker,
+        descriptors: &[OwnedFd],
+        start: impl FnOnce(&Realm, BorrowedFd<'_>) -> Result<Unpacking, Fault>,
+    ) -> Answered {
+        let Some(input) = descriptors.first() else { return refused("unpack", "no descriptor") };
         if self.unpacks.len() >= MOST_UNPACKS {
             return refused("unpack", "too many unpacks at a time");
         }
-        let unpacking = unpack::start(self.realm, layer, blob.as_fd()).map_err(in_step("unpack"))?;
+        let unpacking = start(self.realm, input.as_fd()).map_err(in_step("unpack"))?;
         let id = self.number();
         self.unpacks.insert(id, (unpacking, asker));
         Ok(None)

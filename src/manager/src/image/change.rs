@@ -5,7 +5,7 @@ use super::import::{self, Input, Progress, Staged};
 use super::model::Limits;
 use super::record::Record;
 use super::store::Writer;
-use super::unpack::{sweep_layers, unpack_missing};
+use super::unpack::{sweep_layers, unpack_all};
 use crate::helper_client::Client;
 use casemate_wire::Digest;
 use std::fs::{self, File};
@@ -28,7 +28,7 @@ pub fn import(
     sweep(client, writer)?;
     let imported = import::stage(writer, input, name, limits, progress).and_then(|staged| {
         for image in &staged {
-            unpack_missing(client, writer.store(), &image.image, limits, progress)?;
+            unpack_all(client, writer, &image.image, limits, progress)?;
         }
         commit(writer, staged)
     });

@@ -42,6 +42,13 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A layer's files are not what unpack wrote.
+    Tampered {
+        /// The layer.
+        layer: Digest,
+        /// The first differences.
+        found: String,
+    },
     /// The store has no image of this pin. The pin is for the caller to show, who has its name too.
     NotImported(Digest),
     /// The input lacks a file that its own index names.
@@ -136,6 +143,10 @@ impl fmt::Display for Error {
             Self::Damaged { blob, reason } => {
                 write!(f, "blob {blob} of the store: {reason}; import its image again with `casemate image import`")
             }
+            Self::Tampered { layer, found } => write!(
+                f,
+                "layer {layer} is not what was unpacked: {found}; find out who changed it, then `casemate store fsck --repair`"
+            ),
             Self::NotImported(_) => {
                 f.write_str("the image is not in the store; bring it in with `casemate image import ARCHIVE`")
             }

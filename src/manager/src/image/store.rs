@@ -9,6 +9,7 @@ use super::model::Image;
 use super::platform::Host;
 use super::prove::prove;
 use super::record::{self, Record};
+use super::trees::{Known, Trees};
 use casemate_wire::Digest;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use std::collections::BTreeSet;
@@ -26,6 +27,7 @@ pub struct Store {
     blobs: Blobs,
     images: OwnedFd,
     path: PathBuf,
+    trees: Trees,
     host: Host,
 }
 
@@ -47,10 +49,12 @@ impl Store {
         let blobs = subdirectory(&root, "blobs", state)?;
         let sha256 = subdirectory(&blobs, "sha256", &state.join("blobs"))?;
         let images = subdirectory(&root, "images", state)?;
+        let trees = subdirectory(&images, "trees", &state.join("images"))?;
         Ok(Self {
             blobs: Blobs::new(sha256, state.join("blobs/sha256")),
             images,
             path: state.join("images"),
+            trees: Trees::new(trees, state.join("images/trees")),
             host: Host::this(),
         })
     }
@@ -112,6 +116,16 @@ impl Store {
         let limit = super::json::MAX_DOCUMENT as u64 + 1;
         file.take(limit).read_to_end(&mut bytes).map_err(Error::io("read", &path))?;
         record::decode(pin, &bytes).map(Some).map_err(Error::document(path.display()))
+    }
+
+    /// What is known of a layer since it was unpacked; `None`: nothing, so it is not proven.
+    pub fn known(&self, layer: &Digest) -> Result<Option<Known>, Error> {
+        self.trees.known(layer)
+    }
+
+    /// The records of layers.
+    pub(super) const fn trees(&self) -> &Trees {
+        &self.trees
     }
 
     /// A blob, open for reading at its start; not proven.

@@ -3,10 +3,11 @@
 use super::error::Error;
 use super::import::Progress;
 use super::model::{Image, Layer, Limits};
-use super::store::Store;
+use super::store::{Store, Writer};
 use crate::helper_client::{Client, ClientError};
 use casemate_wire::{Digest, Failure, FailureKind, LayerReport, Reply, Request, UnpackLayer};
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::os::fd::AsFd;
 
 /// The step of casemate-unpack that finds other bytes than its order names.
@@ -14,7 +15,8 @@ const CHECK_BLOB: &str = "check blob";
 /// Its step that stops at the bound of bytes.
 const LIMIT_BYTES: &str = "limit bytes";
 
-/// Unpacks what the helper does not have of this image. One round trip where it has everything.
+/// Unpacks what is missing of this image. One round trip where nothing is. A layer that is there and of which nothing is known was
+/// not finished by the one who unpacked it, or is of an older version: it is unpacked again.
 pub fn unpack_missing(
     client: &mut Client,
     store: &Store,
@@ -22,44 +24,69 @@ pub fn unpack_missing(
     limits: &Limits,
     progress: &mut dyn Progress,
 ) -> Result<(), Error> {
-    let present = layers(client)?;
-    if image.layers.iter().all(|layer| present.contains(&layer.chain_id)) {
+    if is_complete(client, store, image)? {
         return Ok(());
     }
-    unpack_all(client, store, image, limits, progress).map(drop)
+    let writer = store.lock(|| progress.waiting())?;
+    unpack_all(client, &writer, image, limits, progress)
 }
 
-/// Unpacks an image's layers, bottom first, and gives the report of each; a layer that is there is not unpacked again.
+fn is_complete(client: &mut Client, store: &Store, image: &Image) -> Result<bool, Error> {
+    let present = layers(client)?;
+    for layer in &image.layers {
+        if !present.contains(&layer.chain_id) || store.known(&layer.chain_id)?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Unpacks an image's layers, bottom first, but for those that are there.
 pub fn unpack_all(
     client: &mut Client,
-    store: &Store,
+    writer: &Writer<'_>,
     image: &Image,
     limits: &Limits,
     progress: &mut dyn Progress,
-) -> Result<Vec<LayerReport>, Error> {
+) -> Result<(), Error> {
+    let present = layers(client)?;
     let mut left = *limits;
     let mut parents = Vec::new();
-    let mut reports = Vec::new();
-    for layer in &image.layers {
-        progress.layer(reports.len() + 1, image.layers.len());
-        let report = unpack(client, store, layer, &parents, &left)?;
+    for (done, layer) in image.layers.iter().enumerate() {
+        let known = writer.store().known(&layer.chain_id)?.filter(|_| present.contains(&layer.chain_id));
+        let report = match known {
+            Some(known) => known.report,
+            None => {
+                progress.layer(done + 1, image.layers.len());
+                let stays =
+                    present.contains(&layer.chain_id) && !remove_layer(client, writer.store(), &layer.chain_id)?;
+                // A container stands on it already: it is not proven by that, and not taken away either.
+                if stays { LayerReport::default() } else { unpack(client, writer.store(), layer, &parents, &left)? }
+            }
+        };
         left = left.after(&report);
         parents.push(layer.chain_id);
-        reports.push(report);
     }
-    Ok(reports)
+    Ok(())
+}
+
+/// Removes a layer and what is known of it; `false`: a container stands on it, and it stays.
+pub(super) fn remove_layer(client: &mut Client, store: &Store, layer: &Digest) -> Result<bool, Error> {
+    match client.done(Request::RemoveLayer(*layer)) {
+        Ok(()) => store.trees().forget(layer).map(|()| true),
+        Err(ClientError::Failed(Failure { kind: FailureKind::Refused, .. })) => Ok(false),
+        Err(error) => Err(Error::Helper { layer: Some(*layer), error }),
+    }
 }
 
 /// Removes the layers that no image of the store needs. One that a container still stands on stays until the next time.
 pub fn sweep_layers(client: &mut Client, store: &Store) -> Result<(), Error> {
     let needed: BTreeSet<_> = store.records()?.into_iter().flat_map(|record| record.layers).collect();
     for layer in layers(client)?.difference(&needed) {
-        match client.done(Request::RemoveLayer(*layer)) {
-            Err(ClientError::Failed(Failure { kind: FailureKind::Refused, .. })) | Ok(()) => {}
-            Err(error) => return Err(Error::Helper { layer: Some(*layer), error }),
-        }
+        remove_layer(client, store, layer)?;
     }
-    Ok(())
+    let left = layers(client)?;
+    store.trees().keep_only(|layer| left.contains(layer))
 }
 
 /// The layers that the helper has.
@@ -92,7 +119,11 @@ fn unpack(
         limits,
     });
     match client.call(request, &[blob.as_fd()]) {
-        Ok((Reply::Unpacked(report), _)) => Ok(report),
+        Ok((Reply::Unpacked(report), _)) => {
+            let (mut list, on_disk) = list(client, store, &layer.chain_id)?;
+            store.trees().keep(&layer.chain_id, report.clone(), on_disk.bytes, &mut list)?;
+            Ok(report)
+        }
         Ok(_) => Err(unexpected(Some(layer.blob))),
         Err(ClientError::Failed(Failure { step, .. })) if step == LIMIT_BYTES && bound.is_some() => {
             let reserve = bound.map_or(0, |(_, reserve)| reserve);
@@ -103,6 +134,16 @@ fn unpack(
             Err(Error::Damaged { blob: layer.blob, reason: object })
         }
         Err(error) => Err(Error::Helper { layer: Some(layer.blob), error }),
+    }
+}
+
+/// Has a layer listed as it lies on the disk.
+pub(super) fn list(client: &mut Client, store: &Store, layer: &Digest) -> Result<(File, LayerReport), Error> {
+    let list = store.trees().scratch()?;
+    match client.call(Request::List(*layer), &[list.as_fd()]) {
+        Ok((Reply::Unpacked(report), _)) => Ok((list, report)),
+        Ok(_) => Err(unexpected(Some(*layer))),
+        Err(error) => Err(Error::Helper { layer: Some(*layer), error }),
     }
 }
 

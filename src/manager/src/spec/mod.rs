@@ -22,6 +22,7 @@ pub mod keys;
 mod logging;
 mod model;
 mod nearest;
+mod policy;
 mod raw;
 mod render;
 mod resolve;
@@ -34,9 +35,10 @@ pub use finding::{Finding, Related};
 pub use image_ref::{ImagePin, ImagePinError};
 pub use logging::{LogDriver, Logging, OwnLog};
 pub use model::{
-    ContainerSpec, Device, IoLimit, Landlock, Limit, Mount, Persistence, Place, Policy, Resources, Restart,
-    RestartPolicy, Root, Seccomp, Security, Spec, StorePolicy, Ulimit, User, Volume, Waivable, Waiver,
+    ContainerSpec, Device, IoLimit, Landlock, Mount, Persistence, Place, Resources, Restart, RestartPolicy, Root,
+    Seccomp, Security, Spec, Ulimit, User, Volume, Waivable, Waiver,
 };
+pub use policy::{Limit, Policy, StorePolicy};
 pub use render::render;
 pub use rules::Severity;
 pub use values::{AbsolutePath, ByteSize, CpuList, Cpus, NonRootGid, NonRootUid, ValueError};
@@ -88,5 +90,5 @@ pub fn store_policy(text: &str) -> StorePolicy {
         return StorePolicy::default();
     }
     let table = grammar::parse(text, &mut findings);
-    resolve::store(decode::spec(table.get_ref(), &mut findings).store)
+    resolve::store(&decode::spec(table.get_ref(), &mut findings).store)
 }

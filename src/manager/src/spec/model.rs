@@ -7,6 +7,7 @@
 use super::date::Date;
 use super::image_ref::ImagePin;
 use super::logging::{Logging, OwnLog};
+use super::policy::{Policy, StorePolicy};
 use super::values::{AbsolutePath, ByteSize, CpuList, Cpus, NonRootGid, NonRootUid};
 use casemate_wire::{Digest, Name};
 use std::collections::BTreeMap;
@@ -41,31 +42,6 @@ impl Spec {
     pub fn waiver(&self, rule: Waivable, container: &Name) -> Option<&Waiver> {
         self.waivers.iter().find(|waiver| waiver.rule == rule && waiver.container == *container)
     }
-}
-
-/// `[policy]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
-    /// Limits that every container has to state itself.
-    pub require_limits: Vec<Limit>,
-}
-
-/// `[store]`: how images are kept.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct StorePolicy {
-    /// Bytes that an import leaves free on the store's file system; 0: it may fill it.
-    pub free_space: u64,
-}
-
-/// A limit that `policy.require_limits` can name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Limit {
-    /// `resources.memory`.
-    Memory,
-    /// `resources.pids`.
-    Pids,
-    /// `resources.cpus`.
-    Cpus,
 }
 
 /// `[volumes.NAME]`.

@@ -7,9 +7,8 @@ use super::cursor::At;
 use super::date::Date;
 use super::image_ref::ImagePin;
 use super::logging::{LogDriver, OwnLog};
-use super::model::{
-    IoLimit, Landlock, Limit, Mount, Persistence, RestartPolicy, Root, Seccomp, Ulimit, User, Waivable,
-};
+use super::model::{IoLimit, Landlock, Mount, Persistence, RestartPolicy, Root, Seccomp, Ulimit, User, Waivable};
+use super::policy::Limit;
 use super::values::{AbsolutePath, ByteSize, CpuList, Cpus};
 use casemate_wire::Name;
 use std::collections::BTreeMap;

@@ -3,9 +3,10 @@
 use super::finding::Findings;
 use super::logging::{LogDriver, Logging};
 use super::model::{
-    ContainerSpec, Device, Limit, Persistence, Policy, Resources, Restart, RestartPolicy, Root, Seccomp, Security,
-    Spec, StorePolicy, Volume, Waiver,
+    ContainerSpec, Device, Persistence, Resources, Restart, RestartPolicy, Root, Seccomp, Security, Spec, Volume,
+    Waiver,
 };
+use super::policy::{Limit, Policy, StorePolicy};
 use super::raw::{
     RawContainer, RawDefaults, RawDevice, RawLogging, RawResources, RawRestart, RawSecurity, RawSpec, RawStore,
     RawVolume, RawWaiver,
@@ -38,7 +39,7 @@ pub(super) fn spec(raw: RawSpec, places: &Findings<'_>) -> Option<Spec> {
         appliance: raw.appliance?,
         log: raw.log.unwrap_or_default(),
         policy,
-        store: store(raw.store),
+        store: store(&raw.store),
         volumes: raw.volumes.into_iter().map(|raw| volume(raw, places)).collect::<Option<_>>()?,
         containers: containers.collect::<Option<_>>()?,
         waivers: raw.waivers.into_iter().map(|raw| waiver(raw, places)).collect::<Option<_>>()?,
@@ -51,7 +52,7 @@ pub(super) fn require_limits(raw: &RawSpec) -> Vec<Limit> {
 }
 
 /// What a silent file gets.
-pub(super) fn store(raw: RawStore) -> StorePolicy {
+pub(super) fn store(raw: &RawStore) -> StorePolicy {
     StorePolicy { free_space: raw.free_space.unwrap_or(0) }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::craft::{Head, Tar};
 use crate::room::sha256;
-use casemate_wire::{IndexOutcome, decode_index};
+use casemate_index_wire::{IndexOutcome, Member, decode};
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
 
@@ -13,7 +13,7 @@ fn index(archive: &[u8]) -> IndexOutcome {
     let mut command = Command::new(env!("CARGO_BIN_EXE_casemate-unpack"));
     command.arg("index").stdin(File::open(&path).unwrap()).stdout(Stdio::piped());
     let output = command.spawn().unwrap().wait_with_output().unwrap();
-    let outcome = decode_index(&output.stdout).unwrap_or_else(|_| panic!("no outcome: {}", output.status));
+    let outcome = decode(&output.stdout).unwrap_or_else(|_| panic!("no outcome: {}", output.status));
     assert_eq!(output.status.code(), Some(i32::from(outcome.is_err())));
     outcome
 }
@@ -34,7 +34,7 @@ fn members_lie_where_the_index_says() {
         .file("manifest.json", "[]")
         .end();
     let members = index(&archive).unwrap();
-    let content = |member: &casemate_wire::Member| {
+    let content = |member: &Member| {
         let start = usize::try_from(member.offset).unwrap();
         archive[start..start + usize::try_from(member.size).unwrap()].to_vec()
     };

@@ -2,8 +2,7 @@
 
 use super::{Work, text};
 use crate::cli::{Error, Global, escaped};
-use crate::image::import::Silent;
-use crate::image::{self, Image, Limits, Record, name, rfc3339};
+use crate::image::{self, Image, Known, Layer, Record, name, rfc3339};
 use casemate_wire::{Digest, LayerReport};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -84,26 +83,23 @@ impl Inspect {
         let record = image::select(&records, &self.image)?;
         let image = work.store.resolve(&record.pin)?;
         let present = image::layers(&mut work.client)?;
-        let complete = image.layers.iter().all(|layer| present.contains(&layer.chain_id));
-        // A layer that is there answers with its report and is not unpacked again, whatever the limits.
-        let reports = if complete {
-            image::unpack_all(&mut work.client, &work.store, &image, &Limits::default(), &mut Silent)?
-        } else {
-            Vec::new()
+        let known = |layer: &Layer| match present.contains(&layer.chain_id) {
+            true => work.store.known(&layer.chain_id),
+            false => Ok(None),
         };
-        Ok(shown(record, image, reports, &records))
+        let known = image.layers.iter().map(known).collect::<Result<Vec<_>, _>>()?;
+        Ok(shown(record, image, known, &records))
     }
 }
 
-fn shown(record: &Record, image: Image, reports: Vec<LayerReport>, records: &[Record]) -> Shown {
-    let mut reports = reports.into_iter();
-    let layers = image.layers.iter().map(|layer| ShownLayer {
+fn shown(record: &Record, image: Image, known: Vec<Option<Known>>, records: &[Record]) -> Shown {
+    let layers = image.layers.iter().zip(known).map(|(layer, known)| ShownLayer {
         blob: layer.blob.to_string(),
         size: layer.size,
         diff_id: layer.diff_id.to_string(),
         chain_id: layer.chain_id.to_string(),
         shared_with: sharing(records, &record.pin, &layer.chain_id),
-        unpacked: reports.next().map(unpacked),
+        unpacked: known.map(|known| unpacked(known.report)),
     });
     let layers = layers.collect();
     let config = image.config;

@@ -140,6 +140,7 @@ impl From<image::Error> for Error {
             E::Document { .. }
             | E::Mismatch { .. }
             | E::Damaged { .. }
+            | E::Tampered { .. }
             | E::NotImported(_)
             | E::Incomplete { .. }
             | E::UnknownFormat(_)

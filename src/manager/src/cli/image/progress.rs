@@ -37,6 +37,10 @@ impl Progress for Bar {
         self.0.set_position(done);
     }
 
+    fn waiting(&mut self) {
+        super::waiting();
+    }
+
     fn layer(&mut self, number: usize, of: usize) {
         let done = number.saturating_sub(1) as u64;
         self.begin("{msg} {bar:24}", format!("unpacking layer {number} of {of}"), done, of as u64);

@@ -1,7 +1,8 @@
 //! The members of an archive, found by `casemate-unpack index`: this process never reads a tar header.
 
 use super::super::error::Error;
-use casemate_wire::{Failure, MAX_INDEX, Member};
+use casemate_index_wire::{MAX_INDEX, Member};
+use casemate_wire::Failure;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -27,7 +28,7 @@ pub(super) fn members(unpacker: &Path, archive: &File, path: &Path) -> Result<Ve
     if let Some(Err(error)) = read {
         return Err(Error::io("read the index of", path)(error));
     }
-    match casemate_wire::decode_index(&bytes) {
+    match casemate_index_wire::decode(&bytes) {
         Ok(Ok(members)) if status.success() => check(members, archive, path),
         Ok(Err(failure)) => Err(failed(told(&failure))),
         Ok(Ok(_)) | Err(_) => Err(failed(format!("casemate-unpack index ended with {status} and no index"))),

@@ -29,6 +29,8 @@ pub trait Progress {
     fn at(&mut self, done: u64);
     /// A layer is unpacked now: its number from 1, of so many.
     fn layer(&mut self, number: usize, of: usize);
+    /// Another process changes the store, and this one waits for it.
+    fn waiting(&mut self) {}
 }
 
 /// Tells nobody.

@@ -3,7 +3,8 @@
 use super::scalar;
 use crate::spec::cursor::{Cursor, Item};
 use crate::spec::finding::{Findings, quoted};
-use crate::spec::model::{IoLimit, Limit};
+use crate::spec::model::IoLimit;
+use crate::spec::policy::Limit;
 use crate::spec::raw::RawResources;
 use crate::spec::values::{AbsolutePath, ByteSize, CpuList, Cpus};
 use crate::spec::{keys, rules};

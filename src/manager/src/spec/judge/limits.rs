@@ -1,7 +1,8 @@
 //! Limits: what the policy wants stated, and which numbers fit together.
 
 use crate::spec::finding::Findings;
-use crate::spec::model::{Limit, Waivable};
+use crate::spec::model::Waivable;
+use crate::spec::policy::Limit;
 use crate::spec::raw::{RawContainer, RawSpec};
 use crate::spec::resolve::{MEMORY, require_limits};
 use crate::spec::rules;

@@ -1,0 +1,26 @@
+//! What holds for the whole file and not for one container: `[policy]` and `[store]`, resolved.
+
+/// `[policy]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Limits that every container has to state itself.
+    pub require_limits: Vec<Limit>,
+}
+
+/// `[store]`: how images are kept.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct StorePolicy {
+    /// Bytes that an import leaves free on the store's file system; 0: it may fill it.
+    pub free_space: u64,
+}
+
+/// A limit that `policy.require_limits` can name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Limit {
+    /// `resources.memory`.
+    Memory,
+    /// `resources.pids`.
+    Pids,
+    /// `resources.cpus`.
+    Cpus,
+}

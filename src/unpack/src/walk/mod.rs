@@ -1,0 +1,253 @@
+//! `casemate-unpack list` and `measure`: what lies below `/`, which is a layer or a volume, mounted read-only.
+//!
+//! `list` writes a line for each entry to descriptor 0, in an order that depends on names alone: a layer is what it was when its
+//! two lists are equal. Content is hashed by two threads, a batch of files at a time, so that memory does not grow with the layer.
+//! `measure` writes nothing and opens directories only.
+
+mod line;
+
+use crate::confine;
+use crate::fail::{refused, system};
+use casemate_wire::{Failure, LayerReport, UnpackOutcome};
+use line::{Line, printable};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// One descriptor a level.
+const MAX_DEPTH: usize = 256;
+/// Files that are open at a time: with the directories, they stay below the limit of descriptors.
+const BATCH: usize = 256;
+
+/// What is done with what is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Prove it later: every line is written.
+    List,
+    /// Know how much it takes.
+    Measure,
+}
+
+/// Looks at everything below `/`.
+pub fn run(purpose: Purpose) -> UnpackOutcome {
+    confine::for_walk()?;
+    let failed = |step, object: &'static str| move |errno| system(step, object.as_bytes(), errno);
+    let out = rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3).map_err(failed("open list", "stdin"))?;
+    let root = rustix::fs::open("/", DIRECTORY, Mode::empty()).map_err(failed("open directory", "/"))?;
+    walk(&root, purpose, File::from(out))
+}
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+/// A pipe that a volume's owner has put in the place of a file is not waited for.
+const FILE: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+
+fn walk(root: &OwnedFd, purpose: Purpose, out: impl Write) -> UnpackOutcome {
+    let out = BufWriter::with_capacity(1 << 18, out);
+    let mut walker = Walker { purpose, out, batch: Vec::new(), files: 0, report: LayerReport::default() };
+    let stat = rustix::fs::fstat(root).map_err(|errno| system("stat", b"/", errno))?;
+    walker.add(Line::of_directory("/", &stat, root)?)?;
+    walker.directory(root, "", 0)?;
+    walker.settle()?;
+    walker.out.flush().map_err(|error| unwritten(&error))?;
+    Ok(walker.report)
+}
+
+struct Walker<W: Write> {
+    purpose: Purpose,
+    out: BufWriter<W>,
+    /// Lines in their order; some wait for the digest of an open file.
+    batch: Vec<Line>,
+    files: usize,
+    report: LayerReport,
+}
+
+impl<W: Write> Walker<W> {
+    /// Everything below a directory, whose path is given as lines show it, without a slash at its end.
+    fn directory(&mut self, fd: &OwnedFd, path: &str, depth: usize) -> Result<(), Failure> {
+        if depth >= MAX_DEPTH {
+            return Err(refused("walk", format!("{path}: more than {MAX_DEPTH} directories deep")));
+        }
+        for (shown, name) in names(fd, path)? {
+            let path = format!("{path}/{shown}");
+            let failed = |step: &'static str| {
+                let path = path.clone();
+                move |errno| system(step, path.as_bytes(), errno)
+            };
+            let stat = rustix::fs::statat(fd, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW).map_err(failed("stat"))?;
+            self.report.entries += 1;
+            self.report.bytes += u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
+            let kind = FileType::from_raw_mode(stat.st_mode);
+            let open = |flags| rustix::fs::openat(fd, name.as_slice(), flags, Mode::empty());
+            if kind == FileType::Directory {
+                let inner = open(DIRECTORY).map_err(failed("open directory"))?;
+                self.add(Line::of_directory(&path, &stat, &inner)?)?;
+                self.directory(&inner, &path, depth + 1)?;
+            } else if self.purpose == Purpose::List {
+                let line = match kind {
+                    FileType::RegularFile => Line::of_file(&path, &stat, open(FILE).map_err(failed("open file"))?)?,
+                    FileType::Symlink => {
+                        let target = rustix::fs::readlinkat(fd, name.as_slice(), Vec::new());
+                        Line::of_link(&path, &stat, target.map_err(failed("read link"))?.to_bytes())
+                    }
+                    _ => Line::of_node(&path, &stat),
+                };
+                self.add(line)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, line: Line) -> Result<(), Failure> {
+        if self.purpose == Purpose::Measure {
+            return Ok(());
+        }
+        self.files += usize::from(line.file.is_some());
+        self.batch.push(line);
+        if self.files >= BATCH || self.batch.len() >= 16 * BATCH { self.settle() } else { Ok(()) }
+    }
+
+    /// Takes the digests that are missing, and writes the lines.
+    fn settle(&mut self) -> Result<(), Failure> {
+        hash(&mut self.batch)?;
+        self.files = 0;
+        for line in self.batch.drain(..) {
+            self.out
+                .write_all(&line.text)
+                .and_then(|()| self.out.write_all(b"\n"))
+                .map_err(|error| unwritten(&error))?;
+        }
+        Ok(())
+    }
+}
+
+/// Two threads take one file after the other.
+fn hash(lines: &mut [Line]) -> Result<(), Failure> {
+    let (waiting, next) =
+        (lines.iter_mut().filter(|line| line.file.is_some()).collect::<Vec<_>>(), AtomicUsize::new(0));
+    let slots: Vec<std::sync::Mutex<&mut Line>> = waiting.into_iter().map(std::sync::Mutex::new).collect();
+    let work = || loop {
+        let Some(slot) = slots.get(next.fetch_add(1, Ordering::Relaxed)) else { return Ok(()) };
+        // Each number comes once, so nobody else has this lock.
+        let Ok(mut line) = slot.lock() else { return Ok(()) };
+        line.take_digest()?;
+    };
+    std::thread::scope(|scope| {
+        let other = (slots.len() > 1).then(|| scope.spawn(work));
+        let own = work();
+        let gave_up = || Err(refused("hash", "a thread gave up"));
+        own.and(other.map_or(Ok(()), |other| other.join().unwrap_or_else(|_| gave_up())))
+    })
+}
+
+/// The names in a directory as lines show them, sorted by that, each with the name itself.
+fn names(fd: &OwnedFd, path: &str) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+    let failed = |errno| system("list directory", path.as_bytes(), errno);
+    let mut names = Vec::new();
+    for entry in Dir::read_from(fd).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name().to_bytes();
+        if !matches!(name, b"." | b"..") {
+            names.push((printable(name), name.to_vec()));
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn unwritten(error: &std::io::Error) -> Failure {
+    system("write list", b"list", crate::decode::errno(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::Path;
+
+    fn list(root: &Path) -> String {
+        let root = rustix::fs::open(root, DIRECTORY, Mode::empty()).unwrap();
+        let file = tempfile::tempfile().unwrap();
+        walk(&root, Purpose::List, file.try_clone().unwrap()).unwrap();
+        let mut text = String::new();
+        let mut file = file;
+        std::io::Seek::rewind(&mut file).unwrap();
+        std::io::Read::read_to_string(&mut file, &mut text).unwrap();
+        text
+    }
+
+    fn tree() -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path();
+        std::fs::create_dir_all(path.join("a/b")).unwrap();
+        for n in 0..600 {
+            std::fs::write(path.join(format!("a/{n}")), format!("{n}")).unwrap();
+        }
+        std::fs::write(path.join("a b\n"), "").unwrap();
+        symlink("a b\n", path.join("link")).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, path.join("pipe"), FileType::Fifo, Mode::from_raw_mode(0o644), 0).unwrap();
+        root
+    }
+
+    #[test]
+    fn a_list_has_one_line_an_entry_in_the_order_of_names() {
+        let root = tree();
+        let list = list(root.path());
+        let paths: Vec<&str> = list.lines().map(|line| line.split(' ').next().unwrap()).collect();
+        assert_eq!(paths.len(), 606, "{list}");
+        assert!(paths.is_sorted_by(|a, b| a.split('/').lt(b.split('/')) || *a == "/"), "{paths:?}");
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let line = list.lines().find(|line| line.starts_with("/a\\x20b\\x0a ")).unwrap();
+        assert!(line.contains(empty), "{line}");
+        assert!(list.contains("/link link") && list.contains("a\\x20b\\x0a\n"), "{list}");
+    }
+
+    #[test]
+    fn whatever_is_changed_shows() {
+        let root = tree();
+        let path = root.path().to_owned();
+        let before = list(&path);
+        assert_eq!(list(&path), before);
+        let keep_time = |file: &Path, change: &dyn Fn()| {
+            let stat = rustix::fs::lstat(file).unwrap();
+            let above = rustix::fs::lstat(file.parent().unwrap()).unwrap();
+            change();
+            for (file, stat) in [(file, stat), (file.parent().unwrap(), above)] {
+                let time = rustix::fs::Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as i64 };
+                let stamps = rustix::fs::Timestamps { last_access: time, last_modification: time };
+                let none = AtFlags::SYMLINK_NOFOLLOW;
+                rustix::fs::utimensat(rustix::fs::CWD, file, &stamps, none).unwrap();
+            }
+        };
+        let seven = path.join("a/7");
+        let changes: [(&Path, &dyn Fn()); 5] = [
+            (&seven, &|| std::fs::write(&seven, "8").unwrap()),
+            (&seven, &|| std::fs::set_permissions(&seven, PermissionsExt::from_mode(0o600)).unwrap()),
+            (&path.join("link"), &|| {
+                std::fs::remove_file(path.join("link")).unwrap();
+                symlink("elsewhere", path.join("link")).unwrap();
+            }),
+            (&path.join("a/b"), &|| {
+                std::fs::set_permissions(path.join("a/b"), PermissionsExt::from_mode(0o700)).unwrap()
+            }),
+            (&path.join("new"), &|| std::fs::write(path.join("new"), "").unwrap()),
+        ];
+        let mut last = before;
+        for (file, change) in changes {
+            if file.symlink_metadata().is_ok() {
+                keep_time(file, change)
+            } else {
+                change()
+            }
+            let now = list(&path);
+            assert_ne!(now, last, "{}", file.display());
+            last = now;
+        }
+        // A second, and nothing else.
+        let time = rustix::fs::Timespec { tv_sec: 1, tv_nsec: 0 };
+        let stamps = rustix::fs::Timestamps { last_access: time, last_modification: time };
+        rustix::fs::utimensat(rustix::fs::CWD, &seven, &stamps, AtFlags::empty()).unwrap();
+        assert_ne!(list(&path), last);
+    }
+}
