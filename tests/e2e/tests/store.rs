@@ -89,6 +89,37 @@ both_modes! {
         assert!(rows[1]["bytes"].as_u64() > rows[0]["bytes"].as_u64(), "{rows}");
     }
 
+    fn df_counts_what_is_shared_once_and_measures_volumes(mode) {
+        let casemate = Instance::new(mode);
+        let base = oci::layer_of(&casemate.rootfs_with_probe("rootfs"));
+        let layers = |name: &str| {
+            let more = casemate.scratch(&format!("more-{name}"));
+            fs::write(more.join("more"), name).unwrap();
+            [base.clone(), oci::layer_of(&more)]
+        };
+        let image = casemate.import_layers("a", &layers("a"), &json!({ "Entrypoint": ["/probe"] }));
+        casemate.import_layers("b", &layers("b"), &json!({ "Entrypoint": ["/probe"] }));
+        let container = Container::new("a", &image, 10_001).command(&["misbehave", "mark", "/data"])
+            .set("volumes", "[{ type = \"volume\", source = \"v\", target = \"/data\" }]");
+        casemate.up_to_the_end(&Spec::new([container]).head("[volumes.v]"));
+        let shown = casemate.run(&["store", "df", "--json"]).expect(0).stdout;
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(shown["layers"].as_array().unwrap().len(), 3, "{shown}");
+        // Two layers of their own, and one for both; a manifest and a config each.
+        assert_eq!(shown["blobs"].as_array().unwrap().len(), 7, "{shown}");
+        let both = |items: &serde_json::Value| {
+            items.as_array().unwrap().iter().filter(|item| item["images"].as_array().unwrap().len() == 2).count()
+        };
+        assert_eq!((both(&shown["blobs"]), both(&shown["layers"])), (1, 1), "{shown}");
+        let applied: Vec<_> = shown["images"].as_array().unwrap().iter().map(|image| image["applied"].as_bool().unwrap()).collect();
+        assert_eq!(applied.iter().filter(|applied| **applied).count(), 1, "{shown}");
+        assert!(shown["volumes"][0]["name"] == "v" && shown["volumes"][0]["entries"].as_u64() > Some(0) && shown["logs"][0]["container"] == "a", "{shown}");
+        for words in [&["store", "df"][..], &["store", "df", "-v"]] {
+            let table = casemate.run(words).expect(0).stdout;
+            assert!(table.lines().all(|line| line.chars().count() <= 80) && table.contains("volumes"), "{table}");
+        }
+    }
+
     fn the_whole_digest_can_be_had_from_the_list(mode) {
         let casemate = Instance::new(mode);
         let image = two_layers(&casemate, "a");

@@ -11,6 +11,7 @@ mod orders;
 mod ps;
 mod reload;
 mod service;
+mod store;
 mod up;
 
 pub use crate::exit::Code;
@@ -99,6 +100,7 @@ enum Verb {
     #[command(after_help = "Example:\n  casemate wait migrate && echo migrated")]
     Wait(ask::Names),
     Image(image::Image),
+    Store(store::Store),
     Supervise(service::Supervise),
     /// Become casemate-helper, inside casemate-helper.service
     #[command(hide = true)]
@@ -143,6 +145,7 @@ fn run(Line { global, verb }: &Line) -> Result<ExitCode, Error> {
         Verb::Restart(names) => names.restart(global),
         Verb::Wait(names) => names.wait(global),
         Verb::Image(verb) => verb.run(global).map(|()| ExitCode::SUCCESS),
+        Verb::Store(verb) => verb.run(global).map(|()| ExitCode::SUCCESS),
         Verb::Supervise(verb) => verb.run(global),
         Verb::Helper => service::helper(global),
         Verb::Version => ask::version(global),

@@ -69,8 +69,30 @@ impl Blobs {
 
     /// Bytes that can be written without touching the reserve.
     pub(super) fn room(&self) -> Result<u64, Error> {
+        Ok(self.free()?.saturating_sub(self.reserve))
+    }
+
+    /// Bytes that can be written.
+    pub(super) fn free(&self) -> Result<u64, Error> {
         let stat = rustix::fs::fstatvfs(&self.dir).map_err(Error::errno("ask for the free space of", &self.path))?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize).saturating_sub(self.reserve))
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    /// Every blob with its bytes, sorted by digest.
+    pub(super) fn list(&self) -> Result<Vec<(Digest, u64)>, Error> {
+        let names = names(&self.dir).map_err(Error::io("list", &self.path))?;
+        let digests = names.iter().filter_map(|name| Digest::from_hex(name.to_str()?).ok());
+        let mut blobs = Vec::new();
+        for digest in digests {
+            match rustix::fs::statat(&self.dir, digest.hex(), AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => blobs.push((digest, u64::try_from(stat.st_size).unwrap_or(0))),
+                // Removed since.
+                Err(rustix::io::Errno::NOENT) => {}
+                Err(errno) => return Err(Error::errno("stat", self.path(&digest.hex()))(errno)),
+            }
+        }
+        blobs.sort_unstable();
+        Ok(blobs)
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -25,6 +25,7 @@ mod select;
 mod store;
 mod trees;
 mod unpack;
+mod usage;
 mod write;
 
 pub use change::{import, pinned_by, remove};
@@ -37,4 +38,5 @@ pub use select::select;
 pub use store::{Store, Writer};
 pub use trees::Known;
 pub use unpack::{layers, sweep_layers, unpack_all, unpack_missing};
+pub use usage::{Item, Usage, usage};
 pub use write::rfc3339;

@@ -66,6 +66,21 @@ impl Store {
         self
     }
 
+    /// Bytes that stay free.
+    pub const fn reserved(&self) -> u64 {
+        self.blobs.reserved()
+    }
+
+    /// Bytes that can still be written, the reserve included.
+    pub fn free(&self) -> Result<u64, Error> {
+        self.blobs.free()
+    }
+
+    /// Every blob with its bytes, by digest.
+    pub fn blobs(&self) -> Result<Vec<(Digest, u64)>, Error> {
+        self.blobs.list()
+    }
+
     /// Bytes that can be written without touching the reserve; `None` where nothing is reserved.
     pub(super) fn room(&self) -> Result<Option<(u64, u64)>, Error> {
         let reserve = self.blobs.reserved();

@@ -86,15 +86,15 @@ impl LimitFlags {
 }
 
 /// An instance with its store and, for what needs it, the helper.
-struct Work {
-    session: Session,
-    client: Client,
-    store: Store,
+pub(super) struct Work {
+    pub(super) session: Session,
+    pub(super) client: Client,
+    pub(super) store: Store,
 }
 
 impl Work {
     /// Becomes the manager and connects to the helper, which is started for the time of the work if none runs.
-    fn enter(global: &Global) -> Result<Self, Error> {
+    pub(super) fn enter(global: &Global) -> Result<Self, Error> {
         let session = launch::enter(global.directories()?, Role::Client)?;
         let (client, _) = session.connect(false)?;
         let state = &session.directories.state;
@@ -108,12 +108,12 @@ impl Work {
 
     /// Shuts this process in, as a supervisor does, before it reads what others wrote: no program is started afterwards, and
     /// no file but those of the instance can be opened.
-    fn confine(&self) -> Result<(), Error> {
+    pub(super) fn confine(&self) -> Result<(), Error> {
         Ok(self.session.confine()?)
     }
 
     /// Ends the work; its own error counts more than one of leaving.
-    fn leave<T, E: Into<Error>>(self, outcome: Result<T, E>) -> Result<T, Error> {
+    pub(super) fn leave<T, E: Into<Error>>(self, outcome: Result<T, E>) -> Result<T, Error> {
         let left = self.session.leave(self.client);
         let value = outcome.map_err(Into::into)?;
         left?;
@@ -122,14 +122,14 @@ impl Work {
 }
 
 /// The program that reads archives; it lies beside this one.
-fn unpacker() -> Result<PathBuf, Error> {
+pub(super) fn unpacker() -> Result<PathBuf, Error> {
     let program = std::env::current_exe();
     let program = program.map_err(|error| Error::new(Code::Failed, "/proc/self/exe", "find the programs", error))?;
     Ok(program.with_file_name("casemate-unpack"))
 }
 
 /// Says that another process changes the store.
-fn waiting() {
+pub(super) fn waiting() {
     text::note("waiting for another process that changes the store");
 }
 
