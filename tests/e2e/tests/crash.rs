@@ -132,14 +132,15 @@ both_modes! {
                 host::signal(helper.pid, Signal::KILL);
             }
             let managers: Vec<i32> = casemate.managers().iter().map(|p| p.pid).collect();
-            poll::until("the end of helper and containers", || {
-                let left = |old: &host::Process| {
-                    let now = host::Process::of(old.pid);
-                    !managers.contains(&old.pid) && old.pid != up.pid()
-                        && now.is_some_and(|now| now.state != 'Z' && now.arguments == old.arguments)
-                };
-                (helpers.is_empty() || !family.iter().any(left)).then_some(())
-            });
+            let left = |old: &&host::Process| {
+                let now = host::Process::of(old.pid);
+                !managers.contains(&old.pid) && old.pid != up.pid()
+                    && now.is_some_and(|now| now.state != 'Z' && now.arguments == old.arguments)
+            };
+            let gone = poll::within(poll::PATIENCE, || (helpers.is_empty() || !family.iter().any(|old| left(&old))).then_some(()));
+            // What it waits for says more than that it is there.
+            let why = |old: &host::Process| (old.clone(), fs::read_to_string(format!("/proc/{}/stack", old.pid)));
+            assert!(gone.is_some(), "round {round}, helpers {helpers:?}: {:?}", family.iter().filter(left).map(why).collect::<Vec<_>>());
             // Whether the manager gives up or starts a new helper is its matter; it must not hang.
             up.signal(Signal::INT);
             up.wait(poll::PATIENCE);
