@@ -48,6 +48,13 @@ fn kept(casemate: &Instance) -> BTreeSet<PathBuf> {
     directories.into_iter().flat_map(list).map(|entry| entry.path()).collect()
 }
 
+/// The file of this name at the root of some layer.
+fn find_in_layers(casemate: &Instance, name: &str) -> PathBuf {
+    let layers = fs::read_dir(casemate.state().join("layers/sha256")).unwrap().flatten();
+    let mut files = layers.map(|layer| layer.path().join("fs").join(name));
+    files.find(|file| file.exists()).unwrap_or_else(|| panic!("no layer has {name}"))
+}
+
 /// Bytes that an ordinary user may still write where the store is.
 fn free(casemate: &Instance) -> u64 {
     let stat = rustix::fs::statvfs(casemate.directory()).unwrap();
@@ -87,6 +94,93 @@ both_modes! {
         let rows = casemate.run(&["image", "history", "a", "--json"]).expect(0).stdout;
         let rows: serde_json::Value = serde_json::from_str(&rows).unwrap();
         assert!(rows[1]["bytes"].as_u64() > rows[0]["bytes"].as_u64(), "{rows}");
+    }
+
+    fn fsck_names_what_is_damaged_and_repair_takes_only_that_away(mode) {
+        let casemate = Instance::new(mode);
+        let image = two_layers(&casemate, "a");
+        casemate.pack_binary("other", &place::program("casemate-init"));
+        let spec = Spec::new([Container::new("a", &image, 10_001).command(&["true"])]);
+        let sound = || {
+            let output = casemate.run(&["store", "fsck"]).expect(0).stdout;
+            assert!(output.contains("images: 2") && output.contains(": sound"), "{output}");
+            casemate.up_to_the_end(&spec).expect(0);
+        };
+        sound();
+        let whole = kept(&casemate);
+        let damaged = |words: &[&str]| {
+            let found = casemate.run(&["store", "fsck"]).expect(4).stdout;
+            for word in words {
+                assert!(found.contains(word), "no {word:?} in {found}");
+            }
+        };
+        // A layer's content and one mode bit: the blob is good, so that it comes back.
+        for change in [0, 1] {
+            let probe = find_in_layers(&casemate, "probe");
+            let time = fs::metadata(&probe).unwrap().modified().unwrap();
+            if change == 0 {
+                let mut bytes = fs::read(&probe).unwrap();
+                bytes[4000] ^= 1;
+                fs::write(&probe, bytes).unwrap();
+                fs::File::options().write(true).open(&probe).unwrap().set_modified(time).unwrap();
+            } else {
+                let mode = fs::metadata(&probe).unwrap().permissions().mode();
+                fs::set_permissions(&probe, fs::Permissions::from_mode(mode ^ 0o001)).unwrap();
+            }
+            damaged(&["damaged: layer sha256:", if change == 0 { "/probe: content" } else { "/probe: mode was 0755, is 0754" }]);
+            let report = casemate.run(&["store", "fsck", "--repair"]).expect(0).stdout;
+            assert!(report.contains("(repaired)"), "{report}");
+            sound();
+        }
+        // A layer that is gone, and one of which nothing is known.
+        fs::remove_dir_all(find_in_layers(&casemate, "more").ancestors().nth(2).unwrap()).unwrap();
+        damaged(&["missing: layer"]);
+        casemate.run(&["store", "fsck", "--repair"]).expect(0);
+        let tree = fs::read_dir(casemate.state().join("images/trees")).unwrap().next().unwrap().unwrap().path();
+        fs::remove_file(tree).unwrap();
+        damaged(&["nothing is known"]);
+        casemate.run(&["store", "fsck", "--repair"]).expect(0);
+        sound();
+        // A record: made anew from the blobs, but for its name.
+        let record = casemate.state().join(format!("images/{}.json", digest_of(&image)));
+        fs::write(&record, "{").unwrap();
+        damaged(&["damaged: record of image"]);
+        casemate.run(&["store", "fsck", "--repair"]).expect(0);
+        assert!(casemate.run(&["image", "ls"]).expect(0).stdout.contains("recovered"));
+        sound();
+        // What nobody needs is no damage, and goes.
+        fs::write(blob(&casemate, &oci::sha256(b"left")), "left").unwrap();
+        fs::write(casemate.state().join("blobs/sha256/.partial"), "half").unwrap();
+        assert_eq!(casemate.run(&["store", "fsck"]).expect(0).stdout.matches("leftover: ").count(), 2);
+        casemate.run(&["store", "fsck", "--repair"]).expect(0);
+        assert_eq!(kept(&casemate), whole);
+    }
+
+    fn every_damaged_blob_is_found_removed_and_brought_again(mode) {
+        let casemate = Instance::new(mode);
+        let layout = casemate.scratch("layout");
+        let digest = oci::layout(&layout, &[oci::layer_of(&casemate.rootfs_with_probe("rootfs"))], &json!({}));
+        let import = || casemate.run(&["image", "import", layout.to_str().unwrap(), "--name", "a"]).expect(0);
+        import();
+        let whole = kept(&casemate);
+        for victim in fs::read_dir(casemate.state().join("blobs/sha256")).unwrap() {
+            let victim = victim.unwrap();
+            let name = victim.file_name().into_string().unwrap();
+            let mut bytes = fs::read(victim.path()).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            fs::write(victim.path(), bytes).unwrap();
+            let found = casemate.run(&["store", "fsck"]).expect(4);
+            assert!(found.stdout.contains(&name) && found.stderr.contains("--repair"), "{found:?}");
+            let left = casemate.run(&["store", "fsck", "--repair"]).expect(4);
+            assert!(left.stderr.contains("image import") && left.stdout.contains("(repaired)"), "{left:?}");
+            let mut expected = whole.clone();
+            expected.remove(&victim.path());
+            assert_eq!(kept(&casemate), expected);
+            import();
+            casemate.run(&["store", "fsck"]).expect(0);
+        }
+        assert_eq!(kept(&casemate), whole, "{digest}");
     }
 
     fn df_counts_what_is_shared_once_and_measures_volumes(mode) {

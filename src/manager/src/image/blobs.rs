@@ -166,6 +166,43 @@ impl Blobs {
         rustix::fs::fsync(&self.dir).map_err(Error::errno("fsync", &self.path))
     }
 
+    /// What is wrong with a blob's bytes, if anything is.
+    pub(super) fn doubt(&self, digest: &Digest, progress: &mut dyn FnMut(u64)) -> Result<Option<String>, Error> {
+        let (mut blob, mut hash, mut buffer) = (self.open(digest)?, Sha256::new(), vec![0; CHUNK]);
+        let mut length = 0;
+        loop {
+            let count = match blob.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // A bad block is damage like any other.
+                Err(error) if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
+                    return Ok(Some(format!("it cannot be read: {error}")));
+                }
+                Err(error) => return Err(Error::io("read the blob", self.path(&digest.hex()))(error)),
+            };
+            hash.update(buffer.get(..count).unwrap_or_default());
+            length += count as u64;
+            progress(length);
+        }
+        let found = Digest::from_bytes(hash.finalize().into());
+        Ok((found != *digest).then(|| CHANGED.to_owned()))
+    }
+
+    /// Removes one.
+    pub(super) fn remove(&self, digest: &Digest) -> Result<(), Error> {
+        let name = digest.hex();
+        rustix::fs::unlinkat(&self.dir, &name, AtFlags::empty()).map_err(Error::errno("remove", self.path(&name)))?;
+        self.sync()
+    }
+
+    /// Names that are no digest: what a crash has left.
+    pub(super) fn strays(&self) -> Result<Vec<String>, Error> {
+        let names = names(&self.dir).map_err(Error::io("list", &self.path))?;
+        let names = names.iter().map(|name| name.to_string_lossy().into_owned());
+        Ok(names.filter(|name| Digest::from_hex(name).is_err()).collect())
+    }
+
     /// Removes all but these. Returns how many bytes that freed.
     pub(super) fn keep_only(&self, keep: impl Fn(&Digest) -> bool) -> Result<u64, Error> {
         let mut freed = 0;

@@ -141,7 +141,10 @@ impl fmt::Display for Error {
                 write!(f, "{object}: promised {expected}, found {found}; nothing of it is kept")
             }
             Self::Damaged { blob, reason } => {
-                write!(f, "blob {blob} of the store: {reason}; import its image again with `casemate image import`")
+                write!(
+                    f,
+                    "blob {blob} of the store: {reason}; import its image again with `casemate image import`, or see `casemate store fsck`"
+                )
             }
             Self::Tampered { layer, found } => write!(
                 f,

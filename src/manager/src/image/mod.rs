@@ -9,6 +9,7 @@ pub mod config;
 pub mod difference;
 mod error;
 mod flaw;
+pub mod fsck;
 pub mod history;
 pub mod import;
 mod json;

@@ -66,6 +66,25 @@ impl Store {
         self
     }
 
+    /// What is wrong with a blob's bytes, if anything is.
+    pub(super) fn doubt_blob(&self, digest: &Digest, progress: &mut dyn FnMut(u64)) -> Result<Option<String>, Error> {
+        self.blobs.doubt(digest, progress)
+    }
+
+    /// Removes a blob whose bytes are not its own.
+    pub(super) fn remove_blob(&self, digest: &Digest) -> Result<(), Error> {
+        self.blobs.remove(digest)
+    }
+
+    /// Names among the blobs and records that are none: what a crash has left.
+    pub(super) fn strays(&self) -> Result<Vec<String>, Error> {
+        let mut names = self.blobs.strays()?;
+        let own = blobs::names(&self.images).map_err(Error::io("list", &self.path))?;
+        let own = own.iter().map(|name| name.to_string_lossy().into_owned());
+        names.extend(own.filter(|name| name == PARTIAL));
+        Ok(names)
+    }
+
     /// Bytes that stay free.
     pub const fn reserved(&self) -> u64 {
         self.blobs.reserved()
@@ -102,15 +121,16 @@ impl Store {
         history::parse(&self.blobs.read_document(config)?).map_err(Error::document(config.digest))
     }
 
+    /// The pins of all images.
+    pub(super) fn pins(&self) -> Result<BTreeSet<Digest>, Error> {
+        let names = blobs::names(&self.images).map_err(Error::io("list", &self.path))?;
+        Ok(names.iter().filter_map(|name| Digest::from_hex(name.to_str()?.strip_suffix(".json")?).ok()).collect())
+    }
+
     /// Every image of the store, by pin.
     pub fn records(&self) -> Result<Vec<Record>, Error> {
-        let names = blobs::names(&self.images).map_err(Error::io("list", &self.path))?;
-        let pins = names.iter().filter_map(|name| {
-            let hex = name.to_str()?.strip_suffix(".json")?;
-            Digest::from_hex(hex).ok()
-        });
         let mut records = Vec::new();
-        for pin in pins.collect::<BTreeSet<_>>() {
+        for pin in self.pins()? {
             // One that was removed since the listing is none.
             records.extend(self.record(&pin)?);
         }
@@ -205,13 +225,18 @@ impl<'a> Writer<'a> {
         }
         record.names.sort();
         record.names.dedup();
+        self.replace(&record)
+    }
+
+    /// Writes a record as it is, in the place of one that is there.
+    pub(super) fn replace(&self, record: &Record) -> Result<(), Error> {
         self.store.blobs.sync()?;
         let Store { images, path, .. } = self.store;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let partial = path.join(PARTIAL);
         let file = rustix::fs::openat(images, PARTIAL, flags, Mode::from_raw_mode(0o600));
         let mut file = File::from(file.map_err(Error::errno("create", &partial))?);
-        file.write_all(&record::encode(&record)?).map_err(Error::io("write", &partial))?;
+        file.write_all(&record::encode(record)?).map_err(Error::io("write", &partial))?;
         file.sync_all().map_err(Error::io("fsync", &partial))?;
         let name = record_name(&record.pin);
         rustix::fs::renameat(images, PARTIAL, images, &name)

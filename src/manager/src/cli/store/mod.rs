@@ -1,6 +1,7 @@
 //! `casemate store`: what the store takes, whether it is sound.
 
 mod df;
+mod fsck;
 
 use crate::cli::{Error, Global};
 
@@ -14,6 +15,7 @@ pub struct Store {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     Df(df::Df),
+    Fsck(fsck::Fsck),
 }
 
 impl Store {
@@ -21,6 +23,7 @@ impl Store {
     pub fn run(&self, global: &Global) -> Result<(), Error> {
         match &self.verb {
             Verb::Df(verb) => verb.run(global),
+            Verb::Fsck(verb) => verb.run(global),
         }
     }
 }

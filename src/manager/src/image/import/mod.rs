@@ -145,7 +145,8 @@ fn copy_blob(
     }
 }
 
-fn record(pin: &Descriptor, names: Vec<String>, proof: &Proof) -> Record {
+/// What is kept of a proven image.
+pub(super) fn record(pin: &Descriptor, names: Vec<String>, proof: &Proof) -> Record {
     Record {
         pin: pin.digest,
         media_type: pin.media_type.clone(),

@@ -1,0 +1,13 @@
+//! Two lists of a layer's files: any bytes are answered, in words that a terminal takes, and equal lists have no difference.
+#![no_main]
+
+use casemate_manager::image::difference::differences;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let (before, now) = bytes.iter().position(|&byte| byte == 0).map_or((bytes, &[][..]), |at| bytes.split_at(at));
+    let Ok(found) = differences(before, now) else { return };
+    assert!(found.len() <= 8);
+    assert!(found.iter().all(|line| !line.contains(char::is_control)));
+    assert!(differences(before, before).is_ok_and(|found| found.is_empty()));
+});
