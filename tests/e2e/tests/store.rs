@@ -7,12 +7,12 @@
     reason = "a test reports by panicking"
 )]
 
-use casemate_e2e::{Container, Instance, Spec, both_modes, oci, place};
+use casemate_e2e::{Container, Instance, Spec, both_modes, oci, place, poll};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// An image of two layers, the probe in the first.
@@ -94,6 +94,61 @@ both_modes! {
         let rows = casemate.run(&["image", "history", "a", "--json"]).expect(0).stdout;
         let rows: serde_json::Value = serde_json::from_str(&rows).unwrap();
         assert!(rows[1]["bytes"].as_u64() > rows[0]["bytes"].as_u64(), "{rows}");
+    }
+
+    fn threat_19_with_verify_start_a_changed_layer_starts_nothing(mode) {
+        let casemate = Instance::new(mode);
+        let image = two_layers(&casemate, "a");
+        let container = || Container::new("a", &image, 10_001).command(&["true"]);
+        let proving = || Spec::new([container()]).head("[store]\nverify = \"start\"");
+        casemate.up_to_the_end(&proving()).expect(0);
+        let (probe, more) = (find_in_layers(&casemate, "probe"), find_in_layers(&casemate, "more"));
+        let good = fs::read(&more).unwrap();
+        // The right to write comes and goes with the clock set back: what is proven is what is there.
+        let quietly = |path: &Path, change: &dyn Fn()| {
+            let time = fs::metadata(path).unwrap().modified().unwrap();
+            let above = fs::metadata(path.parent().unwrap()).unwrap().modified().unwrap();
+            change();
+            fs::File::open(path).unwrap().set_modified(time).unwrap();
+            fs::File::open(path.parent().unwrap()).unwrap().set_modified(above).unwrap();
+        };
+        let mode_of = |bits| fs::set_permissions(&probe, fs::Permissions::from_mode(bits)).unwrap();
+        let byte = || fs::write(&more, "b").unwrap();
+        let extra = more.with_file_name("extra");
+        let add = || fs::write(&extra, "").unwrap();
+        let cases: [(&Path, &dyn Fn(), &dyn Fn(), &str); 3] = [
+            (&more, &byte, &|| fs::write(&more, &good).unwrap(), "/more: content"),
+            (&probe, &|| mode_of(0o4755), &|| mode_of(0o755), "/probe: mode was 0755, is 4755"),
+            (&more, &add, &|| fs::remove_file(&extra).unwrap(), "/extra was added"),
+        ];
+        for (path, change, back, told) in cases {
+            quietly(path, change);
+            // Nobody looks unless told to.
+            casemate.up_to_the_end(&Spec::new([container()])).expect(0);
+            let output = casemate.up_to_the_end(&proving());
+            assert_eq!(output.code, 4, "{output:?}");
+            assert!(output.stderr.contains(told) && output.stderr.contains("fsck"), "{output:?}");
+            quietly(path, back);
+            casemate.up_to_the_end(&proving()).expect(0);
+        }
+        // Without what is known of them, layers are not believed: they are unpacked again.
+        fs::remove_dir_all(casemate.state().join("images/trees")).unwrap();
+        byte();
+        casemate.up_to_the_end(&proving()).expect(0);
+        assert_eq!(fs::read(find_in_layers(&casemate, "more")).unwrap(), good);
+    }
+
+    fn threat_19_every_start_is_proven_and_not_the_first_alone(mode) {
+        let casemate = Instance::new(mode);
+        let image = two_layers(&casemate, "a");
+        let container = Container::new("a", &image, 10_001).command(&["misbehave", "sleep"]);
+        let mut up = casemate.up(&Spec::new([container]).head("[store]\nverify = \"start\""));
+        up.until_line("sleeping");
+        casemate.run(&["restart", "a"]).expect(0);
+        fs::write(find_in_layers(&casemate, "more"), "b").unwrap();
+        let error = casemate.run(&["restart", "a"]).expect(4).stderr;
+        assert!(error.contains("/more: "), "{error}");
+        assert_eq!(up.wait(poll::PATIENCE).code, 4);
     }
 
     fn fsck_names_what_is_damaged_and_repair_takes_only_that_away(mode) {

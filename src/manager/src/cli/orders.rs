@@ -9,7 +9,7 @@ use crate::image::{Image, Limits, Store, unpack_missing};
 use crate::launch::Session;
 use crate::logs::{Bounds, Kind, Origin};
 use crate::plan::{self, Machine, Outside};
-use crate::spec::{self, ContainerSpec};
+use crate::spec::{self, ContainerSpec, Verify};
 use crate::supervise::Order;
 use casemate_sys::signal;
 use casemate_wire::Facts;
@@ -57,7 +57,9 @@ pub fn planned(file: &File, outside: &[Outside], ground: &Ground<'_>) -> Result<
         let image = store.resolve(&container.image.digest).map_err(unresolved)?;
         let job = plan::job(&file.spec, container, &image, ground.facts, outside)?;
         let host = origins.remove(&container.name);
-        Ok((order(container, job, image.config.stop_signal.as_deref(), host), image))
+        let prove_layers = file.spec.store.verify == Verify::Start;
+        let order = Order { prove_layers, ..order(container, job, image.config.stop_signal.as_deref(), host) };
+        Ok((order, image))
     });
     Ok(all(planned)?.into_iter().unzip())
 }
@@ -80,6 +82,7 @@ fn order(
     let image_signal = image_signal.and_then(spec::signal);
     Order {
         job,
+        prove_layers: false,
         restart: container.restart,
         stop_signal: container.stop_signal.or(image_signal).unwrap_or(signal::TERM),
         grace: container.stop_grace_period,

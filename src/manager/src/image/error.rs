@@ -1,6 +1,7 @@
 //! What can go wrong with an image, each with its object and, where it is known, what to do.
 
 use super::flaw::Flaw;
+use crate::exit::Code;
 use crate::helper_client::ClientError;
 use casemate_wire::Digest;
 use std::fmt;
@@ -116,6 +117,24 @@ pub enum Error {
 }
 
 impl Error {
+    /// What it means to a script.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Document { .. }
+            | Self::Mismatch { .. }
+            | Self::Damaged { .. }
+            | Self::Tampered { .. }
+            | Self::NotImported(_)
+            | Self::Incomplete { .. }
+            | Self::UnknownFormat(_)
+            | Self::TooLarge { .. }
+            | Self::Index { .. } => Code::Verification,
+            Self::Name { .. } | Self::Pack { .. } => Code::Usage,
+            Self::Helper { error: ClientError::Failed(failure), .. } => failure.kind.into(),
+            Self::Io { .. } | Self::NoSpace { .. } | Self::InUse { .. } | Self::Helper { .. } => Code::Failed,
+        }
+    }
+
     pub(super) fn io(step: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         let path = path.as_ref().to_owned();
         move |source| Self::Io { step, path, source }

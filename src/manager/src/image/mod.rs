@@ -33,7 +33,7 @@ pub use change::{import, pinned_by, remove};
 pub use error::Error;
 pub use flaw::Flaw;
 pub use model::{Image, ImageConfig, Layer, Limits};
-pub use prove_layers::{Doubt, prove_layer, prove_layers};
+pub use prove_layers::prove_layers;
 pub use record::Record;
 pub use select::select;
 pub use store::{Store, Writer};

@@ -7,6 +7,7 @@ use super::unpack;
 use crate::helper_client::Client;
 use casemate_wire::Digest;
 use std::io::{BufReader, Seek};
+use std::path::Path;
 
 /// Why a layer is not proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,10 +34,11 @@ pub fn prove_layer(client: &mut Client, store: &Store, layer: &Digest) -> Result
     Ok(Some(Doubt::Changed(if found.is_empty() { nothing() } else { found })))
 }
 
-/// Proves layers, or says which is not what it was and in what.
-pub fn prove_layers(client: &mut Client, store: &Store, layers: &[Digest]) -> Result<(), Error> {
+/// Proves layers of the store of a state directory, or says which is not what it was and in what.
+pub fn prove_layers(client: &mut Client, state: &Path, layers: &[Digest]) -> Result<(), Error> {
+    let store = Store::open(state)?;
     for layer in layers {
-        match prove_layer(client, store, layer)? {
+        match prove_layer(client, &store, layer)? {
             None => {}
             Some(Doubt::Unknown) => {
                 return Err(Error::Tampered { layer: *layer, found: "nothing is known of its files".to_owned() });

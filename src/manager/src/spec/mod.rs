@@ -38,7 +38,7 @@ pub use model::{
     ContainerSpec, Device, IoLimit, Landlock, Mount, Persistence, Place, Resources, Restart, RestartPolicy, Root,
     Seccomp, Security, Spec, Ulimit, User, Volume, Waivable, Waiver,
 };
-pub use policy::{Limit, Policy, StorePolicy};
+pub use policy::{Limit, Policy, StorePolicy, Verify};
 pub use render::render;
 pub use rules::Severity;
 pub use values::{AbsolutePath, ByteSize, CpuList, Cpus, NonRootGid, NonRootUid, ValueError};

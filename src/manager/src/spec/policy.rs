@@ -12,6 +12,18 @@ pub struct Policy {
 pub struct StorePolicy {
     /// Bytes that an import leaves free on the store's file system; 0: it may fill it.
     pub free_space: u64,
+    /// When the files of layers are proven.
+    pub verify: Verify,
+}
+
+/// `store.verify`: when the files of layers are proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Verify {
+    /// When they are unpacked.
+    #[default]
+    Pull,
+    /// Then, and again before every start of a container.
+    Start,
 }
 
 /// A limit that `policy.require_limits` can name.

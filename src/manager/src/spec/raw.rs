@@ -8,7 +8,7 @@ use super::date::Date;
 use super::image_ref::ImagePin;
 use super::logging::{LogDriver, OwnLog};
 use super::model::{IoLimit, Landlock, Mount, Persistence, RestartPolicy, Root, Seccomp, Ulimit, User, Waivable};
-use super::policy::Limit;
+use super::policy::{Limit, Verify};
 use super::values::{AbsolutePath, ByteSize, CpuList, Cpus};
 use casemate_wire::Name;
 use std::collections::BTreeMap;
@@ -31,6 +31,7 @@ pub(super) struct RawSpec {
 #[derive(Default)]
 pub(super) struct RawStore {
     pub(super) free_space: Option<u64>,
+    pub(super) verify: Option<Verify>,
 }
 
 pub(super) struct RawVolume {

@@ -53,7 +53,7 @@ pub(super) fn require_limits(raw: &RawSpec) -> Vec<Limit> {
 
 /// What a silent file gets.
 pub(super) fn store(raw: &RawStore) -> StorePolicy {
-    StorePolicy { free_space: raw.free_space.unwrap_or(0) }
+    StorePolicy { free_space: raw.free_space.unwrap_or(0), verify: raw.verify.unwrap_or_default() }
 }
 
 fn volume(raw: RawVolume, places: &Findings<'_>) -> Option<Volume> {

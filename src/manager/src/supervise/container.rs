@@ -16,6 +16,8 @@ const REST: Duration = Duration::from_secs(1);
 pub struct Order {
     /// Its start.
     pub job: Job,
+    /// The files of its layers are proven before each start.
+    pub prove_layers: bool,
     /// What follows its end.
     pub restart: Restart,
     /// The signal that asks it to end.

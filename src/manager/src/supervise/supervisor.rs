@@ -7,6 +7,7 @@ use super::show::Show;
 use super::{Error, adopt};
 use crate::exit::Code;
 use crate::helper_client::{Client, ClientError};
+use crate::image;
 use crate::launch::Directories;
 use crate::logs::{Bounds, Glass, Pipes, Pump, Stream, cri};
 use casemate_wire::{Exit, Name, Reply, Request};
@@ -110,6 +111,20 @@ impl Supervisor {
         self.forget(n)?;
         let Some(container) = self.containers.get_mut(n) else { return Ok(()) };
         let Some(order) = &container.order else { return Ok(()) };
+        if order.prove_layers {
+            match image::prove_layers(&mut self.client, &self.directories.state, &order.job.layers) {
+                Ok(()) => {}
+                Err(image::Error::Helper { error, .. }) if !matches!(error, ClientError::Failed(_)) => {
+                    return Err(Error::Helper(error));
+                }
+                Err(error) => {
+                    let (code, text) = (error.code(), error.to_string());
+                    log::error!(container:% = container.name; "start: {text}");
+                    start_failed(container, code, text);
+                    return Ok(());
+                }
+            }
+        }
         let outcome = self.client.call(Request::Start(Box::new(order.job.clone())), &[]);
         match outcome {
             Ok((Reply::Started, descriptors)) => {

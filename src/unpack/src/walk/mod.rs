@@ -214,7 +214,7 @@ mod tests {
             let above = rustix::fs::lstat(file.parent().unwrap()).unwrap();
             change();
             for (file, stat) in [(file, stat), (file.parent().unwrap(), above)] {
-                let time = rustix::fs::Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as i64 };
+                let time = rustix::fs::Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec.cast_signed() };
                 let stamps = rustix::fs::Timestamps { last_access: time, last_modification: time };
                 let none = AtFlags::SYMLINK_NOFOLLOW;
                 rustix::fs::utimensat(rustix::fs::CWD, file, &stamps, none).unwrap();
@@ -229,16 +229,16 @@ mod tests {
                 symlink("elsewhere", path.join("link")).unwrap();
             }),
             (&path.join("a/b"), &|| {
-                std::fs::set_permissions(path.join("a/b"), PermissionsExt::from_mode(0o700)).unwrap()
+                std::fs::set_permissions(path.join("a/b"), PermissionsExt::from_mode(0o700)).unwrap();
             }),
             (&path.join("new"), &|| std::fs::write(path.join("new"), "").unwrap()),
         ];
         let mut last = before;
         for (file, change) in changes {
             if file.symlink_metadata().is_ok() {
-                keep_time(file, change)
+                keep_time(file, change);
             } else {
-                change()
+                change();
             }
             let now = list(&path);
             assert_ne!(now, last, "{}", file.display());

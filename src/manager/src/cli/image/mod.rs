@@ -10,7 +10,7 @@ mod remove;
 pub(super) mod text;
 
 use crate::cli::{Code, Error, Global};
-use crate::helper_client::{Client, ClientError};
+use crate::helper_client::Client;
 use crate::image::{self, Limits, Store};
 use crate::launch::{self, Role, Session};
 use crate::spec::{self, ByteSize};
@@ -135,21 +135,6 @@ pub(super) fn waiting() {
 
 impl From<image::Error> for Error {
     fn from(error: image::Error) -> Self {
-        use image::Error as E;
-        let code = match &error {
-            E::Document { .. }
-            | E::Mismatch { .. }
-            | E::Damaged { .. }
-            | E::Tampered { .. }
-            | E::NotImported(_)
-            | E::Incomplete { .. }
-            | E::UnknownFormat(_)
-            | E::TooLarge { .. }
-            | E::Index { .. } => Code::Verification,
-            E::Name { .. } | E::Pack { .. } => Code::Usage,
-            E::Helper { error: ClientError::Failed(failure), .. } => failure.kind.into(),
-            E::Io { .. } | E::NoSpace { .. } | E::InUse { .. } | E::Helper { .. } => Code::Failed,
-        };
-        Self::told(code, error)
+        Self::told(error.code(), error)
     }
 }

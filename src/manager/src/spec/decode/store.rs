@@ -3,10 +3,13 @@
 use super::scalar;
 use crate::spec::cursor::Cursor;
 use crate::spec::finding::Findings;
+use crate::spec::policy::Verify;
 use crate::spec::raw::RawStore;
 
 pub(super) fn store(mut table: Cursor<'_>, out: &mut Findings<'_>) -> RawStore {
     let free_space = table.take("free_space").and_then(|item| scalar::size_or_zero(&item, out));
+    let words = [("pull", Verify::Pull), ("start", Verify::Start)];
+    let verify = table.take("verify").and_then(|item| scalar::word(&item, &words, out));
     table.finish(out);
-    RawStore { free_space }
+    RawStore { free_space, verify }
 }
