@@ -252,7 +252,10 @@ impl Instance {
     /// The processes of the helper: the one that stays outside, and the one in A.
     pub fn helpers(&self) -> Vec<Process> {
         let mut all = self.programs();
-        all.retain(|process| process.arguments[0].ends_with("casemate-helper"));
+        // A start has the same words until it executes its payload, and is no helper: A's first process is number 1 in A.
+        let is_one =
+            |process: &Process| matches!(process.field("NSpid").split('\t').collect::<Vec<_>>()[..], [_] | [_, "1"]);
+        all.retain(|process| process.arguments[0].ends_with("casemate-helper") && is_one(process));
         all
     }
 
