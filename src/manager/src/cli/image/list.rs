@@ -99,7 +99,8 @@ mod tests {
         };
         let records = [record];
         let whole = whole(&records);
-        assert_eq!(whole.lines().map(str::len).collect::<std::collections::BTreeSet<_>>().len(), 1, "{whole}");
+        // The heading of the last column is shorter than a date.
+        assert_eq!(whole.lines().skip(1).map(str::len).collect::<std::collections::BTreeSet<_>>().len(), 1, "{whole}");
         assert!(whole.contains(&format!("{} {pin} ", "x".repeat(60) + ":1")), "{whole}");
         let table = table(&records);
         assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
