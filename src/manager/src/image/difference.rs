@@ -64,7 +64,8 @@ fn changed(old: &str, new: &str) -> String {
             _ => {}
         }
     }
-    if before.get(WORDS.len()..) != after.get(WORDS.len()..) || what.is_empty() {
+    let attributes = |words: &[&str]| words.get(WORDS.len()..).unwrap_or_default().join(" ");
+    if attributes(&before) != attributes(&after) || what.is_empty() {
         what.push("attributes".to_owned());
     }
     format!("{}: {}", shown(path(old)), what.join(", "))
