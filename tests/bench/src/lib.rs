@@ -15,6 +15,7 @@ mod layout;
 mod many;
 mod measure;
 mod ours;
+mod prove;
 mod recipe;
 mod rootfs;
 mod rows;
@@ -49,6 +50,7 @@ pub fn main() -> ExitCode {
         Some((part, [])) if PARTS.iter().any(|known| *part == **known) => one(part),
         Some((verb, rest)) if verb == command::VERB => agent::serve(&mut command::Timed::new(rest.to_vec())),
         Some((verb, rest)) if verb == ours::VERB => ours::serve(rest),
+        Some((verb, rest)) if verb == prove::VERB => prove::serve(rest),
         Some(_) => Err(Failure::new("casemate-bench", format!("one of {PARTS:?}, or nothing for all of them"))),
     };
     match outcome {
@@ -61,22 +63,24 @@ pub fn main() -> ExitCode {
 }
 
 /// What can be measured alone, to look into it; only a whole run is written down.
-const PARTS: [&str; 3] = ["start", "many", "unpack"];
+const PARTS: [&str; 4] = ["start", "many", "unpack", "prove"];
 
 fn all() -> Result<()> {
-    let rows = measured(|_| true)?;
+    let (rows, lines) = measured(|_| true)?;
     let path = write(&rows)?;
-    print!("{}", rows::table(&rows));
+    print!("{}\n{lines}", rows::table(&rows));
     println!("\nmedians of interleaved rounds (min..max); written to {}", path.display());
     Ok(())
 }
 
 fn one(part: &OsString) -> Result<()> {
-    print!("{}", rows::table(&measured(|known| part == known)?));
+    let (rows, lines) = measured(|known| part == known)?;
+    print!("{}\n{lines}", rows::table(&rows));
     Ok(())
 }
 
-fn measured(wanted: impl Fn(&str) -> bool) -> Result<Vec<Row>> {
+/// The rows of the table, and figures that no other tool has beside it.
+fn measured(wanted: impl Fn(&str) -> bool) -> Result<(Vec<Row>, String)> {
     if !rustix::process::geteuid().is_root() {
         return Err(Failure::new("casemate-bench", "the floor and the peers are compared as root: sudo make bench"));
     }
@@ -108,7 +112,12 @@ fn measured(wanted: impl Fn(&str) -> bool) -> Result<Vec<Row>> {
         eprintln!("casemate-bench: images of 200 MB and more");
         rows.extend(unpack::rows(work)?);
     }
-    Ok(rows)
+    let mut lines = String::new();
+    if wanted("prove") {
+        eprintln!("casemate-bench: layers proven before a start");
+        lines = prove::lines(work)?;
+    }
+    Ok((rows, lines))
 }
 
 /// The names that the default profile allows: the runtimes get them too.

@@ -116,12 +116,17 @@ both_modes! {
         let byte = || fs::write(&more, "b").unwrap();
         let extra = more.with_file_name("extra");
         let add = || fs::write(&extra, "").unwrap();
-        let cases: [(&Path, &dyn Fn(), &dyn Fn(), &str); 3] = [
-            (&more, &byte, &|| fs::write(&more, &good).unwrap(), "/more: content"),
-            (&probe, &|| mode_of(0o4755), &|| mode_of(0o755), "/probe: mode was 0755, is 4755"),
-            (&more, &add, &|| fs::remove_file(&extra).unwrap(), "/extra was added"),
+        let changes: [(&Path, &dyn Fn(), &str); 3] = [
+            (&more, &byte, "/more: content"),
+            (&probe, &|| mode_of(0o4755), "/probe: mode was 0755, is 4755"),
+            (&more, &add, "/extra was added"),
         ];
-        for (path, change, back, told) in cases {
+        let backs: [&dyn Fn(); 3] = [
+            &|| fs::write(&more, &good).unwrap(),
+            &|| mode_of(0o755),
+            &|| fs::remove_file(&extra).unwrap(),
+        ];
+        for ((path, change, told), back) in changes.into_iter().zip(backs) {
             quietly(path, change);
             // Nobody looks unless told to.
             casemate.up_to_the_end(&Spec::new([container()])).expect(0);
