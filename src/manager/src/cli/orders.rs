@@ -5,7 +5,7 @@ use super::file::File;
 use super::image::progress::progress;
 use super::{Code, Error, host_log};
 use crate::helper_client::Client;
-use crate::image::{Image, Limits, Store, unpack_missing};
+use crate::image::{Image, Limits, Store, Using, unpack_missing};
 use crate::launch::Session;
 use crate::logs::{Bounds, Kind, Origin};
 use crate::plan::{self, Machine, Outside};
@@ -30,21 +30,22 @@ pub fn outside(file: &File, machine: &Machine) -> Result<Vec<Outside>, Vec<Error
     all(file.spec.containers.iter().map(read))
 }
 
-/// Every container planned, every layer unpacked.
+/// Every container planned, every layer unpacked. Until the file is applied, what comes with the orders keeps the images there.
 pub fn ready(
     file: &File,
     outside: &[Outside],
     client: &mut Client,
     ground: &Ground<'_>,
-) -> Result<Vec<Order>, Vec<Error>> {
-    let (orders, mut images) = planned(file, outside, ground)?;
+) -> Result<(Vec<Order>, Using), Vec<Error>> {
     let store = Store::open(&ground.session.directories.state).map_err(one)?;
+    let using = store.using(|| log::info!("waiting for a process that removes images")).map_err(one)?;
+    let (orders, mut images) = planned(file, outside, ground)?;
     images.sort_by_key(|image| image.manifest);
     images.dedup_by_key(|image| image.manifest);
     for image in images {
         unpack_missing(client, &store, &image, &Limits::default(), progress().as_mut()).map_err(one)?;
     }
-    Ok(orders)
+    Ok((orders, using))
 }
 
 /// What is to be started, and from which images.

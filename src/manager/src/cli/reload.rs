@@ -60,8 +60,9 @@ fn next(attendance: &mut Attendance, path: &Path, ground: &Ground<'_>) -> Result
         kind if kind == own::kind() => None,
         _ => Some(host_log::own(&file.spec).map_err(elsewhere)?),
     };
-    let orders = orders::ready(&file, &outside, attendance.client(), ground)?;
-    let kept = revisions::apply(state, &file.text);
+    let (orders, using) = orders::ready(&file, &outside, attendance.client(), ground)?;
+    let kept = revisions::apply(state, &file.text, file.spec.store.keep);
+    drop(using);
     let failed = |error| Error::new(Code::Failed, state.join("revisions").display(), "keep the file", error);
     kept.map_err(|error| vec![failed(error)])?;
     Ok(Next { revision: revisions::revision(&file.text).to_string(), orders, hosts, own })

@@ -5,6 +5,7 @@ use super::orders::{self, Ground};
 use super::{Code, Error, Global, host_log, reload};
 use crate::control::Server;
 use crate::helper_client::Client;
+use crate::image::Using;
 use crate::launch::{self, Directories, Role};
 use crate::logs::{Host, Kind, own};
 use crate::notify::Notifier;
@@ -61,9 +62,12 @@ pub(super) fn attend(file: &Path, directories: Directories, stay: Stay) -> Resul
     let ground = Ground { machine: &machine, facts: &facts, session: &session };
     let orders = match stay {
         // Whatever the file has become: what runs is to end, and what it does not name ends without an order of its own.
-        Stay::ToStop => Ok(orders::planned(&file, &outside, &ground).map(|(orders, _)| orders).unwrap_or_default()),
+        Stay::ToStop => {
+            Ok((orders::planned(&file, &outside, &ground).map(|(orders, _)| orders).unwrap_or_default(), None))
+        }
         Stay::WithContainers | Stay::AsService => {
-            orders::ready(&file, &outside, &mut client, &ground).map_err(|errors| orders::tell(&file, errors))
+            let ready = orders::ready(&file, &outside, &mut client, &ground);
+            ready.map(|(orders, using)| (orders, Some(using))).map_err(|errors| orders::tell(&file, errors))
         }
     };
     client.interrupt_never();
@@ -118,7 +122,7 @@ fn role(stay: Stay) -> Role {
 
 fn supervise(
     file: &File,
-    orders: Vec<Order>,
+    (orders, using): (Vec<Order>, Option<Using>),
     client: Client,
     ground: &Ground<'_>,
     signals: &OwnedFd,
@@ -130,9 +134,11 @@ fn supervise(
         move |error: std::io::Error| Error::new(Code::Failed, object, step, error)
     };
     if stay != Stay::ToStop {
-        revisions::apply(&directories.state, &file.text)
+        revisions::apply(&directories.state, &file.text, file.spec.store.keep)
             .map_err(failed(&directories.state.join("revisions"), "keep the file"))?;
     }
+    // From here on the applied file keeps its images.
+    drop(using);
     let journals = directories.run.join("journals");
     match std::fs::DirBuilder::new().mode(0o700).create(&journals) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {

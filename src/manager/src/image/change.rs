@@ -39,6 +39,11 @@ pub fn import(
     imported
 }
 
+/// Says of images that they stay whether a file names them or not, or takes that back.
+pub fn hold(writer: &Writer<'_>, records: &[&Record], held: bool) -> Result<(), Error> {
+    records.iter().try_for_each(|record| writer.replace(&Record { held, ..(*record).clone() }))
+}
+
 /// Removes images. What they shared with others stays.
 pub fn remove(client: &mut Client, writer: &Writer<'_>, pins: &[Digest]) -> Result<u64, Error> {
     pins.iter().try_for_each(|pin| writer.remove(pin))?;
@@ -70,7 +75,8 @@ pub fn pinned_by(revisions: &Path, record: &Record) -> Result<Option<String>, Er
     Ok(None)
 }
 
-fn sweep(client: &mut Client, writer: &Writer<'_>) -> Result<u64, Error> {
+/// Removes what no image needs, and says how many bytes of blobs that were.
+pub(super) fn sweep(client: &mut Client, writer: &Writer<'_>) -> Result<u64, Error> {
     let freed = writer.sweep()?;
     sweep_layers(client, writer.store())?;
     Ok(freed)
@@ -110,6 +116,7 @@ mod tests {
             manifest: pin,
             names: Vec::new(),
             imported: 0,
+            held: false,
             blobs: Vec::new(),
             layers: Vec::new(),
         };

@@ -22,6 +22,8 @@ pub struct Record {
     pub names: Vec<String>,
     /// Seconds since 1970 of the last import.
     pub imported: u64,
+    /// Somebody has said that it stays, whether a file names it or not.
+    pub held: bool,
     /// Every blob that the image needs, documents included, with its bytes.
     pub blobs: Vec<(Digest, u64)>,
     /// ChainIDs of its layers, bottom first.
@@ -51,6 +53,8 @@ struct Raw {
     manifest: String,
     names: Vec<String>,
     imported: u64,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    held: bool,
     blobs: Vec<(String, u64)>,
     layers: Vec<String>,
 }
@@ -68,6 +72,7 @@ pub(super) fn encode(record: &Record) -> Result<Vec<u8>, Error> {
         manifest: record.manifest.to_string(),
         names: record.names.clone(),
         imported: record.imported,
+        held: record.held,
         blobs: record.blobs.iter().map(|(digest, size)| (digest.to_string(), *size)).collect(),
         layers: text(&record.layers),
     };
@@ -91,6 +96,7 @@ pub(super) fn decode(pin: &Digest, bytes: &[u8]) -> Result<Record, Flaw> {
         manifest: digest(&raw.manifest)?,
         names: raw.names,
         imported: raw.imported,
+        held: raw.held,
         blobs: raw.blobs.iter().map(|(text, size)| Ok((digest(text)?, *size))).collect::<Result<_, Flaw>>()?,
         layers: raw.layers.iter().map(digest).collect::<Result<_, Flaw>>()?,
     };
@@ -115,6 +121,7 @@ mod tests {
             manifest: digest(1),
             names: vec!["docker.io/library/a:1".to_owned()],
             imported: 1_800_000_000,
+            held: true,
             blobs: vec![(digest(1), 7), (digest(2), 3)],
             layers: vec![digest(3)],
         };

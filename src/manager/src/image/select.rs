@@ -49,6 +49,7 @@ mod tests {
             manifest: pin,
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             imported: 0,
+            held: false,
             blobs: Vec::new(),
             layers: Vec::new(),
         }

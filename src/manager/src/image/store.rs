@@ -40,6 +40,11 @@ pub struct Writer<'a> {
     _lock: OwnedFd,
 }
 
+/// The promise that no image is taken away, or that nobody counts on one that no applied file names.
+#[derive(Debug)]
+#[must_use]
+pub struct Using(#[expect(dead_code, reason = "held, never read: closing it ends the lock")] OwnedFd);
+
 impl Store {
     /// Opens the store of a state directory, which exists; makes what is missing below it, for its owner alone.
     pub fn open(state: &Path) -> Result<Self, Error> {
@@ -173,20 +178,22 @@ impl Store {
         self.host
     }
 
+    /// Waits until nobody takes images away, and keeps it so: between looking for an image and applying the file that names it.
+    pub fn using(&self, waiting: impl FnOnce()) -> Result<Using, Error> {
+        let (shared, wait) = (FlockOperation::NonBlockingLockShared, FlockOperation::LockShared);
+        self.trees.lock((shared, wait), waiting).map(Using)
+    }
+
+    /// Waits until nobody is about to use images that no applied file names yet.
+    pub fn taking(&self, waiting: impl FnOnce()) -> Result<Using, Error> {
+        let (exclusive, wait) = (FlockOperation::NonBlockingLockExclusive, FlockOperation::LockExclusive);
+        self.trees.lock((exclusive, wait), waiting).map(Using)
+    }
+
     /// Waits for the right to change the store. `waiting` is called when somebody else has it.
     pub fn lock(&self, waiting: impl FnOnce()) -> Result<Writer<'_>, Error> {
-        let failed = |errno| Error::errno("lock", &self.path)(errno);
-        // A lock belongs to an open file: this one ends with the writer, however it ends.
-        let lock = rustix::fs::openat(&self.images, ".", DIRECTORY, Mode::empty()).map_err(failed)?;
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                waiting();
-                rustix::io::retry_on_intr(|| rustix::fs::flock(&lock, FlockOperation::LockExclusive))
-                    .map_err(failed)?;
-            }
-            Err(errno) => return Err(failed(errno)),
-        }
+        let (exclusive, wait) = (FlockOperation::NonBlockingLockExclusive, FlockOperation::LockExclusive);
+        let lock = lock(&self.images, &self.path, (exclusive, wait), waiting)?;
         Ok(Writer { store: self, _lock: lock })
     }
 }
@@ -222,6 +229,7 @@ impl<'a> Writer<'a> {
     pub(super) fn commit(&self, mut record: Record) -> Result<(), Error> {
         if let Some(earlier) = self.store.record(&record.pin)? {
             record.names.extend(earlier.names);
+            record.held |= earlier.held;
         }
         record.names.sort();
         record.names.dedup();
@@ -264,6 +272,26 @@ impl<'a> Writer<'a> {
             records.iter().flat_map(|record| record.blobs.iter().map(|(digest, _)| *digest)).collect();
         self.store.blobs.keep_only(|digest| named.contains(digest))
     }
+}
+
+/// A lock belongs to an open file: this one ends with what is given back, however that ends.
+pub(super) fn lock(
+    directory: &OwnedFd,
+    path: &Path,
+    (now, wait): (FlockOperation, FlockOperation),
+    waiting: impl FnOnce(),
+) -> Result<OwnedFd, Error> {
+    let failed = |errno| Error::errno("lock", path)(errno);
+    let lock = rustix::fs::openat(directory, ".", DIRECTORY, Mode::empty()).map_err(failed)?;
+    match rustix::fs::flock(&lock, now) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            waiting();
+            rustix::io::retry_on_intr(|| rustix::fs::flock(&lock, wait)).map_err(failed)?;
+        }
+        Err(errno) => return Err(failed(errno)),
+    }
+    Ok(lock)
 }
 
 fn record_name(pin: &Digest) -> String {

@@ -8,7 +8,7 @@ use super::error::Error;
 use super::flaw::Flaw;
 use super::json;
 use casemate_wire::{Digest, LayerReport};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
@@ -44,6 +44,11 @@ pub struct Known {
 impl Trees {
     pub(super) const fn new(dir: OwnedFd, path: PathBuf) -> Self {
         Self { dir, path }
+    }
+
+    /// Locks the directory: the lock of those who use images, as that of those who write is the one of the records.
+    pub(super) fn lock(&self, how: (FlockOperation, FlockOperation), waiting: impl FnOnce()) -> Result<OwnedFd, Error> {
+        super::store::lock(&self.dir, &self.path, how, waiting)
     }
 
     /// What is known of a layer; `None`: nothing.

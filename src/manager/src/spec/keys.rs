@@ -24,7 +24,7 @@ keys! {
     DEFAULTS "[defaults]" ["read_only" "init" "cap_drop" "restart" "stop_signal" "stop_grace_period" "security" "logging"]
     DEFAULT_LOGGING "[defaults.logging]" ["driver"]
     DEFAULT_SECURITY "[defaults.security]" ["seccomp" "landlock" "masked_paths"]
-    STORE "[store]" ["free_space" "verify"]
+    STORE "[store]" ["keep" "free_space" "verify"]
     VOLUME "[volumes.NAME]" ["persistence"]
     CONTAINER "[containers.NAME]" [
         "image" "user" "share_user_with" "entrypoint" "command" "working_dir" "environment" "hostname" "labels"

@@ -8,12 +8,20 @@ pub struct Policy {
 }
 
 /// `[store]`: how images are kept.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StorePolicy {
+    /// Applied files that are kept, the one in force included; 1 and up. What none of them names may be collected.
+    pub keep: usize,
     /// Bytes that an import leaves free on the store's file system; 0: it may fill it.
     pub free_space: u64,
     /// When the files of layers are proven.
     pub verify: Verify,
+}
+
+impl Default for StorePolicy {
+    fn default() -> Self {
+        Self { keep: 2, free_space: 0, verify: Verify::Pull }
+    }
 }
 
 /// `store.verify`: when the files of layers are proven.

@@ -53,7 +53,12 @@ pub(super) fn require_limits(raw: &RawSpec) -> Vec<Limit> {
 
 /// What a silent file gets.
 pub(super) fn store(raw: &RawStore) -> StorePolicy {
-    StorePolicy { free_space: raw.free_space.unwrap_or(0), verify: raw.verify.unwrap_or_default() }
+    let silent = StorePolicy::default();
+    StorePolicy {
+        keep: raw.keep.unwrap_or(silent.keep),
+        free_space: raw.free_space.unwrap_or(silent.free_space),
+        verify: raw.verify.unwrap_or(silent.verify),
+    }
 }
 
 fn volume(raw: RawVolume, places: &Findings<'_>) -> Option<Volume> {

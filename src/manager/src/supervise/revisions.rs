@@ -1,14 +1,15 @@
 //! The files that were applied: `revisions/<sha256>.toml`, and `current`, a link to the one that was applied last. Both appear
-//! by rename, so a power cut leaves the old one or the new one. The one that was current before is kept as the way back; all
-//! others go, as each would hold its images in the store for ever.
+//! by rename, so a power cut leaves the old one or the new one. `order` has their names, the last applied first. As many as the file
+//! says are kept, as the way back; all others go, as each would hold its images in the store for ever.
 
 use casemate_wire::Digest;
 use sha2::{Digest as _, Sha256};
-use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
+
+const ORDER: &str = "order";
 
 /// The digest of a file's text: its revision.
 pub fn revision(text: &str) -> Digest {
@@ -29,22 +30,20 @@ pub fn current(state: &Path) -> io::Result<Option<String>> {
     }
 }
 
-/// Keeps the text and makes it the current revision; of the others, only the one that it takes the place of is kept.
-pub fn apply(state: &Path, text: &str) -> io::Result<()> {
+/// Keeps the text and makes it the current revision; so many of the last applied stay, this one included.
+pub fn apply(state: &Path, text: &str, keep: usize) -> io::Result<()> {
     let directory = state.join("revisions");
     let name = format!("{}.toml", revision(text).hex());
     if !directory.join(&name).is_file() {
-        let work = directory.join(format!(".{name}"));
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&work)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&work, directory.join(&name))?;
+        write(&directory, &name, text)?;
     }
     let current = directory.join("current");
     let before = fs::read_link(&current).unwrap_or_default();
     if before == Path::new(&name) {
         return Ok(());
     }
+    let kept = order(&directory, &name, &before.to_string_lossy(), keep)?;
+    write(&directory, ORDER, &(kept.join("\n") + "\n"))?;
     let link = directory.join(".current");
     match fs::remove_file(&link) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -55,12 +54,37 @@ pub fn apply(state: &Path, text: &str) -> io::Result<()> {
     fs::File::open(&directory)?.sync_all()?;
     for entry in fs::read_dir(&directory)? {
         let entry = entry?;
-        let kept = [OsStr::new("current"), OsStr::new(&name), before.as_os_str()];
-        if !kept.contains(&entry.file_name().as_os_str()) {
+        let stays = |name: &str| name == "current" || name == ORDER || kept.iter().any(|kept| kept == name);
+        if !entry.file_name().to_str().is_some_and(stays) {
             fs::remove_file(entry.path())?;
         }
     }
     Ok(())
+}
+
+/// The names of the revisions that stay, the last applied first.
+fn order(directory: &Path, name: &str, before: &str, keep: usize) -> io::Result<Vec<String>> {
+    let known = match fs::read_to_string(directory.join(ORDER)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        text => text?,
+    };
+    let mut names: Vec<String> = Vec::new();
+    for name in [name, before].into_iter().chain(known.lines()) {
+        if !name.is_empty() && !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+    names.truncate(keep.max(1));
+    Ok(names)
+}
+
+/// Whole or not at all.
+fn write(directory: &Path, name: &str, text: &str) -> io::Result<()> {
+    let work = directory.join(format!(".{name}"));
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&work)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&work, directory.join(name))
 }
 
 #[cfg(test)]
@@ -73,19 +97,41 @@ mod tests {
         fs::create_dir(base.path().join("revisions")).unwrap();
         assert_eq!(current(base.path()).unwrap(), None);
         for text in ["a = 1", "a = 2", "a = 1"] {
-            apply(base.path(), text).unwrap();
+            apply(base.path(), text, 2).unwrap();
             assert_eq!(fs::read_to_string(base.path().join("revisions/current")).unwrap(), text);
             assert_eq!(current(base.path()).unwrap().as_deref(), Some(text));
             assert!(find(base.path(), &revision(text)).is_some());
         }
-        assert_eq!(fs::read_dir(base.path().join("revisions")).unwrap().count(), 3);
+        assert_eq!(fs::read_dir(base.path().join("revisions")).unwrap().count(), 4);
         assert_eq!(find(base.path(), &revision("other")), None);
         // Again, which changes nothing; then a third, which lets the older one of the two go.
-        apply(base.path(), "a = 1").unwrap();
+        apply(base.path(), "a = 1", 2).unwrap();
         assert!(find(base.path(), &revision("a = 2")).is_some());
-        apply(base.path(), "a = 3").unwrap();
+        apply(base.path(), "a = 3", 2).unwrap();
         let there = ["a = 1", "a = 2", "a = 3"].map(|text| find(base.path(), &revision(text)).is_some());
         assert_eq!(there, [true, false, true]);
-        assert_eq!(fs::read_dir(base.path().join("revisions")).unwrap().count(), 3);
+        assert_eq!(fs::read_dir(base.path().join("revisions")).unwrap().count(), 4);
+    }
+    #[test]
+    fn as_many_are_kept_as_the_file_says() {
+        let base = tempfile::tempdir().unwrap();
+        fs::create_dir(base.path().join("revisions")).unwrap();
+        let there = || {
+            let texts = ["a = 0", "a = 1", "a = 2", "a = 3"];
+            texts.map(|text| find(base.path(), &revision(text)).is_some())
+        };
+        for (n, kept) in
+            [[true, false, false, false], [true, true, false, false], [true, true, true, false]].iter().enumerate()
+        {
+            apply(base.path(), &format!("a = {n}"), 3).unwrap();
+            assert_eq!(there(), *kept);
+        }
+        apply(base.path(), "a = 3", 3).unwrap();
+        assert_eq!(there(), [false, true, true, true]);
+        // The way back, and then a file that keeps less.
+        apply(base.path(), "a = 1", 3).unwrap();
+        assert_eq!(there(), [false, true, true, true]);
+        apply(base.path(), "a = 0", 1).unwrap();
+        assert_eq!(there(), [true, false, false, false]);
     }
 }

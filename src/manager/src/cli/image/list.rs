@@ -94,6 +94,7 @@ mod tests {
             manifest: pin,
             names: vec!["docker.io/library/a".to_owned(), format!("registry.example/{}:1", "x".repeat(60))],
             imported: 1_800_000_000,
+            held: false,
             blobs: vec![(pin, 123_456_789)],
             layers: vec![pin; 127],
         };

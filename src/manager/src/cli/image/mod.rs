@@ -5,6 +5,7 @@ mod import;
 mod inspect;
 mod list;
 mod pack;
+mod pin;
 pub(super) mod progress;
 mod remove;
 pub(super) mod text;
@@ -35,6 +36,10 @@ enum Verb {
     Inspect(inspect::Inspect),
     History(history::History),
     Rm(remove::Rm),
+    /// Keep images from `store gc`, whether a file names them or not
+    Pin(pin::Pin),
+    /// Let `store gc` have them again
+    Unpin(pin::Pin),
     Pack(Box<pack::Pack>),
 }
 
@@ -47,6 +52,8 @@ impl Image {
             Verb::Inspect(verb) => verb.run(global),
             Verb::History(verb) => verb.run(global),
             Verb::Rm(verb) => verb.run(global),
+            Verb::Pin(verb) => verb.run(global, true),
+            Verb::Unpin(verb) => verb.run(global, false),
             Verb::Pack(verb) => verb.run(global),
         }
     }

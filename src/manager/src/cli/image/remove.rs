@@ -42,6 +42,7 @@ impl Rm {
     }
 
     fn remove(&self, work: &mut Work, revisions: &Path) -> Result<(Vec<Digest>, u64), image::Error> {
+        let _taking = work.store.taking(waiting)?;
         let writer = work.store.lock(waiting)?;
         let records = work.store.records()?;
         let selected = self.images.iter().map(|text| image::select(&records, text));

@@ -2,6 +2,7 @@
 
 mod df;
 mod fsck;
+mod gc;
 
 use crate::cli::{Error, Global};
 
@@ -16,6 +17,7 @@ pub struct Store {
 enum Verb {
     Df(df::Df),
     Fsck(fsck::Fsck),
+    Gc(gc::Gc),
 }
 
 impl Store {
@@ -24,6 +26,7 @@ impl Store {
         match &self.verb {
             Verb::Df(verb) => verb.run(global),
             Verb::Fsck(verb) => verb.run(global),
+            Verb::Gc(verb) => verb.run(global),
         }
     }
 }

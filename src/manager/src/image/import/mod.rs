@@ -155,6 +155,7 @@ pub(super) fn record(pin: &Descriptor, names: Vec<String>, proof: &Proof) -> Rec
         names,
         imported: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         blobs: proof.blobs(),
+        held: false,
         layers: proof.image.chain(),
     }
 }

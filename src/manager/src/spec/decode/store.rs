@@ -7,9 +7,10 @@ use crate::spec::policy::Verify;
 use crate::spec::raw::RawStore;
 
 pub(super) fn store(mut table: Cursor<'_>, out: &mut Findings<'_>) -> RawStore {
+    let keep = table.take("keep").and_then(|item| scalar::limit(&item, 1..=100, out));
     let free_space = table.take("free_space").and_then(|item| scalar::size_or_zero(&item, out));
     let words = [("pull", Verify::Pull), ("start", Verify::Start)];
     let verify = table.take("verify").and_then(|item| scalar::word(&item, &words, out));
     table.finish(out);
-    RawStore { free_space, verify }
+    RawStore { keep: keep.and_then(|keep| usize::try_from(keep).ok()), free_space, verify }
 }

@@ -1,0 +1,155 @@
+//! Collection: what is needed stays whatever happens, what is not goes, and a moment that is interrupted leaves whole images.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test reports by panicking"
+)]
+
+use casemate_e2e::{Container, Instance, Spec, Up, both_modes, host, oci, poll};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// An image on a layer that all of these share.
+fn image(casemate: &Instance, base: &[u8], name: &str) -> String {
+    let more = casemate.scratch(&format!("more-{name}"));
+    fs::write(more.join("more"), name.repeat(5000)).unwrap();
+    casemate.import_layers(name, &[base.to_vec(), oci::layer_of(&more)], &json!({ "Entrypoint": ["/probe"] }))
+}
+
+fn base(casemate: &Instance) -> Vec<u8> {
+    oci::layer_of(&casemate.rootfs_with_probe("rootfs"))
+}
+
+fn gc(casemate: &Instance, more: &[&str]) -> Value {
+    let words = [&["store", "gc", "--json", "--min-age", "0"], more].concat();
+    serde_json::from_str(&casemate.run(&words).expect(0).stdout).unwrap()
+}
+
+fn removed(report: &Value) -> Vec<&str> {
+    report["removed"].as_array().unwrap().iter().map(|image| image.as_str().unwrap()).collect()
+}
+
+fn kept(casemate: &Instance) -> BTreeSet<PathBuf> {
+    let directories = ["blobs/sha256", "images", "images/trees", "layers/sha256", "layers/tmp"];
+    let list = |name| fs::read_dir(casemate.state().join(name)).into_iter().flatten().flatten();
+    directories.into_iter().flat_map(list).map(|entry| entry.path()).collect()
+}
+
+both_modes! {
+    fn only_what_nothing_needs_is_collected(mode) {
+        let casemate = Instance::new(mode);
+        let base = base(&casemate);
+        let [first, second, third, held, spare] = ["first", "second", "third", "held", "spare"].map(|name| image(&casemate, &base, name));
+        let apply = |image: &str, keep: u32| {
+            let container = Container::new("a", image, 10_001).command(&["true"]);
+            casemate.up_to_the_end(&Spec::new([container]).head(&format!("[store]\nkeep = {keep}"))).expect(0);
+        };
+        casemate.run(&["image", "pin", "held"]).expect(0);
+        apply(&first, 3);
+        apply(&second, 3);
+        apply(&third, 3);
+        // Just imported: no file may name them yet.
+        assert!(casemate.run(&["store", "gc"]).expect(0).stdout.starts_with("freed 0 B"));
+        let before = kept(&casemate);
+        let told = gc(&casemate, &["--dry-run"]);
+        assert_eq!(removed(&told), [spare.as_str()], "{told}");
+        assert_eq!(kept(&casemate), before);
+        let told = gc(&casemate, &[]);
+        assert_eq!(removed(&told), [spare.as_str()], "{told}");
+        assert!(told["bytes"].as_u64().unwrap() > 20_000, "{told}");
+        casemate.run(&["store", "fsck"]).expect(0);
+        // A file that keeps one before it lets the first go, and an image that is not held any more goes with it.
+        apply(&second, 2);
+        casemate.run(&["image", "unpin", "held"]).expect(0);
+        let told = gc(&casemate, &[]);
+        assert_eq!(removed(&told).into_iter().collect::<BTreeSet<_>>(), BTreeSet::from([first.as_str(), held.as_str()]), "{told}");
+        apply(&third, 2);
+        casemate.run(&["store", "fsck"]).expect(0);
+    }
+
+    fn what_a_container_runs_on_stays(mode) {
+        let casemate = Instance::new(mode);
+        let base = base(&casemate);
+        let image = image(&casemate, &base, "a");
+        let mut up = casemate.up(&Spec::new([Container::new("a", &image, 10_001).command(&["misbehave", "sleep"])]));
+        up.until_line("sleeping");
+        // As if its file had been taken back long ago.
+        for file in fs::read_dir(casemate.state().join("revisions")).unwrap() {
+            fs::remove_file(file.unwrap().path()).unwrap();
+        }
+        let before = kept(&casemate);
+        let told = gc(&casemate, &[]);
+        assert_eq!(told["in_use"], json!([image]), "{told}");
+        assert_eq!(kept(&casemate), before);
+        up.signal(Signal::INT);
+        up.wait(poll::PATIENCE);
+        assert_eq!(removed(&gc(&casemate, &[])), [image.as_str()]);
+        assert_eq!(kept(&casemate).iter().filter(|path| !path.ends_with("images/trees")).count(), 0);
+    }
+
+    fn who_is_about_to_use_an_image_is_waited_for(mode) {
+        let casemate = Instance::new(mode);
+        let base = base(&casemate);
+        let image = image(&casemate, &base, "a");
+        // As `up` does between looking for its images and applying its file.
+        let using = fs::File::open(casemate.state().join("images/trees")).unwrap();
+        rustix::fs::flock(&using, rustix::fs::FlockOperation::LockShared).unwrap();
+        let mut gc = Up::start(casemate.in_cgroup(&["store", "gc", "--min-age", "0"]));
+        poll::until("its word that it waits", || gc.stderr().contains("waiting").then_some(()));
+        casemate.run(&["image", "inspect", "a"]).expect(0);
+        let container = Container::new("b", &image, 10_001).command(&["true"]);
+        casemate.up_to_the_end(&Spec::new([container])).expect(0);
+        drop(using);
+        gc.wait(poll::PATIENCE).expect(0);
+        // Its file was applied meanwhile.
+        casemate.run(&["image", "inspect", "a"]).expect(0);
+    }
+
+    fn a_collection_killed_at_any_moment_leaves_whole_images(mode) {
+        let casemate = Instance::new(mode);
+        let base = base(&casemate);
+        let needed = image(&casemate, &base, "needed");
+        let spec = Spec::new([Container::new("a", &needed, 10_001).command(&["true"])]);
+        casemate.up_to_the_end(&spec).expect(0);
+        let alone = kept(&casemate);
+        let mut killed = 0;
+        for round in 0..16_u64 {
+            for name in ["x", "y"] {
+                image(&casemate, &base, name);
+            }
+            let mut gc = Up::start(casemate.command(&["store", "gc", "--min-age", "0"]));
+            std::thread::sleep(Duration::from_millis(5 + round * 9));
+            let victims = match round % 3 {
+                0 => vec![gc.pid()],
+                1 => casemate.helpers().iter().map(|p| p.pid).collect(),
+                _ => casemate.processes().iter().map(|p| p.pid).collect(),
+            };
+            killed += usize::from(!gc.has_ended());
+            for victim in victims {
+                host::signal(victim, Signal::KILL);
+            }
+            gc.wait(poll::PATIENCE);
+            casemate.end();
+            // Whatever is left has all of its blobs, and what is needed runs.
+            let report = casemate.run(&["store", "fsck", "--json"]).stdout;
+            let report: Value = serde_json::from_str(&report).unwrap();
+            for finding in report["findings"].as_array().unwrap() {
+                let layer = finding["object"].as_str().unwrap().starts_with("layer ");
+                assert!(finding["kind"] == "leftover" || (finding["kind"] == "missing" && layer), "{report}");
+            }
+            if round % 4 == 0 {
+                casemate.up_to_the_end(&spec).expect(0);
+            }
+        }
+        assert!(killed > 4, "only {killed} of 16 were killed in their work");
+        gc(&casemate, &[]);
+        assert_eq!(kept(&casemate), alone);
+        casemate.up_to_the_end(&spec).expect(0);
+    }
+}
