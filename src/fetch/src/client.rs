@@ -1,0 +1,270 @@
+//! One server of the terms: its HTTP client, and how a request to it goes: logged in if it asks, redirected where that is allowed.
+
+use crate::challenge;
+use crate::fault::{Fault, Then};
+use crate::host::{Host, certificates};
+use crate::login::{self, Logins, MAX_TOKEN, TokenRequest};
+use crate::reach::{self, Reach};
+use crate::retry;
+use crate::transport::{Arrived, CONNECT, IDLE, Tcp, Watch};
+use crate::url::Url;
+use casemate_fetch_wire::{Endpoint, Secret, Step};
+use std::io::Read;
+use std::sync::Arc;
+use ureq::Body;
+use ureq::http::{HeaderValue, Response, header};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
+use ureq::{Agent, Proxy};
+
+/// A registry sends its clients to a storage, and a storage may send them on.
+const MAX_REDIRECTS: usize = 5;
+/// The most bytes of an answer's header.
+const MAX_HEADER: usize = 64 * 1024;
+/// How much is read at once.
+const INPUT: usize = 128 * 1024;
+const OUTPUT: usize = 32 * 1024;
+
+/// What is asked of a server.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// Path below the repository.
+    pub path: &'a str,
+    /// `Accept`.
+    pub accept: &'a str,
+    /// `Range`, from this byte on.
+    pub from: u64,
+}
+
+/// A server's client.
+#[derive(Debug)]
+pub struct Client {
+    endpoint: Endpoint,
+    agent: Agent,
+    watch: Arc<Watch>,
+    logins: Logins,
+}
+
+impl Client {
+    /// A client of this server.
+    pub fn new(
+        endpoint: Endpoint,
+        host: &Host,
+        names: &Arc<crate::resolve::Names>,
+        watch: &Arc<Watch>,
+    ) -> Result<Self, Fault> {
+        let proxy = match &endpoint.proxy {
+            // The error would show what it could not read, and with it a password.
+            Some(proxy) => {
+                let bad = |_| Fault::stop(Step::Read, "the proxy is no URL of one");
+                Some(Proxy::new(proxy.expose()).map_err(bad)?)
+            }
+            None => None,
+        };
+        let own = certificates(&endpoint.authorities);
+        if own.is_empty() && !endpoint.authorities.is_empty() {
+            return Err(Fault::stop(Step::Read, format!("the ca of {} has no certificate in it", endpoint.host)));
+        }
+        let roots: Vec<Certificate<'static>> = host.authorities.iter().cloned().chain(own).collect();
+        let tls = TlsConfig::builder()
+            .root_certs(RootCerts::Specific(Arc::new(roots)))
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .build();
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(concat!("casemate/", env!("CARGO_PKG_VERSION")))
+            .accept_encoding("identity")
+            .max_response_header_size(MAX_HEADER)
+            .input_buffer_size(INPUT)
+            .output_buffer_size(OUTPUT)
+            .max_idle_connections(2)
+            .timeout_connect(Some(CONNECT))
+            .timeout_send_request(Some(IDLE))
+            .timeout_recv_response(Some(IDLE))
+            .proxy(proxy.clone())
+            .tls_config(tls)
+            .build();
+        let connector =
+            ().chain(ConnectProxyConnector::default())
+                .chain(Tcp(Arc::clone(watch)))
+                .chain(RustlsConnector::default())
+                .chain(Arrived(Arc::clone(watch)));
+        let proxy = proxy.map(|proxy| proxy.host().to_owned());
+        let reach = Reach::new(Arc::clone(names), endpoint.host.clone(), proxy);
+        let agent = Agent::with_parts(config, connector, reach);
+        Ok(Self { endpoint, agent, watch: Arc::clone(watch), logins: Logins::default() })
+    }
+
+    /// `host:port`.
+    pub fn server(&self) -> String {
+        format!("{}:{}", self.endpoint.host, self.endpoint.port)
+    }
+
+    /// Asks for something of a repository; gives the answer that has it.
+    pub fn get(&mut self, repository: &str, ask: Ask<'_>) -> Result<Response<Body>, Fault> {
+        let repository = match self.endpoint.prefix.as_str() {
+            "" => repository.to_owned(),
+            prefix => format!("{prefix}/{repository}"),
+        };
+        let origin = Url {
+            secure: self.endpoint.secure,
+            host: self.endpoint.host.to_ascii_lowercase(),
+            port: self.endpoint.port,
+            path: format!("/v2/{repository}/{}", ask.path),
+        };
+        // A token may have expired: what the server says to a new one counts.
+        for attempt in 0..2 {
+            let authorization = self.logins.header(&self.endpoint, &repository);
+            let mut response = self.follow(&origin, authorization.as_ref(), ask)?;
+            if response.status().as_u16() != 401 {
+                return accept(response).map_err(|fault| fault.with(&origin.server()));
+            }
+            self.logins.forget(&repository);
+            if attempt == 0 {
+                self.log_in(&repository, &mut response).map_err(|fault| fault.with(&origin.server()))?;
+            }
+        }
+        let reason = match &self.endpoint.login {
+            Some(_) => "it refuses the login that the file gives for it",
+            None => "it wants a login, and the file gives none for it",
+        };
+        Err(Fault::new(Step::LogIn, reason).status(401).with(&origin.server()))
+    }
+
+    /// Follows redirects. What identifies us never goes to another origin.
+    fn follow(&self, origin: &Url, authorization: Option<&Secret>, ask: Ask<'_>) -> Result<Response<Body>, Fault> {
+        let mut at = origin.clone();
+        for _ in 0..=MAX_REDIRECTS {
+            let own = at.same_origin(origin);
+            let response =
+                self.send(&at, authorization.filter(|_| own), ask).map_err(|fault| fault.with(&at.server()))?;
+            let status = response.status().as_u16();
+            if !matches!(status, 301 | 302 | 303 | 307 | 308) {
+                if status == 401 && !own {
+                    let reason = "a redirect led here, where no login is given to";
+                    return Err(Fault::new(Step::Redirect, reason).status(status).with(&at.server()));
+                }
+                return if own { Ok(response) } else { accept(response).map_err(|fault| fault.with(&at.server())) };
+            }
+            let refused = |reason: &str| Fault::new(Step::Redirect, reason).status(status).with(&at.server());
+            let location =
+                response.headers().get(header::LOCATION).ok_or_else(|| refused("it does not say where to"))?;
+            let location = location.to_str().map_err(|_| refused("it leads to what is no URL"))?;
+            let next = at.join(location).map_err(|reason| refused(&format!("it leads to {reason}")))?;
+            if origin.secure && !next.secure {
+                return Err(refused(&format!("it leads to {next} without TLS")));
+            }
+            if self.endpoint.proxy.is_some() && !next.same_origin(origin) && reach::is_inward(&next.host) {
+                return Err(refused(&format!("it leads into a private network, to {next}")));
+            }
+            at = next;
+        }
+        let reason = format!("more than {MAX_REDIRECTS} redirects");
+        Err(Fault::new(Step::Redirect, reason).with(&at.server()))
+    }
+
+    fn send(&self, url: &Url, authorization: Option<&Secret>, ask: Ask<'_>) -> Result<Response<Body>, Fault> {
+        let mut request = self.agent.get(url.text()).header(header::ACCEPT, ask.accept);
+        if ask.from > 0 {
+            request = request.header(header::RANGE, format!("bytes={}-", ask.from));
+        }
+        if let Some(authorization) = authorization {
+            request = request.header(header::AUTHORIZATION, sensitive(authorization)?);
+        }
+        self.watch.begin();
+        request.call().map_err(|error| self.fault(&error))
+    }
+
+    fn fault(&self, error: &ureq::Error) -> Fault {
+        let step = if self.watch.is_connected() { Step::Request } else { Step::Connect };
+        Fault::http(step, error)
+    }
+
+    fn log_in(&mut self, repository: &str, response: &mut Response<Body>) -> Result<(), Fault> {
+        let headers = response.headers().get_all(header::WWW_AUTHENTICATE);
+        let challenge = challenge::choose(headers.iter().map(HeaderValue::as_bytes));
+        // Reading the rest of a small body keeps the connection; of a large one, the connection is not worth it.
+        let _ = std::io::copy(&mut response.body_mut().as_reader().take(MAX_TOKEN), &mut std::io::sink());
+        match challenge {
+            None => Err(Fault::new(Step::LogIn, "it asks for a login of a kind that is not known here").status(401)),
+            Some(challenge::Challenge::Basic) => {
+                self.logins.use_basic();
+                Ok(())
+            }
+            Some(bearer) => {
+                let request = login::token_request(&self.endpoint, repository, &bearer)?;
+                let server = request.url.server();
+                let token = self.token(&request).map_err(|fault| fault.with(&server))?;
+                self.logins.keep(repository, token);
+                Ok(())
+            }
+        }
+    }
+
+    fn token(&self, TokenRequest { url, authorization, form }: &TokenRequest) -> Result<Secret, Fault> {
+        self.watch.begin();
+        let answer = match form {
+            Some(form) => {
+                let request = self.agent.post(url.text());
+                request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").send(form.expose())
+            }
+            None => {
+                let mut request = self.agent.get(url.text()).header(header::ACCEPT, "application/json");
+                if let Some(authorization) = authorization {
+                    request = request.header(header::AUTHORIZATION, sensitive(authorization)?);
+                }
+                request.call()
+            }
+        };
+        let response = answer.map_err(|error| {
+            let mut fault = self.fault(&error);
+            if fault.failure.step == Step::Request {
+                fault.failure.step = Step::LogIn;
+            }
+            fault
+        })?;
+        let status = response.status().as_u16();
+        if status != 200 {
+            let fault = match status {
+                401 | 403 => Fault::new(Step::LogIn, "the token server refuses the login"),
+                _ => Fault::new(Step::LogIn, "the token server gives no token"),
+            };
+            return Err(retry::judge(fault.status(status), response.headers()));
+        }
+        let mut body = Vec::new();
+        let read = response.into_body().into_reader().take(MAX_TOKEN + 1).read_to_end(&mut body);
+        read.map_err(|error| Fault::io(Step::LogIn, &error))?;
+        if body.len() as u64 > MAX_TOKEN {
+            return Err(Fault::new(Step::LogIn, "the token server's answer has more than 64 KiB"));
+        }
+        login::token(&body)
+    }
+}
+
+/// An answer that has content, or why not.
+fn accept(response: Response<Body>) -> Result<Response<Body>, Fault> {
+    let status = response.status().as_u16();
+    if matches!(status, 200 | 206) {
+        return Ok(response);
+    }
+    let reason = match status {
+        403 => "it does not let us",
+        404 => "it does not have it",
+        416 => "it has less than was promised",
+        429 => "it has had too many requests",
+        _ => "",
+    };
+    let fault = retry::judge(Fault::new(Step::Request, reason).status(status), response.headers());
+    debug_assert!(fault.then != Then::Stop);
+    Err(fault)
+}
+
+/// A header that the client shows to nobody.
+fn sensitive(secret: &Secret) -> Result<HeaderValue, Fault> {
+    let mut value = HeaderValue::from_str(secret.expose())
+        .map_err(|_| Fault::new(Step::LogIn, "the login does not fit into a header"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}

@@ -1,0 +1,191 @@
+//! Who we are to a server: the answer to its challenge, and the tokens that we got for it.
+//!
+//! A credential is bound to one server of the terms. It goes to that server, or, over TLS, to the token server that it named; over
+//! plain HTTP anybody could have named one, so there it has to be on the same host.
+
+use crate::challenge::Challenge;
+use crate::fault::Fault;
+use crate::url::{Url, encoded};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use casemate_fetch_wire::{Endpoint, Login, Secret, Step};
+use serde::Deserialize;
+use std::collections::HashMap;
+
+/// A token server's answer is small.
+pub const MAX_TOKEN: u64 = 64 * 1024;
+/// The longest token that fits into a header.
+const LONGEST: usize = 16 * 1024;
+
+/// What goes into `Authorization`, by repository.
+#[derive(Debug, Default)]
+pub struct Logins {
+    basic: bool,
+    tokens: HashMap<String, Secret>,
+}
+
+impl Logins {
+    /// The header for a repository, if it is known what the server wants.
+    pub fn header(&self, endpoint: &Endpoint, repository: &str) -> Option<Secret> {
+        if let Some(token) = self.tokens.get(repository) {
+            return Some(Secret::new(format!("Bearer {}", token.expose())));
+        }
+        if self.basic { basic(endpoint) } else { None }
+    }
+
+    /// Forgets what was refused.
+    pub fn forget(&mut self, repository: &str) {
+        self.tokens.remove(repository);
+        self.basic = false;
+    }
+
+    /// From now on user and password go with each request to this server.
+    pub fn use_basic(&mut self) {
+        self.basic = true;
+    }
+
+    /// From now on this token goes with each request about this repository.
+    pub fn keep(&mut self, repository: &str, token: Secret) {
+        self.tokens.insert(repository.to_owned(), token);
+    }
+}
+
+/// `Basic …`, where the endpoint has a user and a password.
+pub fn basic(endpoint: &Endpoint) -> Option<Secret> {
+    match &endpoint.login {
+        Some(Login::Password { user, password }) => {
+            let pair = Secret::new(format!("{}:{}", user.expose(), password.expose()));
+            let text = Secret::new(STANDARD.encode(pair.expose()));
+            Some(Secret::new(format!("Basic {}", text.expose())))
+        }
+        _ => None,
+    }
+}
+
+/// A request to a token server.
+#[derive(Debug)]
+pub struct TokenRequest {
+    /// Where to.
+    pub url: Url,
+    /// `Authorization`, for a GET.
+    pub authorization: Option<Secret>,
+    /// The form, for a POST.
+    pub form: Option<Secret>,
+}
+
+/// What to ask whom for a token to pull this repository (distribution's token specification; OAuth2 for refresh tokens).
+pub fn token_request(endpoint: &Endpoint, repository: &str, challenge: &Challenge) -> Result<TokenRequest, Fault> {
+    let Challenge::Bearer { realm, service } = challenge else {
+        return Err(Fault::new(Step::LogIn, "no token is asked for"));
+    };
+    let mut url = Url::parse(realm)
+        .map_err(|reason| Fault::new(Step::LogIn, format!("the realm of its challenge is {reason}")))?;
+    if endpoint.secure && !url.secure {
+        return Err(Fault::new(Step::LogIn, format!("it names a token server without TLS, {url}")));
+    }
+    if !endpoint.secure && url.host != endpoint.host.to_ascii_lowercase() {
+        let reason = format!("it names {url} as its token server: without TLS that has to be on the same host");
+        return Err(Fault::new(Step::LogIn, reason));
+    }
+    let scope = format!("repository:{repository}:pull");
+    let mut fields = vec![("scope", scope)];
+    fields.extend(service.iter().map(|service| ("service", service.clone())));
+    if let Some(Login::RefreshToken(token)) = &endpoint.login {
+        fields.extend([("grant_type", "refresh_token".to_owned()), ("client_id", "casemate".to_owned())]);
+        let form = Secret::new(format!("{}&refresh_token={}", query(&fields), encoded(token.expose())));
+        return Ok(TokenRequest { url, authorization: None, form: Some(form) });
+    }
+    let separator = if url.path.contains('?') { '&' } else { '?' };
+    url.path = format!("{}{separator}{}", url.path, query(&fields));
+    Ok(TokenRequest { url, authorization: basic(endpoint), form: None })
+}
+
+fn query(fields: &[(&str, String)]) -> String {
+    fields.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect::<Vec<_>>().join("&")
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(default)]
+    token: Option<String>,
+    #[serde(default)]
+    access_token: Option<String>,
+}
+
+/// The token of a token server's answer.
+pub fn token(body: &[u8]) -> Result<Secret, Fault> {
+    // The error of the parser could quote what it read, and so a token.
+    let answer: Answer =
+        serde_json::from_slice(body).map_err(|_| Fault::new(Step::LogIn, "its answer is not a token's JSON"))?;
+    let found = answer.token.filter(|token| !token.is_empty()).or(answer.access_token).map(Secret::new);
+    let token = found.ok_or_else(|| Fault::new(Step::LogIn, "its answer has no token in it"))?;
+    let fits = token.expose().len() <= LONGEST && token.expose().bytes().all(|c| c.is_ascii_graphic());
+    if fits && !token.expose().is_empty() {
+        Ok(token)
+    } else {
+        Err(Fault::new(Step::LogIn, "its token does not fit into a header"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(secure: bool, login: Option<Login>) -> Endpoint {
+        Endpoint {
+            secure,
+            host: "registry.example".to_owned(),
+            port: 443,
+            prefix: String::new(),
+            authorities: Vec::new(),
+            login,
+            proxy: None,
+            ports: Vec::new(),
+        }
+    }
+
+    fn password() -> Option<Login> {
+        Some(Login::Password { user: Secret::new("u"), password: Secret::new("p:w") })
+    }
+
+    fn bearer(realm: &str) -> Challenge {
+        Challenge::Bearer { realm: realm.to_owned(), service: Some("a service".to_owned()) }
+    }
+
+    #[test]
+    fn threat_16_a_token_server_gets_what_it_may() {
+        let ask = |secure, login, realm: &str| token_request(&endpoint(secure, login), "a/b", &bearer(realm));
+        let request = ask(true, password(), "https://auth.example/token?x=1").unwrap();
+        let asked = "https://auth.example:443/token?x=1&scope=repository%3Aa%2Fb%3Apull&service=a%20service";
+        assert_eq!(request.url.text(), asked);
+        assert_eq!(request.authorization, Some(Secret::new("Basic dTpwOnc=")));
+        let request = ask(true, Some(Login::RefreshToken(Secret::new("r&t"))), "https://auth.example/token").unwrap();
+        assert!(request.authorization.is_none() && !request.url.text().contains("r%26t"));
+        assert!(request.form.unwrap().expose().ends_with("&refresh_token=r%26t"));
+        for (secure, realm) in [
+            (true, "http://auth.example/token"),
+            (true, "file:///etc/passwd"),
+            (true, "https://u@auth.example/"),
+            (true, ""),
+            (false, "https://auth.example/token"),
+            (false, "http://auth.example/token"),
+        ] {
+            assert!(ask(secure, password(), realm).is_err(), "{realm}");
+            assert!(ask(secure, None, realm).is_err(), "{realm}");
+        }
+        assert!(ask(false, password(), "http://Registry.example:5001/token").is_ok());
+    }
+
+    #[test]
+    fn a_token_is_one_word() {
+        assert_eq!(token(b"{\"token\":\"abc\",\"expires_in\":3}").unwrap().expose(), "abc");
+        assert_eq!(token(b"{\"token\":\"\",\"access_token\":\"x.y\"}").unwrap().expose(), "x.y");
+        for bad in
+            ["", "{}", "[]", "{\"token\":\"a b\"}", "{\"token\":\"a\\r\\nX: y\"}", "{\"token\":3}", "{\"token\":\"\"}"]
+        {
+            let fault = token(bad.as_bytes()).unwrap_err();
+            assert!(!fault.failure.reason.contains("a b"), "{bad}");
+        }
+        assert!(token(format!("{{\"token\":\"{}\"}}", "a".repeat(20_000)).as_bytes()).is_err());
+    }
+}

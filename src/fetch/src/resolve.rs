@@ -1,0 +1,293 @@
+//! From names to addresses without NSS, which a static program cannot load: the text of /etc/hosts, then DNS over UDP (RFC 1035,
+//! RFC 3596) to the servers of /etc/resolv.conf. A reply counts only if it answers the question that was asked.
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::OwnedFd;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use simple_dns::rdata::RData;
+use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, TYPE};
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+/// resolv.conf(5), MAXNS and MAXDNSRCH.
+const MAX_SERVERS: usize = 3;
+const MAX_SEARCH: usize = 6;
+/// Names of /etc/hosts that are kept.
+const MAX_HOSTS: usize = 10_000;
+/// How long one server gets, and how often all are asked.
+const PATIENCE: Duration = Duration::from_secs(3);
+const ROUNDS: usize = 2;
+/// The largest reply: what UDP carries without EDNS is 512 bytes, and more does no harm.
+const LARGEST: usize = 4096;
+/// Aliases that are followed.
+const MAX_ALIASES: usize = 8;
+/// Addresses that are taken.
+const MAX_ADDRESSES: usize = 16;
+
+/// Which addresses are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// IPv4.
+    A,
+    /// IPv6.
+    Aaaa,
+}
+
+/// What the host's two files say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names {
+    hosts: HashMap<String, Vec<IpAddr>>,
+    servers: Vec<SocketAddr>,
+    search: Vec<String>,
+}
+
+impl Names {
+    /// Reads the texts of resolv.conf(5) and hosts(5); lines that make no sense are skipped, as the C library does.
+    pub fn new(resolv: &str, hosts: &str) -> Self {
+        let mut names = Self::default();
+        for line in resolv.lines() {
+            let mut words = line.split_ascii_whitespace();
+            match words.next() {
+                Some("nameserver") if names.servers.len() < MAX_SERVERS => {
+                    let address = words.next().and_then(|word| word.parse::<IpAddr>().ok());
+                    names.servers.extend(address.map(|address| SocketAddr::new(address, 53)));
+                }
+                Some("search" | "domain") => {
+                    let domain = |word: &str| word.trim_end_matches('.').to_ascii_lowercase();
+                    names.search = words.take(MAX_SEARCH).map(domain).filter(|domain| !domain.is_empty()).collect();
+                }
+                _ => {}
+            }
+        }
+        if names.servers.is_empty() {
+            names.servers.push(SocketAddr::from((Ipv4Addr::LOCALHOST, 53)));
+        }
+        for line in hosts.lines() {
+            let line = line.split('#').next().unwrap_or_default();
+            let mut words = line.split_ascii_whitespace();
+            let Some(address) = words.next().and_then(|word| word.parse::<IpAddr>().ok()) else { continue };
+            for name in words {
+                if names.hosts.len() < MAX_HOSTS {
+                    names.hosts.entry(name.to_ascii_lowercase()).or_default().push(address);
+                }
+            }
+        }
+        names
+    }
+
+    /// The addresses of a host, IPv4 first; none where there is no such name.
+    pub fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        let name = host.trim_end_matches('.').to_ascii_lowercase();
+        if let Some(address) = literal(&name) {
+            return Ok(vec![address]);
+        }
+        if let Some(known) = self.hosts.get(&name) {
+            return Ok(known.iter().copied().take(MAX_ADDRESSES).collect());
+        }
+        // RFC 6761, section 6.3: it never leaves this host.
+        if name == "localhost" || name.ends_with(".localhost") {
+            return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
+        }
+        let mut candidates = vec![name.clone()];
+        if !name.contains('.') {
+            candidates = self.search.iter().map(|domain| format!("{name}.{domain}")).chain(candidates).collect();
+        }
+        for candidate in candidates {
+            let mut addresses = self.ask(&candidate, Kind::A)?;
+            addresses.extend(self.ask(&candidate, Kind::Aaaa)?);
+            if !addresses.is_empty() {
+                addresses.truncate(MAX_ADDRESSES);
+                return Ok(addresses);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    fn ask(&self, name: &str, kind: Kind) -> io::Result<Vec<IpAddr>> {
+        let mut last = io::Error::new(io::ErrorKind::TimedOut, "no name server answers");
+        for server in self.servers.iter().cycle().take(ROUNDS * self.servers.len()) {
+            match ask_one(server, name, kind) {
+                Ok(Some(addresses)) => return Ok(addresses),
+                Ok(None) => {}
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+}
+
+/// An address that stands where a name could, an IPv6 address in brackets or without.
+pub fn literal(host: &str) -> Option<IpAddr> {
+    let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    inner.parse().ok()
+}
+
+/// One question to one server. `None` when it does not answer in time, or not with an answer.
+fn ask_one(server: &SocketAddr, name: &str, kind: Kind) -> io::Result<Option<Vec<IpAddr>>> {
+    let mut id = [0; 2];
+    rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty())?;
+    let id = u16::from_ne_bytes(id);
+    let Some(question) = question(id, name, kind) else {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a name that DNS could have"));
+    };
+    let family = if server.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    // Connected: the kernel drops what others send, and its port is a random one.
+    let socket = rustix::net::socket_with(family, SocketType::DGRAM, flags, None)?;
+    rustix::net::connect(&socket, server)?;
+    rustix::net::send(&socket, &question, SendFlags::NOSIGNAL)?;
+    let deadline = Instant::now() + PATIENCE;
+    let mut buffer = vec![0; LARGEST];
+    while readable(&socket, deadline)? {
+        let length = match rustix::net::recv(&socket, &mut buffer[..], RecvFlags::empty()) {
+            Ok((_, length)) => length,
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => continue,
+            Err(errno) => return Err(errno.into()),
+        };
+        let reply = buffer.get(..length).unwrap_or_default();
+        match answer(id, name, kind, reply) {
+            // Somebody else's words: go on waiting.
+            Answer::NotOurs => {}
+            Answer::Addresses(addresses) => return Ok(Some(addresses)),
+            Answer::Failed => return Ok(None),
+        }
+    }
+    Ok(None)
+}
+
+fn readable(socket: &OwnedFd, deadline: Instant) -> io::Result<bool> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let time = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 0 });
+    let mut ready = [PollFd::new(socket, PollFlags::IN)];
+    Ok(rustix::io::retry_on_intr(|| poll(&mut ready, Some(&time)))? > 0)
+}
+
+/// A question's packet; `None` for what is no name of DNS.
+pub fn question(id: u16, name: &str, kind: Kind) -> Option<Vec<u8>> {
+    let mut packet = Packet::new_query(id);
+    packet.set_flags(PacketFlag::RECURSION_DESIRED);
+    let name = Name::new(name).ok()?;
+    packet.questions.push(Question::new(name, QTYPE::TYPE(wanted(kind)), QCLASS::CLASS(CLASS::IN), false));
+    packet.build_bytes_vec().ok()
+}
+
+const fn wanted(kind: Kind) -> TYPE {
+    match kind {
+        Kind::A => TYPE::A,
+        Kind::Aaaa => TYPE::AAAA,
+    }
+}
+
+/// What a packet is to a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// No answer to it: another id, another question, no reply, not a packet.
+    NotOurs,
+    /// The name has these addresses of this kind, perhaps none.
+    Addresses(Vec<IpAddr>),
+    /// The server cannot say.
+    Failed,
+}
+
+/// Reads a reply. Only what the name itself, or what it is an alias of, has in it counts.
+pub fn answer(id: u16, name: &str, kind: Kind, bytes: &[u8]) -> Answer {
+    let Ok(packet) = Packet::parse(bytes) else { return Answer::NotOurs };
+    let asked = match packet.questions.as_slice() {
+        [asked] => same(&asked.qname, name) && asked.qtype == QTYPE::TYPE(wanted(kind)),
+        _ => false,
+    };
+    if packet.id() != id || !packet.has_flags(PacketFlag::RESPONSE) || !asked {
+        return Answer::NotOurs;
+    }
+    match packet.rcode() {
+        RCODE::NoError => {}
+        RCODE::NameError => return Answer::Addresses(Vec::new()),
+        _ => return Answer::Failed,
+    }
+    let mut current = name.to_owned();
+    for _ in 0..=MAX_ALIASES {
+        let own = packet.answers.iter().filter(|record| same(&record.name, &current));
+        let mut addresses = Vec::new();
+        let mut alias = None;
+        for record in own {
+            match &record.rdata {
+                RData::A(a) if kind == Kind::A => addresses.push(Ipv4Addr::from(a.address).into()),
+                RData::AAAA(a) if kind == Kind::Aaaa => addresses.push(Ipv6Addr::from(a.address).into()),
+                RData::CNAME(target) => alias = Some(target.0.to_string()),
+                _ => {}
+            }
+        }
+        match alias {
+            Some(target) if addresses.is_empty() => current = target,
+            _ => {
+                addresses.truncate(MAX_ADDRESSES);
+                return Answer::Addresses(addresses);
+            }
+        }
+    }
+    Answer::Failed
+}
+
+fn same(name: &Name<'_>, text: &str) -> bool {
+    name.to_string().trim_end_matches('.').eq_ignore_ascii_case(text.trim_end_matches('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use simple_dns::ResourceRecord;
+    use simple_dns::rdata::{A, CNAME};
+
+    #[test]
+    fn the_hosts_own_files_come_first() {
+        let resolv =
+            "# x\nnameserver 192.0.2.1\nnameserver fe80::1%eth0\nnameserver ::1\nsearch Plant.example.\noptions x\n";
+        let names = Names::new(resolv, "127.0.0.1 a\n192.0.2.7 Registry.site.example r # x\nbad b\n2001:db8::1 r\n");
+        assert_eq!(names.servers, ["192.0.2.1:53".parse().unwrap(), "[::1]:53".parse().unwrap()]);
+        assert_eq!(names.search, ["plant.example"]);
+        let found = |host: &str| names.resolve(host).unwrap().iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(found("registry.SITE.example."), ["192.0.2.7"]);
+        assert_eq!(found("r"), ["192.0.2.7", "2001:db8::1"]);
+        assert_eq!(found("[2001:db8::2]"), ["2001:db8::2"]);
+        assert_eq!(found("localhost"), ["127.0.0.1", "::1"]);
+        assert_eq!(Names::new("", "").servers, ["127.0.0.1:53".parse().unwrap()]);
+    }
+
+    fn reply(id: u16, asked: &str, records: &[(&str, RData<'static>)]) -> Vec<u8> {
+        let question = question(id, asked, Kind::A).unwrap();
+        let mut packet = Packet::parse(&question).unwrap().into_reply();
+        for (name, data) in records {
+            let name = Name::new(name).unwrap().into_owned();
+            packet.answers.push(ResourceRecord::new(name, CLASS::IN, 1, data.clone()));
+        }
+        packet.build_bytes_vec().unwrap()
+    }
+
+    fn a(text: &str) -> RData<'static> {
+        RData::A(A { address: text.parse::<Ipv4Addr>().unwrap().into() })
+    }
+
+    fn alias(name: &'static str) -> RData<'static> {
+        RData::CNAME(CNAME(Name::new(name).unwrap()))
+    }
+
+    #[test]
+    fn an_answer_is_about_what_was_asked() {
+        let addresses = |bytes: &[u8]| answer(7, "a.example", Kind::A, bytes);
+        let good = reply(7, "A.example", &[("b.example", a("192.0.2.2")), ("a.example", alias("b.example"))]);
+        assert_eq!(addresses(&good), Answer::Addresses(vec!["192.0.2.2".parse().unwrap()]));
+        let other = reply(7, "a.example", &[("c.example", a("192.0.2.3"))]);
+        assert_eq!(addresses(&other), Answer::Addresses(vec![]), "another name's address");
+        assert_eq!(addresses(&reply(8, "a.example", &[])), Answer::NotOurs);
+        assert_eq!(addresses(&reply(7, "b.example", &[])), Answer::NotOurs);
+        assert_eq!(answer(7, "a.example", Kind::Aaaa, &good), Answer::NotOurs);
+        assert_eq!(addresses(&question(7, "a.example", Kind::A).unwrap()), Answer::NotOurs, "a question");
+        let circle = reply(7, "a.example", &[("a.example", alias("b.example")), ("b.example", alias("a.example"))]);
+        assert_eq!(addresses(&circle), Answer::Failed);
+        for end in 0..good.len() {
+            addresses(&good[..end]);
+        }
+    }
+}

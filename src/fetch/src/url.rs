@@ -1,0 +1,139 @@
+//! Where a request goes: scheme, host, port, path. Enters: text of a server. Leaves: a URL of http or https with one reading.
+
+use std::fmt;
+use ureq::http::Uri;
+
+/// The longest URL: storage services sign theirs, which makes them long.
+const LONGEST: usize = 8192;
+
+/// A URL. Shown is its server only: the rest may be signed, and so secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Url {
+    /// https.
+    pub secure: bool,
+    /// As it stands in the URL, lower case; an IPv6 address in brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Path and query, from its `/`.
+    pub path: String,
+}
+
+impl Url {
+    /// Reads an absolute URL.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        if text.len() > LONGEST {
+            return Err("a URL of more than 8192 bytes");
+        }
+        if !text.bytes().all(|c| c.is_ascii_graphic()) {
+            return Err("a URL with characters that have no place in one");
+        }
+        let uri: Uri = text.parse().map_err(|_| "not a URL")?;
+        let secure = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            Some(_) => return Err("neither http nor https"),
+            None => return Err("not a whole URL"),
+        };
+        let authority = uri.authority().ok_or("a URL without a host")?;
+        if authority.as_str().contains('@') {
+            return Err("a URL with a user in it");
+        }
+        let host = authority.host().to_ascii_lowercase();
+        if host.is_empty() {
+            return Err("a URL without a host");
+        }
+        let port = match (authority.port(), secure) {
+            (Some(port), _) => Some(port.as_u16()).filter(|port| *port != 0).ok_or("port 0")?,
+            (None, true) => 443,
+            (None, false) => 80,
+        };
+        if authority.port().is_none() && authority.as_str().len() != authority.host().len() {
+            return Err("a URL with a port that is none");
+        }
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
+        Ok(Self { secure, host, port, path })
+    }
+
+    /// Where a `Location` leads from here (RFC 9110, section 10.2.2): a whole URL, another server, or another path.
+    pub fn join(&self, location: &str) -> Result<Self, &'static str> {
+        let scheme = if self.secure { "https" } else { "http" };
+        if location.starts_with("//") {
+            Self::parse(&format!("{scheme}:{location}"))
+        } else if location.starts_with('/') {
+            Self::parse(&format!("{scheme}://{}{location}", self.server()))
+        } else {
+            Self::parse(location)
+        }
+    }
+
+    /// `host:port`.
+    pub fn server(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// Scheme, host and port are the same: what may see the same credentials.
+    pub fn same_origin(&self, other: &Self) -> bool {
+        (self.secure, &self.host, self.port) == (other.secure, &other.host, other.port)
+    }
+
+    /// The whole text, for the client alone.
+    pub fn text(&self) -> String {
+        let scheme = if self.secure { "https" } else { "http" };
+        format!("{scheme}://{}{}", self.server(), self.path)
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.server())
+    }
+}
+
+/// Text as it stands in a query: what is not unreserved (RFC 3986) becomes `%XX`.
+pub fn encoded(text: &str) -> String {
+    let plain = |c: u8| c.is_ascii_alphanumeric() || b"-._~".contains(&c);
+    text.bytes().map(|c| if plain(c) { char::from(c).to_string() } else { format!("%{c:02X}") }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_location_has_one_meaning() {
+        let here = Url::parse("https://Registry.site.example/v2/a?b=c").unwrap();
+        assert_eq!(here.text(), "https://registry.site.example:443/v2/a?b=c");
+        for (location, leads) in [
+            ("/x", "https://registry.site.example:443/x"),
+            ("//cdn.example/x", "https://cdn.example:443/x"),
+            ("http://cdn.example:81", "http://cdn.example:81/"),
+            ("https://[::1]:5000/x?y", "https://[::1]:5000/x?y"),
+        ] {
+            assert_eq!(here.join(location).map(|url| url.text()).as_deref(), Ok(leads), "{location}");
+        }
+        for bad in [
+            "", "x", "../x", "file:///etc/passwd", "ftp://a/", "https://", "https:///x", "https://u:p@a/x",
+            "https://a:0/", "https://a:99999/", "https://a:/", "https://a/\n", "https://a/ b", "gopher://a",
+            "https://é/", "javascript:x",
+        ] {
+            assert!(here.join(bad).is_err(), "{bad:?}: {:?}", here.join(bad).map(|url| url.text()));
+        }
+        assert!(here.join(&format!("/{}", "x".repeat(9000))).is_err());
+    }
+
+    #[test]
+    fn threat_16_another_port_or_scheme_is_another_origin() {
+        let at = |text: &str| Url::parse(text).unwrap();
+        assert!(at("https://a/").same_origin(&at("https://A:443/x")));
+        for other in ["https://a:444/", "http://a/", "http://a:443/", "https://b/", "https://a.example/"] {
+            assert!(!at("https://a/").same_origin(&at(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_query_holds_what_is_put_into_it() {
+        assert_eq!(encoded("repository:a/b:pull é&="), "repository%3Aa%2Fb%3Apull%20%C3%A9%26%3D");
+    }
+}
