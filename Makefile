@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 300
 target   := $(or $(CARGO_TARGET_DIR),target)
 triple    = $(shell rustc -vV | sed -n 's/^host: //p')
 release   = $(target)/$(triple)/release
-programs := casemate casemate-helper casemate-unpack casemate-init
+programs := casemate casemate-helper casemate-unpack casemate-init casemate-fetch
 libexec   = $(DESTDIR)$(PREFIX)/libexec/casemate
 share     = $(DESTDIR)$(PREFIX)/share/casemate
 units     = $(DESTDIR)$(PREFIX)/lib/systemd/system
@@ -59,7 +59,7 @@ fuzz: ## every parser for FUZZ_SECONDS each, with cargo-fuzz
 	        -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
 
-# The four programs find each other in the directory of the one that was called, so they stay together.
+# The programs find each other in the directory of the one that was called, so they stay together.
 install: build ## programs and units below DESTDIR and PREFIX, none setuid
 	install -d -m 0755 $(libexec) $(DESTDIR)$(PREFIX)/bin
 	install -m 0755 $(addprefix $(release)/,$(programs)) $(libexec)

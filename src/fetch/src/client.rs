@@ -54,10 +54,9 @@ impl Client {
         watch: &Arc<Watch>,
     ) -> Result<Self, Fault> {
         let proxy = match &endpoint.proxy {
-            // The error would show what it could not read, and with it a password.
             Some(proxy) => {
                 let bad = |_| Fault::stop(Step::Read, "the proxy is no URL of one");
-                Some(Proxy::new(proxy.expose()).map_err(bad)?)
+                Some(Proxy::new(proxy).map_err(bad)?)
             }
             None => None,
         };

@@ -33,7 +33,7 @@ pub fn run() -> ExitCode {
         );
         return ExitCode::from(2);
     };
-    match serve::serve(socket) {
+    match serve::serve(&socket) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }

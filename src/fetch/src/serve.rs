@@ -24,18 +24,18 @@ const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vn
 const ANYTHING: &str = "*/*";
 
 /// Serves one connection to its end. The error is told to the manager as well.
-pub fn serve(socket: OwnedFd) -> Result<(), Failure> {
+pub fn serve(socket: &OwnedFd) -> Result<(), Failure> {
     let told = |fault: Fault| {
         let failure = fault.failure;
         // Without a connection there is nobody to tell.
-        let _ = reply(&socket, &Reply::Failed(failure.clone()));
+        let _ = reply(socket, &Reply::Failed(failure.clone()));
         failure
     };
-    let (mut registries, watch) = prepare(&socket).map_err(told)?;
-    reply(&socket, &Reply::Ready).map_err(told)?;
+    let (mut registries, watch) = prepare(socket).map_err(told)?;
+    reply(socket, &Reply::Ready).map_err(told)?;
     let mut buffer = vec![0; MAX_REQUEST];
     loop {
-        let Some((request, descriptor)) = receive(&socket, &mut buffer).map_err(told)? else { return Ok(()) };
+        let Some((request, descriptor)) = receive(socket, &mut buffer).map_err(told)? else { return Ok(()) };
         let (Request::Get(get), Some(pipe)) = (request, descriptor) else {
             return Err(told(Fault::stop(Step::Read, "not a request with a pipe")));
         };
@@ -47,7 +47,7 @@ pub fn serve(socket: OwnedFd) -> Result<(), Failure> {
             Ok(done) => Reply::Done(done),
             Err(fault) => Reply::Failed(fault.failure),
         };
-        reply(&socket, &answer).map_err(told)?;
+        reply(socket, &answer).map_err(told)?;
     }
 }
 
@@ -79,8 +79,7 @@ fn terms(memory: OwnedFd) -> Result<Terms, Fault> {
 fn ports(terms: &Terms) -> Vec<u16> {
     let endpoints = terms.registries.iter().flat_map(|registry| &registry.endpoints);
     let own = endpoints.flat_map(|endpoint| {
-        let proxy =
-            endpoint.proxy.as_ref().and_then(|proxy| ureq::Proxy::new(proxy.expose()).ok()).map(|proxy| proxy.port());
+        let proxy = endpoint.proxy.as_ref().and_then(|proxy| ureq::Proxy::new(proxy).ok()).map(|proxy| proxy.port());
         endpoint.ports.iter().copied().chain([endpoint.port]).chain(proxy)
     });
     own.chain([443]).collect()

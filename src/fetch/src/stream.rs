@@ -31,7 +31,7 @@ pub fn blob(response: Response<Body>, rest: &mut Rest, pipe: &mut File, watch: &
         && length != expected
     {
         return Err(Fault::new(
-            Step::Receive,
+            Step::Compare,
             format!("it sends {length} bytes of {}, {expected} were promised", rest.size),
         ));
     }
@@ -47,7 +47,7 @@ pub fn blob(response: Response<Body>, rest: &mut Rest, pipe: &mut File, watch: &
         position += count as u64;
         if position > rest.size {
             return Err(Fault::new(
-                Step::Receive,
+                Step::Compare,
                 format!("it sends more than the {} bytes that were promised", rest.size),
             ));
         }
@@ -98,7 +98,7 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
 /// A whole document and what it is called.
 pub fn document(response: Response<Body>, watch: &Watch) -> Result<(Vec<u8>, String), Fault> {
     let long = |length: &str| {
-        Fault::new(Step::Receive, format!("a document of {length}, {MAX_DOCUMENT} bytes are read at the most"))
+        Fault::new(Step::Compare, format!("a document of {length}, {MAX_DOCUMENT} bytes are read at the most"))
     };
     if let Some(length) = content_length(response.headers()).filter(|length| *length > MAX_DOCUMENT) {
         return Err(long(&format!("{length} bytes")));

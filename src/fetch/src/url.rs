@@ -28,13 +28,15 @@ impl Url {
         if !text.bytes().all(|c| c.is_ascii_graphic()) {
             return Err("a URL with characters that have no place in one");
         }
+        match text.split_once("://") {
+            Some((scheme, _)) if ["http", "https"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) => {}
+            Some((scheme, _)) if scheme.bytes().all(|c| c.is_ascii_alphanumeric()) => {
+                return Err("neither http nor https");
+            }
+            _ => return Err("not a whole URL"),
+        }
         let uri: Uri = text.parse().map_err(|_| "not a URL")?;
-        let secure = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
-            Some(_) => return Err("neither http nor https"),
-            None => return Err("not a whole URL"),
-        };
+        let secure = uri.scheme_str() == Some("https");
         let authority = uri.authority().ok_or("a URL without a host")?;
         if authority.as_str().contains('@') {
             return Err("a URL with a user in it");

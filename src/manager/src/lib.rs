@@ -18,5 +18,6 @@ pub mod notify;
 pub mod plan;
 pub mod printable;
 pub mod profile;
+pub mod registry;
 pub mod spec;
 pub mod supervise;

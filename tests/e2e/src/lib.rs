@@ -20,9 +20,11 @@ mod mode;
 pub mod oci;
 pub mod place;
 pub mod poll;
+pub mod registry;
 mod spec;
 pub mod units;
 mod up;
+pub mod web;
 
 pub use casemate_probe::report::Report;
 pub use instance::{Instance, Output, finish, parse_report};

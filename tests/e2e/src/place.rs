@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 /// What is under test, and the payload.
-pub const PROGRAMS: [&str; 5] = ["casemate", "casemate-helper", "casemate-unpack", "casemate-init", "casemate-probe"];
+pub const PROGRAMS: [&str; 6] =
+    ["casemate", "casemate-fetch", "casemate-helper", "casemate-unpack", "casemate-init", "casemate-probe"];
 
 static BASE: LazyLock<PathBuf> = LazyLock::new(|| match std::env::var_os("CASEMATE_TEST_DIR") {
     Some(directory) => PathBuf::from(directory),

@@ -9,6 +9,7 @@ mod image;
 mod logs;
 mod orders;
 mod ps;
+mod pull;
 mod reload;
 mod service;
 mod store;
@@ -18,7 +19,7 @@ pub use crate::exit::Code;
 pub use crate::printable::escaped;
 pub use error::Error;
 
-use crate::launch::{Directories, start_stage};
+use crate::launch::{Directories, fetch_stage, start_stage};
 use clap::Parser;
 use std::io::Write;
 use std::path::PathBuf;
@@ -101,6 +102,7 @@ enum Verb {
     Wait(ask::Names),
     Image(image::Image),
     Store(store::Store),
+    Pull(pull::Pull),
     Supervise(service::Supervise),
     /// Become casemate-helper, inside casemate-helper.service
     #[command(hide = true)]
@@ -112,8 +114,13 @@ enum Verb {
 /// The program: its exit code is the process's.
 pub fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
-    if arguments.next().is_some_and(|name| name == start_stage::NAME) {
-        let error = start_stage::run(arguments);
+    let name = arguments.next().unwrap_or_default();
+    let stage = match name.to_str() {
+        Some(start_stage::NAME) => Some(start_stage::run(arguments)),
+        Some(fetch_stage::NAME) => Some(fetch_stage::run(arguments)),
+        _ => None,
+    };
+    if let Some(error) = stage {
         let _ = writeln!(std::io::stderr(), "casemate-launch: {error}");
         return Code::Failed.into();
     }
@@ -144,6 +151,7 @@ fn run(Line { global, verb }: &Line) -> Result<ExitCode, Error> {
         Verb::Start(names) => names.start(global),
         Verb::Restart(names) => names.restart(global),
         Verb::Wait(names) => names.wait(global),
+        Verb::Pull(verb) => verb.run(global).map(|()| ExitCode::SUCCESS),
         Verb::Image(verb) => verb.run(global).map(|()| ExitCode::SUCCESS),
         Verb::Store(verb) => verb.run(global).map(|()| ExitCode::SUCCESS),
         Verb::Supervise(verb) => verb.run(global),

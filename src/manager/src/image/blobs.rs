@@ -1,5 +1,7 @@
 //! `<state>/blobs/sha256/<hex>`: content by digest. A name appears only after every byte was proven and is on the disk.
 
+mod partial;
+
 use super::error::Error;
 use super::flaw::Flaw;
 use super::json::MAX_DOCUMENT;
@@ -12,7 +14,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Work in progress has this name: the writer's lock leaves room for one, and a sweep knows it.
 const PARTIAL: &str = ".partial";
@@ -25,6 +27,9 @@ pub(super) const CHANGED: &str = "its bytes have changed since they were proven"
 pub(super) struct Blobs {
     dir: OwnedFd,
     path: PathBuf,
+    /// `<state>/blobs/partial/<hex>`: what a pull has of a blob so far.
+    partial: OwnedFd,
+    partial_path: PathBuf,
     /// Bytes that a write leaves free.
     reserve: u64,
 }
@@ -44,8 +49,9 @@ pub(super) enum Promise {
 }
 
 impl Blobs {
-    pub(super) const fn new(dir: OwnedFd, path: PathBuf) -> Self {
-        Self { dir, path, reserve: 0 }
+    /// `directory` holds both: whole blobs in `sha256`, others in `partial`.
+    pub(super) fn new(dir: OwnedFd, partial: OwnedFd, directory: &Path) -> Self {
+        Self { dir, path: directory.join("sha256"), partial, partial_path: directory.join("partial"), reserve: 0 }
     }
 
     /// From now on, so many bytes stay free.

@@ -3,6 +3,7 @@
 use super::flaw::Flaw;
 use crate::exit::Code;
 use crate::helper_client::ClientError;
+use crate::registry::LaneError;
 use casemate_wire::Digest;
 use std::fmt;
 use std::io;
@@ -107,6 +108,17 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// A registry did not give something.
+    Fetch {
+        /// Of which repository.
+        place: String,
+        /// What.
+        object: String,
+        /// Why.
+        error: LaneError,
+    },
+    /// The caller was told to stop.
+    Interrupted,
     /// The helper refused or failed.
     Helper {
         /// The layer that it was about.
@@ -131,6 +143,8 @@ impl Error {
             | Self::Index { .. } => Code::Verification,
             Self::Name { .. } | Self::Pack { .. } => Code::Usage,
             Self::Helper { error: ClientError::Failed(failure), .. } => failure.kind.into(),
+            Self::Fetch { error, .. } => error.code(),
+            Self::Interrupted => Code::Failed,
             Self::Io { .. } | Self::NoSpace { .. } | Self::InUse { .. } | Self::Helper { .. } => Code::Failed,
         }
     }
@@ -195,6 +209,11 @@ impl fmt::Display for Error {
                 write!(f, "{image} is in use by {by}; the file in force and the one before it hold their images")
             }
             Self::Pack { path, reason } => write!(f, "{}: {reason}", path.display()),
+            Self::Fetch { place, object, error } => {
+                write!(f, "{place}: {object}: {error}")?;
+                error.remedy().map_or(Ok(()), |remedy| write!(f, "; {remedy}"))
+            }
+            Self::Interrupted => f.write_str("told to stop; the next pull goes on from here"),
             Self::Helper { layer: Some(layer), error } => write!(f, "layer {layer}: {error}"),
             Self::Helper { layer: None, error } => write!(f, "{error}"),
         }

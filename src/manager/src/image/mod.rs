@@ -22,6 +22,7 @@ pub mod pack;
 mod platform;
 mod prove;
 mod prove_layers;
+pub mod pull;
 mod record;
 mod select;
 mod store;

@@ -53,10 +53,11 @@ impl Store {
         let root = root.map_err(Error::errno("open the state directory", state))?;
         let blobs = subdirectory(&root, "blobs", state)?;
         let sha256 = subdirectory(&blobs, "sha256", &state.join("blobs"))?;
+        let partial = subdirectory(&blobs, "partial", &state.join("blobs"))?;
         let images = subdirectory(&root, "images", state)?;
         let trees = subdirectory(&images, "trees", &state.join("images"))?;
         Ok(Self {
-            blobs: Blobs::new(sha256, state.join("blobs/sha256")),
+            blobs: Blobs::new(sha256, partial, &state.join("blobs")),
             images,
             path: state.join("images"),
             trees: Trees::new(trees, state.join("images/trees")),
@@ -213,6 +214,11 @@ impl<'a> Writer<'a> {
         progress: &mut dyn FnMut(u64),
     ) -> Result<Digest, Error> {
         self.store.blobs.write(object, source, promise, progress)
+    }
+
+    /// The blobs, for a pull.
+    pub(super) const fn blobs(&self) -> &'a Blobs {
+        &self.store.blobs
     }
 
     /// Whether a blob of this size is in the store.

@@ -31,7 +31,8 @@ pub fn unpack_missing(
     unpack_all(client, &writer, image, limits, progress)
 }
 
-fn is_complete(client: &mut Client, store: &Store, image: &Image) -> Result<bool, Error> {
+/// Whether nothing of this image has to be unpacked.
+pub(super) fn is_complete(client: &mut Client, store: &Store, image: &Image) -> Result<bool, Error> {
     let present = layers(client)?;
     for layer in &image.layers {
         if !present.contains(&layer.chain_id) || store.known(&layer.chain_id)?.is_none() {
@@ -49,6 +50,21 @@ pub fn unpack_all(
     limits: &Limits,
     progress: &mut dyn Progress,
 ) -> Result<(), Error> {
+    let count = image.layers.len();
+    unpack_each(client, writer, image, limits, &mut |number, _| {
+        progress.layer(number, count);
+        Ok(())
+    })
+}
+
+/// As [`unpack_all`]; `before` is asked for each layer that is unpacked: its number from 1, and what it is.
+pub(super) fn unpack_each(
+    client: &mut Client,
+    writer: &Writer<'_>,
+    image: &Image,
+    limits: &Limits,
+    before: &mut dyn FnMut(usize, &Layer) -> Result<(), Error>,
+) -> Result<(), Error> {
     let present = layers(client)?;
     let mut left = *limits;
     let mut parents = Vec::new();
@@ -57,7 +73,7 @@ pub fn unpack_all(
         let report = match known {
             Some(known) => known.report,
             None => {
-                progress.layer(done + 1, image.layers.len());
+                before(done + 1, layer)?;
                 let stays =
                     present.contains(&layer.chain_id) && !remove_layer(client, writer.store(), &layer.chain_id)?;
                 // A container stands on it already: it is not proven by that, and not taken away either.

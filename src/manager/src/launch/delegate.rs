@@ -245,7 +245,7 @@ mod tests {
         }
         let ids = |n| Ids { uid: n, gid: n };
         let range = super::super::Range { base: 70_000, count: 10 };
-        let identities = Identities::Service { manager: ids(60_001), helper: ids(60_002), range };
+        let identities = Identities::Service { manager: ids(60_001), helper: ids(60_002), fetch: ids(60_003), range };
         let name = format!("casemate-test-{}", std::process::id());
         let places = places(&of_this_host().unwrap(), &name);
         let delegation = delegate(&places, &identities).unwrap();

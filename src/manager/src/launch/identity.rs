@@ -1,4 +1,4 @@
-//! Who is who on this host: the manager, the helper, and the ids that A may use.
+//! Who is who on this host: the manager, the helper, whoever speaks to registries, and the ids that A may use.
 //!
 //! The text of /etc/passwd and /etc/subuid is read here line by line: a static program has no NSS, and wants none.
 
@@ -9,6 +9,7 @@ use std::path::Path;
 /// Used where the host has no such users: a range that no distribution hands out (systemd's UIDS-GIDS.md, "unused").
 const MANAGER: u32 = 1_879_048_192;
 const HELPER: u32 = 1_879_048_193;
+const FETCH: u32 = 1_879_048_194;
 const BASE: u32 = 1_879_113_728;
 const COUNT: u32 = 65_535;
 
@@ -48,16 +49,18 @@ pub struct Range {
 /// Who runs what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Identities {
-    /// Started by root: two service users, and a range for A.
+    /// Started by root: service users, and a range for A.
     Service {
         /// Runs the manager.
         manager: Ids,
         /// Runs the helper; it is 0 in A.
         helper: Ids,
+        /// Speaks to registries, for the time of a pull; owns nothing.
+        fetch: Ids,
         /// A's 1 and up.
         range: Range,
     },
-    /// Started by an ordinary user, who runs both; A has one id.
+    /// Started by an ordinary user, who runs all; A has one id.
     User(Ids),
 }
 
@@ -86,6 +89,7 @@ impl Identities {
     fn service(passwd: &str, subuid: &str, subgid: &str) -> Result<Self, Error> {
         let manager = user(passwd, "casemate").unwrap_or(Ids { uid: MANAGER, gid: MANAGER });
         let helper = user(passwd, "casemate-helper").unwrap_or(Ids { uid: HELPER, gid: HELPER });
+        let fetch = user(passwd, "casemate-fetch").unwrap_or(Ids { uid: FETCH, gid: FETCH });
         let range = match (range(subuid, helper.uid), range(subgid, helper.uid)) {
             (None, None) => Range { base: BASE, count: COUNT },
             (Some(uids), Some(gids)) if uids == gids => uids,
@@ -96,28 +100,37 @@ impl Identities {
         };
         let end = u64::from(range.base) + u64::from(range.count);
         let inside = |id: u32| (u64::from(range.base)..end).contains(&u64::from(id));
-        let shared = [manager.uid, manager.gid, helper.uid, helper.gid].into_iter().any(inside);
+        let all = [manager.uid, manager.gid, helper.uid, helper.gid, fetch.uid, fetch.gid];
+        let shared = all.into_iter().any(inside);
         if range.count == 0 || range.base < 65_536 || end > u64::from(u32::MAX) || shared {
             let reason = format!("{}:{} overlaps ids of the host", range.base, range.count);
             return Err(Error::new("casemate-helper", "read /etc/subuid", reason)
                 .remedy("give it a range of its own above 65535"));
         }
-        let separate = manager.uid != helper.uid && manager.uid != 0 && helper.uid != 0;
-        if !separate || manager.gid == 0 || helper.gid == 0 {
+        let separate = manager.uid != helper.uid && manager.uid != fetch.uid && helper.uid != fetch.uid;
+        if !separate || all.contains(&0) {
             return Err(Error::new(
-                "casemate and casemate-helper",
+                "casemate, casemate-helper and casemate-fetch",
                 "read /etc/passwd",
-                "one of them is root or both are one user",
+                "one of them is root or two are one user",
             )
             .remedy("give each a user and a group of its own"));
         }
-        Ok(Self::Service { manager, helper, range })
+        Ok(Self::Service { manager, helper, fetch, range })
     }
 
     /// Who owns what the manager writes.
     pub fn manager(&self) -> Ids {
         match self {
             Self::Service { manager, .. } => *manager,
+            Self::User(ids) => *ids,
+        }
+    }
+
+    /// Who speaks to registries.
+    pub fn fetch(&self) -> Ids {
+        match self {
+            Self::Service { fetch, .. } => *fetch,
             Self::User(ids) => *ids,
         }
     }
@@ -172,15 +185,18 @@ mod tests {
     #[test]
     fn without_users_the_fixed_numbers_stand() {
         let fixed = Identities::service("root:x:0:0::/:/bin/sh\n", "", "").unwrap();
-        let Identities::Service { manager, helper, range } = fixed else { panic!() };
-        assert_eq!((manager.uid, helper.gid, range.base, range.count), (MANAGER, HELPER, BASE, COUNT));
+        let Identities::Service { manager, helper, fetch, range } = fixed else { panic!() };
+        assert_eq!(
+            (manager.uid, helper.gid, fetch.uid, range.base, range.count),
+            (MANAGER, HELPER, FETCH, BASE, COUNT)
+        );
     }
 
     #[test]
     fn users_and_ranges_of_the_host_are_taken() {
         let passwd = "casemate:x:990:991::/:/\ncasemate-helper:x:992:993::/:/\n";
         let sub = "other:100000:65536\n992:200000:65536\n";
-        let Identities::Service { manager, helper, range } = Identities::service(passwd, sub, sub).unwrap() else {
+        let Identities::Service { manager, helper, range, .. } = Identities::service(passwd, sub, sub).unwrap() else {
             panic!()
         };
         assert_eq!(manager, Ids { uid: 990, gid: 991 });
@@ -193,6 +209,8 @@ mod tests {
         for (passwd, subuid, subgid) in [
             ("casemate:x:0:0::/:/\n", "", ""),
             ("casemate:x:5:5::/:/\ncasemate-helper:x:5:5::/:/\n", "", ""),
+            ("casemate:x:5:5::/:/\ncasemate-fetch:x:5:6::/:/\n", "", ""),
+            ("casemate-fetch:x:9:0::/:/\n", "", ""),
             ("", "casemate-helper:100000:65536\n", ""),
             ("", "casemate-helper:0:65536\n", "casemate-helper:0:65536\n"),
             ("", "casemate-helper:4294901760:65536\n", "casemate-helper:4294901760:65536\n"),

@@ -8,6 +8,8 @@ mod delegate;
 mod directories;
 mod error;
 mod fence;
+pub mod fetch;
+pub mod fetch_stage;
 pub mod helper_stage;
 mod hierarchies;
 mod identity;
@@ -28,7 +30,7 @@ use lock::Lock;
 use rustix::fd::OwnedFd;
 use spawn::Helper;
 use std::path::Path;
-use units::Units;
+use units::{Service, Units};
 
 /// What the caller is going to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,12 +90,12 @@ pub fn enter(directories: Directories, role: Role) -> Result<Session, Error> {
         Role::Store => Found::None,
         Role::Service => Found::Units(Units::expect(&directories, &identities)?),
         // Where systemd has a helper, a second one would work in the same directories.
-        Role::Client | Role::Supervisor => match Units::find(&directories, &identities)? {
+        Role::Client | Role::Supervisor => match Units::find(Service::Helper, &directories, &identities)? {
             Some(units) => Found::Units(units),
             None => Found::Launched(Helper::ensure(&run, &directories, &identities)?),
         },
     };
-    privilege::become_manager(identities.manager())?;
+    privilege::become_powerless(identities.manager())?;
     Ok(Session { directories, identities, run, helper, _supervisor: supervisor })
 }
 
@@ -110,7 +112,7 @@ pub fn close_inherited() -> Result<(), Error> {
 
 /// Becomes the manager's user for good, for a verb that needs nothing else of an instance any more.
 pub fn become_manager() -> Result<(), Error> {
-    privilege::become_manager(Identities::of_caller()?.manager())
+    privilege::become_powerless(Identities::of_caller()?.manager())
 }
 
 /// One supervisor per run directory.

@@ -15,9 +15,9 @@ fn step<E: std::fmt::Display>(name: &'static str) -> impl Fn(E) -> Error {
     move |error| Error::new("this process", name, error)
 }
 
-/// Becomes the manager's user if the caller is root; for root and user alike: no capability, no way to get one, and
-/// nobody else may look into it.
-pub fn become_manager(ids: Ids) -> Result<(), Error> {
+/// Becomes this user, the manager's or the one that speaks to registries, if the caller is root; for root and user alike: no
+/// capability, no way to get one, and nobody else may look into it until it executes another program.
+pub fn become_powerless(ids: Ids) -> Result<(), Error> {
     SingleThreaded::prove().map_err(step("count its threads"))?;
     if rustix::process::geteuid().is_root() {
         drop_bounding(CapabilitySet::empty())?;

@@ -1,6 +1,6 @@
-//! The helper of the units: systemd listens for it, starts it and ends it. The launcher only finds its socket.
+//! The helper and casemate-fetch as units: systemd listens for them, starts and ends them. The launcher only finds their sockets.
 //!
-//! It lies beside the run directory, in one of root's: a manager that was taken over cannot put another thing in its place, which
+//! A socket lies beside the run directory, in one of root's: a manager that was taken over cannot put another thing in its place, which
 //! systemd would then give away as root (systemd.socket(5), `SocketUser=` changes the owner by path).
 
 use super::{Directories, Error, Identities};
@@ -12,65 +12,95 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-const SOCKET: &str = "helper.sock";
+/// A service behind a socket of systemd's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// casemate-helper.
+    Helper,
+    /// casemate-fetch.
+    Fetch,
+}
 
-/// The socket of casemate-helper.socket, checked.
+impl Service {
+    /// The socket's unit is `casemate-NAME.socket`.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Helper => "helper",
+            Self::Fetch => "fetch",
+        }
+    }
+
+    /// `<run directory>-NAME/NAME.sock`.
+    fn socket(self, directories: &Directories) -> PathBuf {
+        let mut house = OsString::from(&directories.run);
+        house.push(format!("-{}", self.name()));
+        PathBuf::from(house).join(format!("{}.sock", self.name()))
+    }
+
+    fn repair(self) -> String {
+        format!("systemctl restart casemate-{}.socket makes it anew", self.name())
+    }
+
+    fn start(self) -> String {
+        format!("systemctl start casemate-{}.socket", self.name())
+    }
+}
+
+/// A socket of systemd's, checked.
 #[derive(Debug)]
-pub struct Units(PathBuf);
+pub struct Units {
+    service: Service,
+    path: PathBuf,
+}
 
 impl Units {
     /// The units' socket of this instance, where there is one.
-    pub fn find(directories: &Directories, identities: &Identities) -> Result<Option<Self>, Error> {
+    pub fn find(service: Service, directories: &Directories, identities: &Identities) -> Result<Option<Self>, Error> {
         let Identities::Service { manager, .. } = identities else { return Ok(None) };
-        let path = socket(directories);
+        let path = service.socket(directories);
         let house = path.parent().unwrap_or(&path);
         let (Some(around), Some(found)) = (status(house)?, status(&path)?) else { return Ok(None) };
         let roots = FileType::from_raw_mode(around.st_mode) == FileType::Directory && around.st_uid == 0;
         if !roots || around.st_mode & 0o022 != 0 {
-            return Err(Error::at(house, "check", "not a directory that root alone can write").remedy(REPAIR));
+            return Err(Error::at(house, "check", "not a directory that root alone can write").remedy(service.repair()));
         }
         let socket = FileType::from_raw_mode(found.st_mode) == FileType::Socket;
         if !socket || found.st_uid != manager.uid || found.st_mode & 0o077 != 0 {
             let reason = format!("not a socket of user {} alone", manager.uid);
-            return Err(Error::at(&path, "check", reason).remedy(REPAIR));
+            return Err(Error::at(&path, "check", reason).remedy(service.repair()));
         }
-        Ok(Some(Self(path)))
+        Ok(Some(Self { service, path }))
     }
 
-    /// The same, for whom nothing but it will do.
+    /// The helper's, for whom nothing but it will do.
     pub fn expect(directories: &Directories, identities: &Identities) -> Result<Self, Error> {
-        let missing = || Error::at(&socket(directories), "find the helper", "no such socket");
-        Self::find(directories, identities)?.ok_or_else(|| missing().remedy("systemctl start casemate-helper.socket"))
+        let service = Service::Helper;
+        let missing = || Error::at(&service.socket(directories), "find the helper", "no such socket");
+        Self::find(service, directories, identities)?.ok_or_else(|| missing().remedy(service.start()))
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// Connects. Who listens must be root, which systemd is: the kernel notes it at listen(2).
     pub fn connect(&self) -> Result<OwnedFd, Error> {
-        let at = |step| move |errno: Errno| Error::at(&self.0, step, errno);
-        let address = SocketAddrUnix::new(&self.0).map_err(at("name"))?;
+        let at = |step| move |errno: Errno| Error::at(&self.path, step, errno);
+        let address = SocketAddrUnix::new(&self.path).map_err(at("name"))?;
         let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(at("open a socket"))?;
         rustix::io::retry_on_intr(|| rustix::net::connect(&socket, &address))
             .map_err(at("connect"))
-            .map_err(|error| error.remedy("systemctl start casemate-helper.socket"))?;
+            .map_err(|error| error.remedy(self.service.start()))?;
         match peer_credentials(&socket).map_err(at("ask who listens"))?.uid {
             0 => Ok(socket),
-            uid => Err(Error::at(&self.0, "ask who listens", format!("user {uid}, not root")).remedy(REPAIR)),
+            uid => {
+                Err(Error::at(&self.path, "ask who listens", format!("user {uid}, not root"))
+                    .remedy(self.service.repair()))
+            }
         }
     }
-}
-
-const REPAIR: &str = "systemctl restart casemate-helper.socket makes it anew";
-
-/// `<run directory>-helper/helper.sock`.
-fn socket(directories: &Directories) -> PathBuf {
-    let mut house = OsString::from(&directories.run);
-    house.push("-helper");
-    PathBuf::from(house).join(SOCKET)
 }
 
 fn status(path: &Path) -> Result<Option<Stat>, Error> {
@@ -98,9 +128,10 @@ mod tests {
         let directories = Directories { state: base.path().join("state"), run: base.path().join("run") };
         let ids = |n| Ids { uid: n, gid: n };
         let range = Range { base: 70_000, count: 9 };
-        let identities = Identities::Service { manager: ids(60_001), helper: ids(60_002), range };
-        let found = || Units::find(&directories, &identities).map(|units| units.is_some());
+        let identities = Identities::Service { manager: ids(60_001), helper: ids(60_002), fetch: ids(60_003), range };
+        let found = || Units::find(Service::Helper, &directories, &identities).map(|units| units.is_some());
         assert!(!found().unwrap());
+        assert!(Units::find(Service::Fetch, &directories, &identities).unwrap().is_none());
         assert!(Units::expect(&directories, &identities).is_err());
         let house = base.path().join("run-helper");
         create_dir(&house).unwrap();

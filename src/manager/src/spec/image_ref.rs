@@ -92,27 +92,35 @@ impl fmt::Display for ImagePin {
 }
 
 /// A host name with a dot, `localhost`, or any host with a port: the line that docker draws between a registry and a path.
-fn is_registry(text: &str) -> bool {
+pub(super) fn is_registry(text: &str) -> bool {
+    match host_and_port(text) {
+        Some((host, port)) => host.contains('.') || host.starts_with('[') || host == "localhost" || port.is_some(),
+        None => false,
+    }
+}
+
+/// A host, an IPv6 address in brackets, and the port behind it; `None` where the text is neither.
+pub(crate) fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
     let (host, port) = match text.rsplit_once(':') {
         // The colons of an IPv6 address stand in brackets.
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (text, None),
     };
-    if let Some(port) = port {
-        let number: Option<u16> = super::values::digits(port).and_then(|port| port.try_into().ok());
-        if number.is_none_or(|port| port == 0) {
-            return false;
+    let port = match port {
+        Some(port) => {
+            Some(super::values::digits(port).and_then(|port| port.try_into().ok()).filter(|port| *port != 0)?)
         }
-    }
-    if let Some(address) = host.strip_prefix('[') {
-        return address.strip_suffix(']').is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok());
-    }
-    let named = host.contains('.') || host == "localhost" || port.is_some();
-    named && host.split('.').all(|label| Name::new(label).is_ok())
+        None => None,
+    };
+    let host_is_one = match host.strip_prefix('[') {
+        Some(address) => address.strip_suffix(']').is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok()),
+        None => host.split('.').all(|label| Name::new(label).is_ok()),
+    };
+    host_is_one.then_some((host, port))
 }
 
 /// One part of a repository's path: runs of letters and digits with `.`, `_`, `__` or dashes between them.
-fn is_part(text: &str) -> bool {
+pub(super) fn is_part(text: &str) -> bool {
     let word = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
     let ends = text.bytes().next().is_some_and(word) && text.bytes().next_back().is_some_and(word);
     let separators = text

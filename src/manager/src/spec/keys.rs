@@ -18,13 +18,14 @@ macro_rules! keys {
 }
 
 keys! {
-    ROOT "the file" ["schema" "appliance" "policy" "defaults" "store" "volumes" "containers" "waivers"]
+    ROOT "the file" ["schema" "appliance" "policy" "defaults" "registries" "store" "volumes" "containers" "waivers"]
     APPLIANCE "[appliance]" ["name" "log"]
-    POLICY "[policy]" ["require_limits"]
+    POLICY "[policy]" ["require_limits" "pull"]
     DEFAULTS "[defaults]" ["read_only" "init" "cap_drop" "restart" "stop_signal" "stop_grace_period" "security" "logging"]
     DEFAULT_LOGGING "[defaults.logging]" ["driver"]
     DEFAULT_SECURITY "[defaults.security]" ["seccomp" "landlock" "masked_paths"]
-    STORE "[store]" ["keep" "free_space" "verify"]
+    STORE "[store]" ["keep" "free_space" "verify" "max_concurrent_downloads" "max_download_rate"]
+    REGISTRY "[registries.\"HOST[:PORT]\"]" ["mirrors" "ca" "insecure" "auth_file" "credential" "proxy" "ports"]
     VOLUME "[volumes.NAME]" ["persistence"]
     CONTAINER "[containers.NAME]" [
         "image" "user" "share_user_with" "entrypoint" "command" "working_dir" "environment" "hostname" "labels"

@@ -14,6 +14,7 @@ mod ceiling;
 mod cursor;
 mod date;
 mod decode;
+mod endpoint;
 mod finding;
 mod grammar;
 mod image_ref;
@@ -31,7 +32,9 @@ mod values;
 mod words;
 
 pub use date::Date;
+pub use endpoint::{LoginSource, Mirror, Proxy, Registry};
 pub use finding::{Finding, Related};
+pub(crate) use image_ref::host_and_port;
 pub use image_ref::{ImagePin, ImagePinError};
 pub use logging::{LogDriver, Logging, OwnLog};
 pub use model::{

@@ -5,6 +5,7 @@
 //! absolute and normal, no mount target lies below another one, names are unique and every reference points to something.
 
 use super::date::Date;
+use super::endpoint::Registry;
 use super::image_ref::ImagePin;
 use super::logging::{Logging, OwnLog};
 use super::policy::{Policy, StorePolicy};
@@ -22,6 +23,8 @@ pub struct Spec {
     pub log: OwnLog,
     /// The floor for every container.
     pub policy: Policy,
+    /// What the file says of registries, in file order.
+    pub registries: Vec<Registry>,
     /// How images are kept.
     pub store: StorePolicy,
     /// Named volumes, in file order.

@@ -1,5 +1,7 @@
 //! What holds for the whole file and not for one container: `[policy]` and `[store]`, resolved.
 
+use super::values::ByteSize;
+
 /// `[policy]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -16,11 +18,15 @@ pub struct StorePolicy {
     pub free_space: u64,
     /// When the files of layers are proven.
     pub verify: Verify,
+    /// Blobs that a pull brings at the same time, 1 and up.
+    pub max_concurrent_downloads: u8,
+    /// Bytes a second of all of them together, where that is bounded.
+    pub max_download_rate: Option<ByteSize>,
 }
 
 impl Default for StorePolicy {
     fn default() -> Self {
-        Self { keep: 2, free_space: 0, verify: Verify::Pull }
+        Self { keep: 2, free_space: 0, verify: Verify::Pull, max_concurrent_downloads: 3, max_download_rate: None }
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::cursor::At;
 use super::date::Date;
+use super::endpoint::{Mirror, Proxy};
 use super::image_ref::ImagePin;
 use super::logging::{LogDriver, OwnLog};
 use super::model::{IoLimit, Landlock, Mount, Persistence, RestartPolicy, Root, Seccomp, Ulimit, User, Waivable};
@@ -21,6 +22,7 @@ pub(super) struct RawSpec {
     pub(super) log: Option<OwnLog>,
     pub(super) require_limits: Option<Vec<Limit>>,
     pub(super) defaults: RawDefaults,
+    pub(super) registries: Vec<RawRegistry>,
     pub(super) store: RawStore,
     pub(super) volumes: Vec<RawVolume>,
     /// In file order.
@@ -33,6 +35,19 @@ pub(super) struct RawStore {
     pub(super) keep: Option<usize>,
     pub(super) free_space: Option<u64>,
     pub(super) verify: Option<Verify>,
+    pub(super) max_concurrent_downloads: Option<u8>,
+    pub(super) max_download_rate: Option<ByteSize>,
+}
+
+pub(super) struct RawRegistry {
+    pub(super) name: At<String>,
+    pub(super) mirrors: Vec<At<Mirror>>,
+    pub(super) ca: Option<AbsolutePath>,
+    pub(super) insecure: Option<At<bool>>,
+    pub(super) auth_file: Option<At<AbsolutePath>>,
+    pub(super) credential: Option<At<String>>,
+    pub(super) proxy: Option<Proxy>,
+    pub(super) ports: Vec<u16>,
 }
 
 pub(super) struct RawVolume {

@@ -1,5 +1,6 @@
 //! From a file without errors to [`Spec`]: defaults are filled in, spans become places.
 
+use super::endpoint::{LoginSource, Registry};
 use super::finding::Findings;
 use super::logging::{LogDriver, Logging};
 use super::model::{
@@ -8,8 +9,8 @@ use super::model::{
 };
 use super::policy::{Limit, Policy, StorePolicy};
 use super::raw::{
-    RawContainer, RawDefaults, RawDevice, RawLogging, RawResources, RawRestart, RawSecurity, RawSpec, RawStore,
-    RawVolume, RawWaiver,
+    RawContainer, RawDefaults, RawDevice, RawLogging, RawRegistry, RawResources, RawRestart, RawSecurity, RawSpec,
+    RawStore, RawVolume, RawWaiver,
 };
 use super::values::{ByteSize, Cpus};
 use casemate_wire::Name;
@@ -39,6 +40,7 @@ pub(super) fn spec(raw: RawSpec, places: &Findings<'_>) -> Option<Spec> {
         appliance: raw.appliance?,
         log: raw.log.unwrap_or_default(),
         policy,
+        registries: raw.registries.into_iter().map(registry).collect(),
         store: store(&raw.store),
         volumes: raw.volumes.into_iter().map(|raw| volume(raw, places)).collect::<Option<_>>()?,
         containers: containers.collect::<Option<_>>()?,
@@ -58,6 +60,21 @@ pub(super) fn store(raw: &RawStore) -> StorePolicy {
         keep: raw.keep.unwrap_or(silent.keep),
         free_space: raw.free_space.unwrap_or(silent.free_space),
         verify: raw.verify.unwrap_or(silent.verify),
+        max_concurrent_downloads: raw.max_concurrent_downloads.unwrap_or(silent.max_concurrent_downloads),
+        max_download_rate: raw.max_download_rate,
+    }
+}
+
+fn registry(raw: RawRegistry) -> Registry {
+    let file = raw.auth_file.map(|file| LoginSource::File(file.value));
+    Registry {
+        name: raw.name.value,
+        mirrors: raw.mirrors.into_iter().map(|mirror| mirror.value).collect(),
+        ca: raw.ca,
+        insecure: raw.insecure.is_some_and(|insecure| insecure.value),
+        login: file.or(raw.credential.map(|name| LoginSource::Credential(name.value))),
+        proxy: raw.proxy,
+        ports: raw.ports,
     }
 }
 

@@ -62,7 +62,7 @@ impl Image {
 /// How much an image may be. A bomb ends at one of these bounds, and nothing of it stays.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Limits")]
-struct LimitFlags {
+pub(super) struct LimitFlags {
     /// Bytes of one blob as it comes, compressed or not
     #[arg(long, value_name = "SIZE", default_value = "8GiB")]
     max_blob: ByteSize,
@@ -81,7 +81,7 @@ struct LimitFlags {
 }
 
 impl LimitFlags {
-    fn limits(&self) -> Limits {
+    pub(super) fn limits(&self) -> Limits {
         let mut limits = Limits { blob: self.max_blob.bytes(), ..Limits::default() };
         limits.bytes = self.max_image.bytes();
         limits.entries = limits.entries.max(self.max_entries);
@@ -102,14 +102,21 @@ pub(super) struct Work {
 impl Work {
     /// Becomes the manager and connects to the helper, which is started for the time of the work if none runs.
     pub(super) fn enter(global: &Global) -> Result<Self, Error> {
-        let session = launch::enter(global.directories()?, Role::Client)?;
-        let (client, _) = session.connect(false)?;
-        let state = &session.directories.state;
+        let mut work = Self::enter_with(global, 0)?;
+        let state = &work.session.directories.state;
         let applied = revisions::current(state).map_err(|error| {
             Error::new(Code::Failed, state.join("revisions/current").display(), "read the applied file", error)
         })?;
         let policy = applied.map(|text| spec::store_policy(&text)).unwrap_or_default();
-        let store = Store::open(state)?.with_reserve(policy.free_space);
+        work.store = work.store.with_reserve(policy.free_space);
+        Ok(work)
+    }
+
+    /// As [`Self::enter`], leaving so many bytes free.
+    pub(super) fn enter_with(global: &Global, free_space: u64) -> Result<Self, Error> {
+        let session = launch::enter(global.directories()?, Role::Client)?;
+        let (client, _) = session.connect(false)?;
+        let store = Store::open(&session.directories.state)?.with_reserve(free_space);
         Ok(Self { session, client, store })
     }
 

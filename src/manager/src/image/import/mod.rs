@@ -160,7 +160,7 @@ pub(super) fn record(pin: &Descriptor, names: Vec<String>, proof: &Proof) -> Rec
     }
 }
 
-fn check_blob_size(object: &str, size: u64, limits: &Limits) -> Result<(), Error> {
+pub(super) fn check_blob_size(object: &str, size: u64, limits: &Limits) -> Result<(), Error> {
     if size <= limits.blob {
         return Ok(());
     }

@@ -3,6 +3,7 @@
 mod container;
 mod mounts;
 mod process;
+mod registries;
 mod resources;
 mod scalar;
 mod security;
@@ -36,10 +37,17 @@ pub(super) fn spec(table: &DeTable<'_>, out: &mut Findings<'_>) -> RawSpec {
     }
     if let Some(mut table) = root.take("policy").and_then(|item| item.table(&keys::POLICY, out)) {
         spec.require_limits = table.take("require_limits").and_then(|item| limits(&item, out));
+        if let Some(item) = table.take("pull") {
+            // What is always so: a start has no network. It is a key because readers look for it.
+            let _ = scalar::word(&item, &[("never-at-start", ())], out);
+        }
         table.finish(out);
     }
     if let Some(table) = root.take("defaults").and_then(|item| item.table(&keys::DEFAULTS, out)) {
         spec.defaults = defaults(table, out);
+    }
+    for item in named(root.take("registries"), "[registries.\"HOST[:PORT]\"]", out) {
+        spec.registries.extend(registries::registry(&item, out));
     }
     if let Some(table) = root.take("store").and_then(|item| item.table(&keys::STORE, out)) {
         spec.store = store::store(table, out);

@@ -11,6 +11,10 @@ pub(super) fn store(mut table: Cursor<'_>, out: &mut Findings<'_>) -> RawStore {
     let free_space = table.take("free_space").and_then(|item| scalar::size_or_zero(&item, out));
     let words = [("pull", Verify::Pull), ("start", Verify::Start)];
     let verify = table.take("verify").and_then(|item| scalar::word(&item, &words, out));
+    let max_concurrent_downloads =
+        table.take("max_concurrent_downloads").and_then(|item| scalar::limit(&item, 1..=16, out));
+    let max_download_rate = table.take("max_download_rate").and_then(|item| scalar::size(&item, out));
     table.finish(out);
-    RawStore { keep: keep.and_then(|keep| usize::try_from(keep).ok()), free_space, verify }
+    let keep = keep.and_then(|keep| usize::try_from(keep).ok());
+    RawStore { keep, free_space, verify, max_concurrent_downloads, max_download_rate }
 }

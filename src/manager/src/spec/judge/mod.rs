@@ -4,6 +4,7 @@
 
 mod limits;
 mod mounts;
+mod registries;
 mod users;
 mod waivers;
 
@@ -24,6 +25,7 @@ pub(super) fn judge(spec: &RawSpec, today: Date, out: &mut Findings<'_>) {
         backoff(&container.restart, &spec.defaults.restart, out);
     }
     mounts::volumes(spec, out);
+    registries::judge(spec, out);
     backoff(&RawRestart::default(), &spec.defaults.restart, out);
     waivers::judge(spec, today, out);
 }

@@ -1,0 +1,170 @@
+//! Pull: what a file names comes from its registries into the store, image by image, and nothing is asked for twice.
+//!
+//! The story of an image: its documents, proven from the pin on; its layers' blobs, several at a time; each layer unpacked as soon
+//! as it and those below it are there; then its record, which is the commit point. Whatever ends it, what was proven stays for the
+//! next pull: whole blobs in their place, others as partial ones.
+
+mod blobs;
+mod documents;
+mod rate;
+
+use super::change;
+use super::error::Error;
+use super::import::{check_blob_size, record};
+use super::manifest::Descriptor;
+use super::model::Limits;
+use super::prove::Proof;
+use super::record::Record;
+use super::store::Writer;
+use super::unpack::{is_complete, unpack_each};
+use crate::helper_client::{Client, ClientError};
+use crate::registry::{Lane, Wanted};
+use blobs::{Crew, Task};
+use casemate_wire::Digest;
+use rate::Rate;
+use rustix::fd::BorrowedFd;
+use std::collections::BTreeSet;
+
+/// Told how far the work is, from several threads.
+pub trait Progress: Sync {
+    /// A blob begins, of which so much is there.
+    fn begin(&self, blob: &Digest, at: u64, size: u64);
+    /// So much of it is there now.
+    fn at(&self, blob: &Digest, at: u64);
+    /// It is whole and proven, or has failed.
+    fn end(&self, blob: &Digest, good: bool);
+    /// A layer of an image is unpacked now: its number from 1, of so many.
+    fn layer(&self, image: &str, number: usize, of: usize);
+}
+
+/// How to pull.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// Bounds of an image.
+    pub limits: Limits,
+    /// Bytes a second of all downloads together.
+    pub rate: Option<u64>,
+    /// Readable when the caller is told to stop.
+    pub stop: BorrowedFd<'a>,
+}
+
+/// What became of one image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pulled {
+    /// As the file names it.
+    pub name: String,
+    /// Its record.
+    pub record: Record,
+    /// Bytes that came from registries for it; `None` where it was there already.
+    pub fetched: Option<u64>,
+}
+
+/// An image whose documents are there.
+struct Begun<'a> {
+    wanted: &'a Wanted,
+    pin: Descriptor,
+    proof: Proof,
+    /// Bytes that came for it up to now.
+    fetched: u64,
+}
+
+/// Brings what is missing. The lanes end with it.
+pub fn pull(
+    client: &mut Client,
+    writer: &Writer<'_>,
+    mut lanes: Vec<Lane>,
+    wanted: &[Wanted],
+    terms: &Terms<'_>,
+    progress: &dyn Progress,
+) -> Result<Vec<Pulled>, Error> {
+    let mut done = Vec::new();
+    let mut begun = Vec::new();
+    for wanted in wanted {
+        match there(client, writer, wanted)? {
+            Some(record) => done.push(Pulled { name: wanted.pin.to_string(), record, fetched: None }),
+            None => {
+                let lane = lanes.first_mut().ok_or(Error::Interrupted)?;
+                begun.push(documents::begin(writer, lane, wanted)?);
+            }
+        }
+    }
+    let tasks = missing(writer, &begun, &terms.limits)?;
+    let rate = Rate::new(terms.rate);
+    let crew = Crew::new(writer.blobs(), tasks, &rate, progress);
+    let pulled: Result<Vec<_>, _> = crew.work(lanes, terms.stop, |crew| {
+        begun.into_iter().map(|image| finish(client, writer, image, terms, crew, progress)).collect()
+    });
+    done.extend(pulled.map_err(|error| match error {
+        Error::Helper { error: ClientError::Interrupted, .. } => Error::Interrupted,
+        error => error,
+    })?);
+    // Everything that the file names is there: what else lies about belongs to nobody.
+    writer.blobs().forget_partials()?;
+    change::sweep(client, writer)?;
+    Ok(done)
+}
+
+/// The record of an image that is whole, names included; `None` where something of it is missing or damaged.
+fn there(client: &mut Client, writer: &Writer<'_>, wanted: &Wanted) -> Result<Option<Record>, Error> {
+    let store = writer.store();
+    let Some(record) = store.record(&wanted.pin.digest)? else { return Ok(None) };
+    for (blob, size) in &record.blobs {
+        if !writer.has_blob(blob, *size)? {
+            return Ok(None);
+        }
+    }
+    let image = match store.resolve(&wanted.pin.digest) {
+        Ok(image) => image,
+        Err(Error::Damaged { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let whole = record.names.contains(&name(wanted)) && is_complete(client, store, &image)?;
+    Ok(Some(record).filter(|_| whole))
+}
+
+/// Under which name an image is kept.
+fn name(wanted: &Wanted) -> String {
+    let pin = wanted.pin.to_string();
+    pin.split_once('@').map_or(pin.clone(), |(name, _)| name.to_owned())
+}
+
+/// The blobs of layers that are not there, each once, in the order in which they are unpacked.
+fn missing(writer: &Writer<'_>, begun: &[Begun<'_>], limits: &Limits) -> Result<Vec<Task>, Error> {
+    let mut known = BTreeSet::new();
+    let mut tasks = Vec::new();
+    for image in begun {
+        for layer in &image.proof.image.layers {
+            check_blob_size(&layer.blob.to_string(), layer.size, limits)?;
+            if known.insert(layer.blob) && !writer.has_blob(&layer.blob, layer.size)? {
+                tasks.push(Task { wanted: image.wanted.clone(), blob: layer.blob, size: layer.size });
+            }
+        }
+    }
+    Ok(tasks)
+}
+
+/// Unpacks an image's layers as they come, and makes it appear.
+fn finish(
+    client: &mut Client,
+    writer: &Writer<'_>,
+    image: Begun<'_>,
+    terms: &Terms<'_>,
+    crew: &Crew<'_>,
+    progress: &dyn Progress,
+) -> Result<Pulled, Error> {
+    let Begun { wanted, pin, proof, mut fetched } = image;
+    let image = &proof.image;
+    let count = image.layers.len();
+    unpack_each(client, writer, image, &terms.limits, &mut |number, layer| {
+        fetched += crew.wait_for(&layer.blob, terms.stop)?;
+        progress.layer(&wanted.place(), number, count);
+        Ok(())
+    })?;
+    // A layer that was unpacked before may have lost its blob.
+    for layer in &image.layers {
+        fetched += crew.wait_for(&layer.blob, terms.stop)?;
+    }
+    let record = record(&pin, vec![name(wanted)], &proof);
+    writer.commit(record.clone())?;
+    Ok(Pulled { name: wanted.pin.to_string(), record, fetched: Some(fetched) })
+}

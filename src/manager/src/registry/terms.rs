@@ -1,0 +1,284 @@
+//! From the file's tables to the terms of casemate-fetch: for each registry that an image names, its mirrors and itself, each
+//! with its own login. The files that tables name are read here, with the caller's rights.
+
+use super::auth::{self, AuthError};
+use crate::spec::{ImagePin, LoginSource, Registry as Table, Spec, host_and_port};
+use casemate_fetch_wire::{Endpoint, Login, Registry, Terms};
+use casemate_wire::Digest;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// The longest file of certificate authorities.
+const MAX_CA: usize = 1 << 20;
+/// What an image calls docker's registry, and where it is.
+const DOCKER: &str = "docker.io";
+const DOCKER_HOST: &str = "registry-1.docker.io";
+
+/// What a file wants, and whom it lets ask for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reached {
+    /// For casemate-fetch.
+    pub terms: Terms,
+    /// The images, each once, in file order.
+    pub wanted: Vec<Wanted>,
+}
+
+/// One image that a file names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// As the file names it.
+    pub pin: ImagePin,
+    /// Place of its registry in the terms.
+    pub registry: u16,
+    /// How many servers that registry has there.
+    pub servers: u16,
+    /// The repository's path at the registry.
+    pub repository: String,
+}
+
+impl Wanted {
+    /// `registry/repository`, for messages.
+    pub fn place(&self) -> String {
+        format!("{}/{}", self.pin.registry, self.pin.repository)
+    }
+}
+
+/// Why terms cannot be made of a file.
+#[derive(Debug)]
+pub enum TermsError {
+    /// A file that a table names cannot be read.
+    Io {
+        /// The table's registry.
+        registry: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There are no credentials: this is no unit, or one without any.
+    NoCredentials {
+        /// The table's registry.
+        registry: String,
+        /// The credential.
+        name: String,
+    },
+    /// A file of logins has none for the registry.
+    Auth {
+        /// The registry.
+        registry: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: AuthError,
+    },
+    /// A file of certificate authorities is longer than one could be.
+    LongCa(PathBuf),
+}
+
+impl fmt::Display for TermsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { registry, path, source } => write!(f, "registry {registry}: read {}: {source}", path.display()),
+            Self::NoCredentials { registry, name } => write!(
+                f,
+                "registry {registry}: read the credential {name}: CREDENTIALS_DIRECTORY is not set; start it in a unit with \
+                 LoadCredential={name}:PATH, or give auth_file"
+            ),
+            Self::Auth { registry, path, error } => write!(f, "registry {registry}: read {}: {error}", path.display()),
+            Self::LongCa(path) => write!(f, "read {}: longer than {MAX_CA} bytes", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for TermsError {}
+
+/// Makes the terms. `credentials`: the unit's directory of them.
+pub fn reach(spec: &Spec, credentials: Option<&Path>) -> Result<Reached, TermsError> {
+    let mut names: Vec<&str> = Vec::new();
+    let mut terms = Terms { registries: Vec::new() };
+    let mut wanted: Vec<Wanted> = Vec::new();
+    for container in &spec.containers {
+        let pin = &container.image;
+        if wanted.iter().any(|other| same(&other.pin, pin)) {
+            continue;
+        }
+        let place = match names.iter().position(|name| *name == pin.registry) {
+            Some(place) => place,
+            None => {
+                names.push(&pin.registry);
+                terms.registries.push(registry(spec, &pin.registry, credentials)?);
+                names.len() - 1
+            }
+        };
+        let servers = terms.registries.get(place).map_or(0, |registry| registry.endpoints.len());
+        wanted.push(Wanted {
+            pin: pin.clone(),
+            registry: u16::try_from(place).unwrap_or(u16::MAX),
+            servers: u16::try_from(servers).unwrap_or(u16::MAX),
+            repository: repository(pin),
+        });
+    }
+    Ok(Reached { terms, wanted })
+}
+
+/// Only the digest and the place decide; a tag is for people.
+fn same(one: &ImagePin, other: &ImagePin) -> bool {
+    let parts =
+        |pin: &ImagePin| -> (String, String, Digest) { (pin.registry.clone(), pin.repository.clone(), pin.digest) };
+    parts(one) == parts(other)
+}
+
+/// What docker's registry calls `library` is left out in the names of its own images.
+fn repository(pin: &ImagePin) -> String {
+    if pin.registry == DOCKER && !pin.repository.contains('/') {
+        format!("library/{}", pin.repository)
+    } else {
+        pin.repository.clone()
+    }
+}
+
+fn registry(spec: &Spec, name: &str, credentials: Option<&Path>) -> Result<Registry, TermsError> {
+    let table = |name: &str| spec.registries.iter().find(|table| table.name == name);
+    let own = table(name);
+    let mut endpoints = Vec::new();
+    for mirror in own.map(|own| own.mirrors.as_slice()).unwrap_or_default() {
+        endpoints.push(endpoint(
+            &mirror.registry,
+            mirror.secure,
+            &mirror.prefix,
+            table(&mirror.registry),
+            credentials,
+        )?);
+    }
+    let secure = !own.is_some_and(|own| own.insecure);
+    endpoints.push(endpoint(name, secure, "", own, credentials)?);
+    Ok(Registry { endpoints })
+}
+
+fn endpoint(
+    name: &str,
+    secure: bool,
+    prefix: &str,
+    table: Option<&Table>,
+    credentials: Option<&Path>,
+) -> Result<Endpoint, TermsError> {
+    let (host, port) = host_and_port(name).unwrap_or((name, None));
+    let authorities = match table.and_then(|table| table.ca.as_ref()) {
+        Some(ca) => authorities(name, Path::new(ca.as_str()))?,
+        None => Vec::new(),
+    };
+    let login = match table.and_then(|table| table.login.as_ref()) {
+        Some(source) => Some(login(name, source, credentials)?),
+        None => None,
+    };
+    Ok(Endpoint {
+        secure,
+        host: if name == DOCKER { DOCKER_HOST } else { host }.to_owned(),
+        port: port.unwrap_or(if secure { 443 } else { 80 }),
+        prefix: prefix.to_owned(),
+        authorities,
+        login,
+        proxy: table.and_then(|table| Some(table.proxy.as_ref()?.to_string())),
+        ports: table.map(|table| table.ports.clone()).unwrap_or_default(),
+    })
+}
+
+fn authorities(registry: &str, path: &Path) -> Result<Vec<u8>, TermsError> {
+    let bytes = read(registry, path, MAX_CA)?;
+    if bytes.len() > MAX_CA { Err(TermsError::LongCa(path.to_owned())) } else { Ok(bytes.to_vec()) }
+}
+
+fn login(registry: &str, source: &LoginSource, credentials: Option<&Path>) -> Result<Login, TermsError> {
+    let path = match source {
+        LoginSource::File(path) => PathBuf::from(path.as_str()),
+        LoginSource::Credential(name) => credentials
+            .map(|directory| directory.join(name))
+            .ok_or_else(|| TermsError::NoCredentials { registry: registry.to_owned(), name: name.clone() })?,
+    };
+    let bytes = read(registry, &path, auth::MAX_FILE)?;
+    auth::login(&bytes, registry).map_err(|error| TermsError::Auth { registry: registry.to_owned(), path, error })
+}
+
+/// One byte more than allowed is enough to see that it is too long. What is read may be secret.
+fn read(registry: &str, path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, TermsError> {
+    let failed = |source| TermsError::Io { registry: registry.to_owned(), path: path.to_owned(), source };
+    // Room for all of it: a vector that grew would leave copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(most + 1));
+    File::open(path).map_err(failed)?.take(most as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{self, Date};
+    use casemate_fetch_wire::Secret;
+
+    fn spec(tables: &str, images: &[&str]) -> Spec {
+        let digest = "0a".repeat(32);
+        let container = |(number, image): (usize, &&str)| {
+            format!(
+                "[containers.c{number}]\nimage = \"{image}@sha256:{digest}\"\nuser = \"{}\"\nresources = {{ memory = 1, pids = 1 }}\n",
+                number + 1
+            )
+        };
+        let containers: String = images.iter().enumerate().map(container).collect();
+        let text = format!("schema = 1\n[appliance]\nname = \"a\"\n{tables}{containers}");
+        spec::parse(&text, Date::new(2026, 11, 21).unwrap()).unwrap().0
+    }
+
+    #[test]
+    fn each_server_is_reached_as_its_own_table_says() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name).display().to_string();
+        std::fs::write(path("ca"), "PEM").unwrap();
+        std::fs::write(path("auth"), r#"{"auths":{"mirror.example:8443":{"username":"m","password":"w"}}}"#).unwrap();
+        let tables = format!(
+            "[registries.\"docker.io\"]\nmirrors = [\"https://mirror.example:8443/hub\", \"http://10.0.0.1:5000\"]\n\
+             [registries.\"mirror.example:8443\"]\nca = \"{}\"\nauth_file = \"{}\"\nports = [5001]\nproxy = \"http://proxy.example:3128\"\n\
+             [registries.\"10.0.0.1:5000\"]\ninsecure = true\n",
+            path("ca"),
+            path("auth")
+        );
+        let images = ["docker.io/nginx:1", "quay.io/a/b", "docker.io/nginx:2", "docker.io/team/app"];
+        let reached = reach(&spec(&tables, &images), None).unwrap();
+        let names: Vec<_> = reached.wanted.iter().map(|w| (w.registry, w.servers, w.repository.as_str())).collect();
+        assert_eq!(names, [(0, 3, "library/nginx"), (1, 1, "a/b"), (0, 3, "team/app")]);
+        let [docker, quay] = reached.terms.registries.as_slice() else { panic!() };
+        let [mirror, plain, own] = docker.endpoints.as_slice() else { panic!() };
+        assert_eq!((mirror.host.as_str(), mirror.port, mirror.prefix.as_str()), ("mirror.example", 8443, "hub"));
+        assert_eq!(
+            (mirror.authorities.as_slice(), mirror.ports.as_slice(), mirror.secure),
+            (&b"PEM"[..], &[5001][..], true)
+        );
+        assert_eq!(mirror.login, Some(Login::Password { user: Secret::new("m"), password: Secret::new("w") }));
+        assert_eq!(mirror.proxy.as_deref(), Some("http://proxy.example:3128"));
+        assert_eq!((plain.secure, plain.port, &plain.login), (false, 5000, &None));
+        assert_eq!((own.host.as_str(), own.port, own.secure), ("registry-1.docker.io", 443, true));
+        assert!(own.login.is_none() && own.authorities.is_empty() && own.proxy.is_none());
+        assert_eq!((quay.endpoints[0].host.as_str(), quay.endpoints[0].port), ("quay.io", 443));
+    }
+
+    #[test]
+    fn a_login_that_is_not_there_is_an_error() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |text: &str| {
+            std::fs::write(directory.path().join("auth"), text).unwrap();
+            format!("[registries.\"quay.io\"]\nauth_file = \"{}\"\n", directory.path().join("auth").display())
+        };
+        let reached = |tables: &str, credentials| reach(&spec(tables, &["quay.io/a/b"]), credentials);
+        assert!(matches!(reached(&file("{}"), None), Err(TermsError::Auth { .. })));
+        assert!(matches!(
+            reached("[registries.\"quay.io\"]\nca = \"/nonexistent\"\n", None),
+            Err(TermsError::Io { .. })
+        ));
+        let credential = "[registries.\"quay.io\"]\ncredential = \"auth\"\n";
+        assert!(matches!(reached(credential, None), Err(TermsError::NoCredentials { .. })));
+        std::fs::write(directory.path().join("auth"), r#"{"auths":{"quay.io":{"auth":"dTpw"}}}"#).unwrap();
+        let reached = reached(credential, Some(directory.path())).unwrap();
+        assert!(reached.terms.registries[0].endpoints[0].login.is_some());
+    }
+}

@@ -1,0 +1,213 @@
+//! Pulling from a real registry: TLS with an authority of its own, passwords, tokens; what is there is not asked for again, and
+//! `up` needs no network afterwards.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test reports by panicking"
+)]
+
+use casemate_e2e::registry::{Access, PASSWORD, PROGRAMS, Registry, USER, auth_file};
+use casemate_e2e::web::Authority;
+use casemate_e2e::{Container, Feature, Instance, Spec, both_modes, finish, needs, oci, poll};
+use serde_json::json;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The layer with the probe.
+fn probe_layer(casemate: &Instance) -> Vec<u8> {
+    oci::layer_of(&casemate.rootfs_with_probe("rootfs"))
+}
+
+/// A layout of an image with this layer, and one on top that differs by `text`.
+fn probe_layout(casemate: &Instance, below: &[u8], name: &str, text: &str) -> (PathBuf, String) {
+    let above = casemate.scratch(&format!("above-{name}"));
+    fs::write(above.join("text"), text).unwrap();
+    let layout = casemate.scratch(&format!("layout-{name}"));
+    let config = json!({ "Entrypoint": ["/probe"] });
+    let digest = oci::layout(&layout, &[below.to_vec(), oci::layer_of(&above)], &config);
+    (layout, digest)
+}
+
+fn is_there(test: &str) -> bool {
+    needs(test, &PROGRAMS.map(Feature::Program))
+}
+
+/// A `[registries]` table.
+fn table(casemate: &Instance, registry: &str, authority: &Authority, more: &str) -> String {
+    let ca = casemate.write("ca.pem", &authority.pem());
+    format!("[registries.\"{registry}\"]\nca = \"{ca}\"\n{more}")
+}
+
+fn login(casemate: &Instance, registry: &str, password: &str) -> String {
+    format!("auth_file = \"{}\"\n", casemate.write("auth.json", &auth_file(registry, USER, password)))
+}
+
+fn pull_file(casemate: &Instance, head: &str, images: &[String]) -> (String, Spec) {
+    let container = |(number, image): (usize, &String)| {
+        Container::new(&format!("c{number}"), image, 10_001 + u32::try_from(number).unwrap()).command(&["true"])
+    };
+    let spec = Spec::new(images.iter().enumerate().map(container)).head(head);
+    (casemate.write("pull.toml", &casemate.text_of(&spec)), spec)
+}
+
+/// No password, in no form, in anything that was said.
+fn nothing_secret(said: &str) {
+    for secret in [PASSWORD, &auth_file("x", USER, PASSWORD)[20..40], "pa55"] {
+        assert!(!said.contains(secret), "{said}");
+    }
+}
+
+both_modes! {
+    fn a_pull_brings_what_a_file_names_and_a_start_needs_no_network(mode) {
+        if !is_there("a_pull_brings_what_a_file_names_and_a_start_needs_no_network") {
+            return;
+        }
+        let casemate = Instance::new(mode);
+        let authority = Authority::new();
+        let registry = Registry::start(&casemate.scratch("registry"), &authority, Access::Basic);
+        let below = probe_layer(&casemate);
+        let (layout, digest) = probe_layout(&casemate, &below, "one", "one");
+        registry.push(&layout, "team/app", "1");
+        let name = registry.name();
+        let image = format!("{name}/team/app:1@{digest}");
+        let head = table(&casemate, &name, &authority, &login(&casemate, &name, PASSWORD));
+        let (file, spec) = pull_file(&casemate, &head, std::slice::from_ref(&image));
+        let output = casemate.run(&["pull", &file]).expect(0);
+        assert!(output.stdout.contains(&format!("{image}: pulled, ")), "{output:?}");
+        nothing_secret(&format!("{output:?}"));
+        // Again: nothing is asked for, not even whether it has changed.
+        let asked = registry.log().len();
+        let again = casemate.run(&["pull", &file]).expect(0);
+        assert_eq!(again.stdout, format!("{image}: there already\n"));
+        // Another image shares its large layer: only what is new comes.
+        let (layout, other) = probe_layout(&casemate, &below, "two", "two");
+        registry.push(&layout, "team/app", "2");
+        assert!(registry.log().len() >= asked);
+        let other = format!("{name}/team/app:2@{other}");
+        let (both, _) = pull_file(&casemate, &head, &[image.clone(), other.clone()]);
+        let output = casemate.run(&["pull", &both]).expect(0);
+        assert!(output.stdout.contains(&format!("{image}: there already")), "{output:?}");
+        let new = output.stdout.lines().find(|line| line.starts_with(&other)).unwrap();
+        assert!(new.contains("KiB of") && new.ends_with("MiB"), "{new}");
+        // With the registry gone, it starts.
+        drop(registry);
+        casemate.up(&spec).finish().expect(0);
+        casemate.run(&["pull", &both]).expect(0);
+        let kept = fs::read_dir(casemate.state().join("blobs/partial"));
+        assert!(kept.map_or(0, Iterator::count) == 0, "nothing of the way is left");
+    }
+
+    fn threat_16_a_token_comes_from_the_server_that_the_registry_names(mode) {
+        if !is_there("threat_16_a_token_comes_from_the_server_that_the_registry_names") {
+            return;
+        }
+        let casemate = Instance::new(mode);
+        let authority = Authority::new();
+        let registry = Registry::start(&casemate.scratch("registry"), &authority, Access::Token);
+        let tokens = registry.tokens.as_ref().unwrap();
+        let (layout, digest) = probe_layout(&casemate, &probe_layer(&casemate), "one", "one");
+        registry.push(&layout, "team/app", "1");
+        let name = registry.name();
+        let image = format!("{name}/team/app@{digest}");
+        let ports = format!("ports = [{}]\n", tokens.port());
+        let pull = |more: &str| {
+            let head = table(&casemate, &name, &authority, more);
+            let output = casemate.run(&["pull", &pull_file(&casemate, &head, std::slice::from_ref(&image)).0]);
+            nothing_secret(&format!("{output:?}"));
+            output
+        };
+        // A port that nobody named cannot be connected to (Landlock, from Linux 6.7 on).
+        let refused = pull(&login(&casemate, &name, PASSWORD));
+        if refused.code != 0 {
+            refused.clone().expect(1);
+            assert!(refused.stderr.contains(&tokens.name()) && refused.stderr.contains("`ports`"), "{refused:?}");
+        }
+        let wrong = pull(&format!("{ports}{}", login(&casemate, &name, "wrong"))).expect(1);
+        assert!(wrong.stderr.contains("log in: HTTP status 401") && wrong.stderr.contains("auth_file"), "{wrong:?}");
+        let before = tokens.asked().len();
+        pull(&format!("{ports}{}", login(&casemate, &name, PASSWORD))).expect(0);
+        let asked = tokens.asked().split_off(before);
+        assert!(!asked.is_empty());
+        for asked in asked {
+            assert!(asked.path.contains("scope=repository%3Ateam%2Fapp%3Apull") && asked.path.contains("service=test"), "{asked:?}");
+        }
+    }
+
+    fn what_a_registry_does_not_give_is_named(mode) {
+        if !is_there("what_a_registry_does_not_give_is_named") {
+            return;
+        }
+        let casemate = Instance::new(mode);
+        let authority = Authority::new();
+        let registry = Registry::start(&casemate.scratch("registry"), &authority, Access::Basic);
+        let (layout, digest) = probe_layout(&casemate, &probe_layer(&casemate), "one", "one");
+        registry.push(&layout, "team/app", "1");
+        let name = registry.name();
+        let missing = format!("sha256:{}", "ab".repeat(32));
+        let good = login(&casemate, &name, PASSWORD);
+        for (head, digest, words) in [
+            (table(&casemate, &name, &authority, &good), &missing, ["team/app: sha256:abab", "HTTP status 404", "look at the image's name"]),
+            (table(&casemate, &name, &authority, ""), &digest, ["log in: HTTP status 401", "gives none", "auth_file"]),
+            (table(&casemate, &name, &Authority::new(), &good), &digest, ["connect: ", "certificate", &name]),
+            (format!("[registries.\"{name}\"]\n{good}"), &digest, ["connect: ", "UnknownIssuer", "`ca`"]),
+        ] {
+            // Each of them has a file of its own by this name, which the next one writes anew.
+            let (file, _) = pull_file(&casemate, &head, &[format!("{name}/team/app@{digest}")]);
+            if head.contains("ca = ") && words[1] == "certificate" {
+                casemate.write("ca.pem", &Authority::new().pem());
+            } else {
+                casemate.write("ca.pem", &authority.pem());
+            }
+            let output = casemate.run(&["pull", &file]).expect(1);
+            assert!(words.iter().all(|word| output.stderr.contains(word)), "{words:?} in {output:?}");
+            nothing_secret(&format!("{output:?}"));
+        }
+        let unreadable = format!("[registries.\"{name}\"]\nca = \"/nonexistent/ca.pem\"\n");
+        let (file, _) = pull_file(&casemate, &unreadable, &[format!("{name}/team/app@{digest}")]);
+        let output = casemate.run(&["pull", &file]).expect(1);
+        assert!(output.stderr.contains("/nonexistent/ca.pem") && output.stderr.contains(&name), "{output:?}");
+    }
+
+    fn a_start_with_everything_present_makes_no_socket_of_a_network(mode) {
+        let name = "a_start_with_everything_present_makes_no_socket_of_a_network";
+        if !needs(name, &[Feature::Program("/usr/bin/strace")]) {
+            return;
+        }
+        // Without a cgroup: the way into it is a shell, which would be in the trace.
+        let casemate = Instance::without_cgroup(mode);
+        let image = casemate.probe();
+        let spec = Spec::new([Container::new("a", &image, 10_001).command(&["true"])]);
+        let file = casemate.write("traced.toml", &casemate.text_of(&spec));
+        let trace = casemate.directory().join("trace");
+        let mut outer = mode.command("/usr/bin/strace");
+        outer.args(["-f", "-qq", "-e", "trace=%network,execve", "-o"]).arg(&trace);
+        let inner = casemate.command(&["up", &file]);
+        outer.arg(inner.get_program()).args(inner.get_args());
+        let output = finish(outer, poll::PATIENCE);
+        assert_eq!(output.code, 0, "{output:?}");
+        let trace = fs::read_to_string(trace).unwrap();
+        assert!(trace.contains("AF_UNIX") && !trace.contains("casemate-fetch"), "{trace}");
+        // The one AF_INET socket brings the loopback up in the container's own network namespace; it is never connected.
+        let network = |line: &&str| line.contains("AF_INET") && !line.contains("socket(");
+        assert_eq!(trace.lines().find(network), None, "{trace}");
+    }
+}
+
+#[test]
+fn without_a_file_it_says_which_one_it_takes() {
+    let casemate = Instance::new(casemate_e2e::Mode::User);
+    let mut command = casemate.command(&["pull"]);
+    command.current_dir(casemate.directory());
+    let none = finish(command, poll::PATIENCE);
+    if Path::new("/etc/casemate/casemate.toml").exists() {
+        return;
+    }
+    assert!(none.code == 2 && none.stderr.contains("/etc/casemate/casemate.toml"), "{none:?}");
+    casemate.write("casemate.toml", "schema = 1\n");
+    let mut command = casemate.command(&["pull"]);
+    command.current_dir(casemate.directory());
+    let found = finish(command, poll::PATIENCE).expect(3);
+    assert!(found.stderr.contains("the file is casemate.toml"), "{found:?}");
+}
