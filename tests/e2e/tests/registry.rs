@@ -135,6 +135,73 @@ both_modes! {
         }
     }
 
+    fn tags_become_digests_and_a_newer_one_is_shown_before_it_is_written(mode) {
+        if !is_there("tags_become_digests_and_a_newer_one_is_shown_before_it_is_written") {
+            return;
+        }
+        let casemate = Instance::new(mode);
+        let authority = Authority::new();
+        let registry = Registry::start(&casemate.scratch("registry"), &authority, Access::Basic);
+        let name = registry.name();
+        let below = probe_layer(&casemate);
+        let push = |number: &str, tag: &str, config: &serde_json::Value| {
+            let layout = casemate.scratch(&format!("layout-{number}"));
+            let digest = oci::layout(&layout, std::slice::from_ref(&below), config);
+            registry.push(&layout, "team/app", tag);
+            digest
+        };
+        let one = push("one", "1", &json!({ "Entrypoint": ["/probe"], "User": "7", "Env": ["A=1"] }));
+        let head = table(&casemate, &name, &authority, &login(&casemate, &name, PASSWORD));
+        let comments = "# The one file.\n\n";
+        let text = |image: &str| {
+            let spec = Spec::new([Container::new("a", image, 10_001).command(&["true"])]).head(&head);
+            format!("{comments}{}", casemate.text_of(&spec).replace("[containers.a]", "[containers.a]   # here"))
+        };
+        let file = casemate.write("locked.toml", &text(&format!("{name}/team/app:1")));
+        // Whoever may write the file may have digests written into it.
+        if let (uid, Some(gid)) = mode.other_user() {
+            std::os::unix::fs::chown(&file, Some(uid), Some(gid)).unwrap();
+        }
+        let read = || fs::read_to_string(&file).unwrap();
+        let pinned = |tag: &str, digest: &str| text(&format!("{name}/team/app:{tag}@{digest}"));
+        let locked = casemate.run(&["lock", &file]).expect(0);
+        assert_eq!(locked.stdout, format!("a: {name}/team/app:1@{one}\n"));
+        assert_eq!(read(), pinned("1", &one));
+        nothing_secret(&format!("{locked:?}"));
+        assert!(casemate.run(&["lock", &file]).expect(0).stdout.contains("every image has its digest"));
+        assert!(casemate.run(&["update", &file]).expect(0).stdout.contains("up to date"));
+        // The tag moves on.
+        let two = push("two", "1", &json!({ "Entrypoint": ["/probe", "x"], "Env": ["A=1", "B=2"], "ExposedPorts": { "80/tcp": {} } }));
+        let shown = casemate.run(&["update", &file]).expect(0);
+        for words in [
+            format!("digest       {one} -> {two}"),
+            "user         7 -> none".to_owned(),
+            "entrypoint   /probe -> /probe x".to_owned(),
+            "environment  + B=2".to_owned(),
+            "ports        + 80/tcp".to_owned(),
+            "layers       0 of 1 are new".to_owned(),
+        ] {
+            assert!(shown.stdout.contains(&words), "{words} in {shown:?}");
+        }
+        assert_eq!(read(), pinned("1", &one), "nothing is written unasked");
+        casemate.run(&["update", &file, "a", "--write"]).expect(0);
+        assert_eq!(read(), pinned("1", &two));
+        // Another tag, by hand; and what goes wrong changes nothing.
+        let three = push("three", "3", &json!({ "Entrypoint": ["/probe"] }));
+        casemate.run(&["lock", &file, &format!("a={name}/team/app:3")]).expect(0);
+        assert_eq!(read(), pinned("3", &three));
+        for (words, code) in [
+            (["lock", &file, &format!("a={name}/team/app:none")], 1),
+            (["lock", &file, &format!("b={name}/team/app:1")], 2),
+            (["lock", &file, "a=nginx"], 2),
+            (["update", &file, "b"], 2),
+        ] {
+            casemate.run(&words).expect(code);
+            assert_eq!(read(), pinned("3", &three));
+        }
+        casemate.run(&["pull", &file]).expect(0);
+    }
+
     fn what_a_registry_does_not_give_is_named(mode) {
         if !is_there("what_a_registry_does_not_give_is_named") {
             return;

@@ -55,6 +55,15 @@ impl File {
         })
     }
 
+    /// Judges a text as what this file is to become.
+    pub fn of_text(path: &Path, text: &str) -> Result<Self, Faulty> {
+        let (path, text) = (path.to_owned(), text.to_owned());
+        match spec::parse(&text, today()) {
+            Ok((spec, warnings)) => Ok(Self { path, text, spec, warnings }),
+            Err(findings) => Err(Faulty { path, text, findings }),
+        }
+    }
+
     /// The same as [`Self::tell`] tells, one line each, for a log.
     pub fn words(&self) -> Vec<String> {
         let warnings = self.warnings.iter().map(|finding| line(&self.path, finding).to_string());
@@ -111,7 +120,8 @@ fn rendered(path: &Path, text: &str, findings: &[Finding]) -> String {
     spec::render(&path.to_string_lossy(), text, findings, colour)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
+/// The bytes of a file, as many as one may have and one more.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let failed = |error| Error::new(Code::Usage, path.display(), "read", error);
     let file = std::fs::File::open(path).map_err(failed)?;
     let mut bytes = Vec::new();

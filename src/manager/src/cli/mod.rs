@@ -8,6 +8,7 @@ mod host_log;
 mod image;
 mod logs;
 mod orders;
+mod pins;
 mod ps;
 mod pull;
 mod reload;
@@ -103,6 +104,8 @@ enum Verb {
     Image(image::Image),
     Store(store::Store),
     Pull(pull::Pull),
+    Lock(pins::Lock),
+    Update(pins::Update),
     Supervise(service::Supervise),
     /// Become casemate-helper, inside casemate-helper.service
     #[command(hide = true)]
@@ -151,6 +154,8 @@ fn run(Line { global, verb }: &Line) -> Result<ExitCode, Error> {
         Verb::Start(names) => names.start(global),
         Verb::Restart(names) => names.restart(global),
         Verb::Wait(names) => names.wait(global),
+        Verb::Lock(verb) => verb.run(global),
+        Verb::Update(verb) => verb.run(global),
         Verb::Pull(verb) => verb.run(global).map(|()| ExitCode::SUCCESS),
         Verb::Image(verb) => verb.run(global).map(|()| ExitCode::SUCCESS),
         Verb::Store(verb) => verb.run(global).map(|()| ExitCode::SUCCESS),

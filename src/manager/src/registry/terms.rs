@@ -24,6 +24,26 @@ pub struct Reached {
     pub terms: Terms,
     /// The images, each once, in file order.
     pub wanted: Vec<Wanted>,
+    /// Names of the registries, in the order of the terms.
+    names: Vec<String>,
+}
+
+impl Reached {
+    /// Another image of one of these registries.
+    pub fn want(&self, pin: &ImagePin) -> Option<Wanted> {
+        want(&self.terms, &self.names, pin)
+    }
+}
+
+fn want(terms: &Terms, names: &[String], pin: &ImagePin) -> Option<Wanted> {
+    let place = names.iter().position(|name| *name == pin.registry)?;
+    let servers = terms.registries.get(place)?.endpoints.len();
+    Some(Wanted {
+        pin: pin.clone(),
+        registry: u16::try_from(place).ok()?,
+        servers: u16::try_from(servers).ok()?,
+        repository: repository(pin),
+    })
 }
 
 /// One image that a file names.
@@ -97,7 +117,7 @@ impl std::error::Error for TermsError {}
 
 /// Makes the terms. `credentials`: the unit's directory of them.
 pub fn reach(spec: &Spec, credentials: Option<&Path>) -> Result<Reached, TermsError> {
-    let mut names: Vec<&str> = Vec::new();
+    let mut names: Vec<String> = Vec::new();
     let mut terms = Terms { registries: Vec::new() };
     let mut wanted: Vec<Wanted> = Vec::new();
     for container in &spec.containers {
@@ -105,23 +125,13 @@ pub fn reach(spec: &Spec, credentials: Option<&Path>) -> Result<Reached, TermsEr
         if wanted.iter().any(|other| same(&other.pin, pin)) {
             continue;
         }
-        let place = match names.iter().position(|name| *name == pin.registry) {
-            Some(place) => place,
-            None => {
-                names.push(&pin.registry);
-                terms.registries.push(registry(spec, &pin.registry, credentials)?);
-                names.len() - 1
-            }
-        };
-        let servers = terms.registries.get(place).map_or(0, |registry| registry.endpoints.len());
-        wanted.push(Wanted {
-            pin: pin.clone(),
-            registry: u16::try_from(place).unwrap_or(u16::MAX),
-            servers: u16::try_from(servers).unwrap_or(u16::MAX),
-            repository: repository(pin),
-        });
+        if !names.contains(&pin.registry) {
+            names.push(pin.registry.clone());
+            terms.registries.push(registry(spec, &pin.registry, credentials)?);
+        }
+        wanted.extend(want(&terms, &names, pin));
     }
-    Ok(Reached { terms, wanted })
+    Ok(Reached { terms, wanted, names })
 }
 
 /// Only the digest and the place decide; a tag is for people.

@@ -18,6 +18,7 @@ mod endpoint;
 mod finding;
 mod grammar;
 mod image_ref;
+mod images;
 mod judge;
 pub mod keys;
 mod logging;
@@ -36,6 +37,7 @@ pub use endpoint::{LoginSource, Mirror, Proxy, Registry};
 pub use finding::{Finding, Related};
 pub(crate) use image_ref::host_and_port;
 pub use image_ref::{ImagePin, ImagePinError};
+pub use images::{ImageAt, images, replaced};
 pub use logging::{LogDriver, Logging, OwnLog};
 pub use model::{
     ContainerSpec, Device, IoLimit, Landlock, Mount, Persistence, Place, Resources, Restart, RestartPolicy, Root,

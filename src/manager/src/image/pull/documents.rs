@@ -79,7 +79,7 @@ fn top(writer: &Writer<'_>, lane: &mut Lane, wanted: &Wanted) -> Result<Descript
 
 /// What a document is: what its server calls it, if that is a type of an image, else what it calls itself. That both agree is
 /// checked when it is read (CVE-2021-41190).
-fn document_type(bytes: &[u8], told: String) -> Result<String, Flaw> {
+pub(super) fn document_type(bytes: &[u8], told: String) -> Result<String, Flaw> {
     if media::kind(&told).is_some() {
         return Ok(told);
     }
@@ -92,7 +92,12 @@ fn document_type(bytes: &[u8], told: String) -> Result<String, Flaw> {
 }
 
 /// One document from the first server that gives the promised bytes.
-fn fetch(lane: &mut Lane, wanted: &Wanted, object: &Object, promise: Promise) -> Result<(Vec<u8>, String), Error> {
+pub(super) fn fetch(
+    lane: &mut Lane,
+    wanted: &Wanted,
+    object: &Object,
+    promise: Promise,
+) -> Result<(Vec<u8>, String), Error> {
     let (Promise::Exact { size, .. } | Promise::Size(size)) = promise;
     let digest = match object {
         Object::Manifest(digest) | Object::Blob { digest, .. } => Some(*digest),

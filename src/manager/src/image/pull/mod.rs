@@ -6,6 +6,7 @@
 
 mod blobs;
 mod documents;
+mod look;
 mod rate;
 
 use super::change;
@@ -19,6 +20,8 @@ use super::store::Writer;
 use super::unpack::{is_complete, unpack_each};
 use crate::helper_client::{Client, ClientError};
 use crate::registry::{Lane, Wanted};
+pub use look::{Looked, look, resolve};
+
 use blobs::{Crew, Task};
 use casemate_wire::Digest;
 use rate::Rate;
