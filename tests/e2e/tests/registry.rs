@@ -8,12 +8,20 @@
     reason = "a test reports by panicking"
 )]
 
+use casemate_e2e::debian::Rootfs;
 use casemate_e2e::registry::{Access, PASSWORD, PROGRAMS, Registry, USER, auth_file};
 use casemate_e2e::web::Authority;
-use casemate_e2e::{Container, Feature, Instance, Spec, both_modes, finish, needs, oci, poll};
+use casemate_e2e::{Container, Feature, Instance, Mode, Spec, Up, both_modes, finish, needs, oci, place, poll};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
+use rustix::process::Signal;
 use serde_json::json;
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The layer with the probe.
 fn probe_layer(casemate: &Instance) -> Vec<u8> {
@@ -160,7 +168,7 @@ both_modes! {
         let file = casemate.write("locked.toml", &text(&format!("{name}/team/app:1")));
         // Whoever may write the file may have digests written into it.
         if let (uid, Some(gid)) = mode.other_user() {
-            std::os::unix::fs::chown(&file, Some(uid), Some(gid)).unwrap();
+            chown(&file, Some(uid), Some(gid)).unwrap();
         }
         let read = || fs::read_to_string(&file).unwrap();
         let pinned = |tag: &str, digest: &str| text(&format!("{name}/team/app:{tag}@{digest}"));
@@ -262,9 +270,113 @@ both_modes! {
     }
 }
 
+/// Debian's nginx as an image that the README's file can run: its configuration needs nothing but /tmp.
+fn nginx_layout(casemate: &Instance) -> PathBuf {
+    let rootfs = casemate.scratch("rootfs-nginx");
+    let configuration = "worker_processes 1; pid /tmp/nginx.pid; error_log stderr notice;\n\
+        events { worker_connections 16; }\n\
+        http {\n access_log off; client_body_temp_path /tmp/body; proxy_temp_path /tmp/proxy;\n\
+        fastcgi_temp_path /tmp/fastcgi; uwsgi_temp_path /tmp/uwsgi; scgi_temp_path /tmp/scgi;\n\
+        server { listen 8080; root /srv; }\n}\n";
+    Rootfs::new(&rootfs).program("/usr/sbin/nginx").text("/etc/nginx/nginx.conf", configuration).done();
+    let layout = casemate.scratch("layout-nginx");
+    let config = json!({ "Env": ["PATH=/usr/sbin:/usr/bin"], "User": "101" });
+    oci::layout(&layout, &[oci::layer_of(&rootfs)], &config);
+    layout
+}
+
+both_modes! {
+    fn the_readme_leads_from_nothing_to_a_running_nginx(mode) {
+        let test = "the_readme_leads_from_nothing_to_a_running_nginx";
+        if !is_there(test) || !needs(test, &[Feature::Program("/usr/sbin/nginx")]) {
+            return;
+        }
+        let readme = fs::read_to_string(place::repository().join("README.md")).unwrap();
+        let section = readme.split("## From an empty machine to nginx\n").nth(1).unwrap();
+        let block = |name: &str| section.split(&format!("```{name}\n")).nth(1).unwrap().split("```").next().unwrap();
+        let image = block("toml").split("image      = \"").nth(1).unwrap().split('"').next().unwrap();
+        let casemate = Instance::new(mode);
+        let authority = Authority::new();
+        let registry = Registry::start(&casemate.scratch("registry"), &authority, Access::Open);
+        registry.push(&nginx_layout(&casemate), "nginx", "1");
+        let head = table(&casemate, &registry.name(), &authority, "");
+        let mut text = block("toml").replace(image, &format!("{}/nginx:1", registry.name()));
+        text = text.replace("[containers.nginx]", &format!("{head}[containers.nginx]"));
+        // Where the user of the tests cannot have limits, the file has to say so.
+        let waiver = casemate.text_of(&Spec::new([Container::new("nginx", "x", 1)]));
+        if let Some((_, waiver)) = waiver.split_once("[[waivers]]") {
+            text.push_str(&format!("[[waivers]]{waiver}"));
+        }
+        let file = casemate.write("nginx.toml", &text);
+        if let (uid, Some(gid)) = mode.other_user() {
+            chown(&file, Some(uid), Some(gid)).unwrap();
+        }
+        let mut lines: Vec<&str> = block("").lines().filter_map(|line| line.strip_prefix("$ casemate ")).collect();
+        assert_eq!(lines, ["lock nginx.toml", "pull nginx.toml", "up nginx.toml"]);
+        let words = |line: &str| line.split(' ').next().unwrap().to_owned();
+        let last = words(lines.pop().unwrap());
+        for line in lines {
+            casemate.run(&[&words(line), &file]).expect(0);
+        }
+        drop(registry);
+        let mut up = Up::start(casemate.in_cgroup(&[&last, &file]));
+        up.until_line("start worker process");
+        up.signal(Signal::INT);
+        up.finish();
+    }
+}
+
+/// systemd's part of casemate-fetch.socket, `Accept=yes`: a process for each connection, which finds it under descriptor 3.
+#[test]
+fn a_pull_goes_through_the_service_where_systemd_listens() {
+    let test = "a_pull_goes_through_the_service_where_systemd_listens";
+    if !is_there(test) || !needs(test, &[Feature::Root]) {
+        return;
+    }
+    let casemate = Instance::new(Mode::Root);
+    let authority = Authority::new();
+    let registry = Registry::start(&casemate.scratch("registry"), &authority, Access::Open);
+    let (layout, digest) = probe_layout(&casemate, &probe_layer(&casemate), "one", "one");
+    registry.push(&layout, "team/app", "1");
+    let name = registry.name();
+    let head = table(&casemate, &name, &authority, "");
+    let (file, _) = pull_file(&casemate, &head, &[format!("{name}/team/app@{digest}")]);
+    let socket = casemate.scratch("run-fetch").join("fetch.sock");
+    let listener = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+    rustix::net::bind(&listener, &SocketAddrUnix::new(&socket).unwrap()).unwrap();
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o600)).unwrap();
+    chown(&socket, Some(1_879_048_192), Some(1_879_048_192)).unwrap();
+    rustix::net::listen(&listener, 16).unwrap();
+    let started = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&started);
+    std::thread::spawn(move || {
+        while let Ok(connection) = rustix::net::accept(&listener) {
+            count.fetch_add(1, Ordering::SeqCst);
+            let mut child = Command::new("/bin/sh")
+                .args(["-c", "exec 3<&0 </dev/null; exec \"$0\""])
+                .arg(place::program("casemate-fetch"))
+                .env_clear()
+                .env("LISTEN_FDS", "1")
+                .stdin(connection)
+                .stdout(Stdio::null())
+                .uid(65_001)
+                .gid(65_001)
+                .spawn()
+                .unwrap();
+            std::thread::spawn(move || child.wait());
+        }
+    });
+    casemate.run(&["pull", &file]).expect(0);
+    assert_eq!(started.load(Ordering::SeqCst), 3);
+    // A socket that others could have placed is none of systemd's.
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).unwrap();
+    let refused = casemate.run(&["pull", &file]).expect(1);
+    assert!(refused.stderr.contains("casemate-fetch.socket"), "{refused:?}");
+}
+
 #[test]
 fn without_a_file_it_says_which_one_it_takes() {
-    let casemate = Instance::new(casemate_e2e::Mode::User);
+    let casemate = Instance::new(Mode::User);
     let mut command = casemate.command(&["pull"]);
     command.current_dir(casemate.directory());
     let none = finish(command, poll::PATIENCE);
