@@ -1,6 +1,7 @@
 //! The command line: one verb a file, each a `clap::Args` with a `run`.
 
 mod ask;
+mod bundle;
 mod check;
 mod error;
 mod file;
@@ -22,6 +23,7 @@ pub use error::Error;
 
 use crate::launch::{Directories, fetch_stage, start_stage};
 use clap::Parser;
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -73,6 +75,16 @@ impl Global {
     }
 }
 
+impl Global {
+    /// The same options for this program once more.
+    pub fn arguments(&self) -> Vec<OsString> {
+        let option = |name: &str, value: &Option<PathBuf>| -> Vec<OsString> {
+            value.iter().flat_map(|value| [OsString::from(name), value.clone().into_os_string()]).collect()
+        };
+        [option("--state-dir", &self.state_dir), option("--run-dir", &self.run_dir)].concat()
+    }
+}
+
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     Check(check::Check),
@@ -106,6 +118,7 @@ enum Verb {
     Pull(pull::Pull),
     Lock(pins::Lock),
     Update(pins::Update),
+    Bundle(bundle::Bundle),
     Supervise(service::Supervise),
     /// Become casemate-helper, inside casemate-helper.service
     #[command(hide = true)]
@@ -158,6 +171,7 @@ fn run(Line { global, verb }: &Line) -> Result<ExitCode, Error> {
         Verb::Update(verb) => verb.run(global),
         Verb::Pull(verb) => verb.run(global).map(|()| ExitCode::SUCCESS),
         Verb::Image(verb) => verb.run(global).map(|()| ExitCode::SUCCESS),
+        Verb::Bundle(verb) => verb.run(global),
         Verb::Store(verb) => verb.run(global).map(|()| ExitCode::SUCCESS),
         Verb::Supervise(verb) => verb.run(global),
         Verb::Helper => service::helper(global),

@@ -15,6 +15,18 @@ use std::path::Path;
 /// The most bytes of an applied file.
 const MAX_REVISION: u64 = 1 << 20;
 
+/// Imports all images of an input, or none; `wanted` are pins that it has to have.
+pub fn import_with(
+    client: &mut Client,
+    writer: &Writer<'_>,
+    input: &Input,
+    wanted: &[Digest],
+    limits: &Limits,
+    progress: &mut dyn Progress,
+) -> Result<Vec<Record>, Error> {
+    whole(client, writer, input, (None, wanted), limits, progress)
+}
+
 /// Imports all images of an input, or none.
 pub fn import(
     client: &mut Client,
@@ -24,9 +36,24 @@ pub fn import(
     limits: &Limits,
     progress: &mut dyn Progress,
 ) -> Result<Vec<Record>, Error> {
+    whole(client, writer, input, (name, &[]), limits, progress)
+}
+
+fn whole(
+    client: &mut Client,
+    writer: &Writer<'_>,
+    input: &Input,
+    (name, wanted): (Option<&str>, &[Digest]),
+    limits: &Limits,
+    progress: &mut dyn Progress,
+) -> Result<Vec<Record>, Error> {
     // What a crash has left is not to be taken for part of the store.
     sweep(client, writer)?;
     let imported = import::stage(writer, input, name, limits, progress).and_then(|staged| {
+        let has = |pin: &&Digest| staged.iter().any(|image| image.record.pin == **pin);
+        if let Some(missing) = wanted.iter().find(|pin| !has(pin)) {
+            return Err(Error::Incomplete { input: input.path.clone(), missing: format!("the image {missing}") });
+        }
         for image in &staged {
             unpack_all(client, writer, &image.image, limits, progress)?;
         }

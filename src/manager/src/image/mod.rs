@@ -4,6 +4,7 @@
 //! against the digest. The manager reads JSON documents here, never an archive: `casemate-unpack` does that, confined.
 
 mod blobs;
+pub mod bundle;
 mod change;
 pub mod config;
 pub mod difference;
@@ -31,7 +32,7 @@ mod unpack;
 mod usage;
 mod write;
 
-pub use change::{hold, import, pinned_by, remove};
+pub use change::{hold, import, import_with, pinned_by, remove};
 pub use error::Error;
 pub use flaw::Flaw;
 pub use model::{Image, ImageConfig, Layer, Limits};

@@ -38,7 +38,7 @@ fn raw(descriptor: &Descriptor) -> RawDescriptor<'_> {
 struct RawIndex<'a> {
     schema_version: u32,
     media_type: &'a str,
-    manifests: [RawEntry<'a>; 1],
+    manifests: Vec<RawEntry<'a>>,
 }
 
 #[derive(Serialize)]
@@ -95,12 +95,22 @@ pub(super) fn manifest(config: &Descriptor, layers: &[Descriptor]) -> Result<Vec
 /// for what reads `org.opencontainers.image.ref.name` as one (umoci, skopeo).
 pub(super) fn index(manifest: &Descriptor, name: &str) -> Result<Vec<u8>, Error> {
     let tag = name.rsplit_once(':').map(|(_, tag)| tag).filter(|tag| !tag.contains('/')).unwrap_or("latest");
-    let annotations = BTreeMap::from([("io.containerd.image.name", name), ("org.opencontainers.image.ref.name", tag)]);
-    bytes(&RawIndex {
-        schema_version: 2,
-        media_type: media::OCI_INDEX,
-        manifests: [RawEntry { descriptor: raw(manifest), annotations }],
-    })
+    entries(vec![entry(manifest, name, tag)])
+}
+
+/// The index of a layout with several images, each under its whole name.
+pub(super) fn index_of(images: &[(Descriptor, String)]) -> Result<Vec<u8>, Error> {
+    entries(images.iter().map(|(image, name)| entry(image, name, name)).collect())
+}
+
+fn entries(manifests: Vec<RawEntry<'_>>) -> Result<Vec<u8>, Error> {
+    bytes(&RawIndex { schema_version: 2, media_type: media::OCI_INDEX, manifests })
+}
+
+fn entry<'a>(image: &'a Descriptor, name: &'a str, reference: &'a str) -> RawEntry<'a> {
+    let annotations =
+        BTreeMap::from([("io.containerd.image.name", name), ("org.opencontainers.image.ref.name", reference)]);
+    RawEntry { descriptor: raw(image), annotations }
 }
 
 /// The config of an image with one layer.

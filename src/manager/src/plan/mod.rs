@@ -131,6 +131,11 @@ pub fn check_profile(container: &ContainerSpec, directory: &Path) -> Result<(), 
     judged.map(drop).map_err(|refusal| refusal.of(&container.name))
 }
 
+/// The text of the seccomp profile that a container names, proven; `None`: it has none of its own.
+pub fn read_profile_of(container: &ContainerSpec, directory: &Path) -> Result<Option<String>, Error> {
+    outside::own_profile(container, directory).map_err(|refusal| refusal.of(&container.name))
+}
+
 fn seccomp(container: &ContainerSpec, own: Option<&str>) -> Result<Vec<u8>, Refusal> {
     let text = match (&container.security.seccomp, own) {
         (Seccomp::Service, _) => profile::SERVICE,

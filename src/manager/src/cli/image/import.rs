@@ -69,19 +69,22 @@ struct Row<'a> {
     layers: usize,
 }
 
+/// Every name with its pin, as a file takes it.
+pub(in crate::cli) fn references(records: &[Record]) -> impl Iterator<Item = String> {
+    records.iter().flat_map(|record| record.names.iter().map(|name| name::pinned(name, &record.pin)))
+}
+
 /// Prints the pins, ready to be pasted.
-pub(super) fn print_imported(records: &[Record], json: bool) -> Result<(), Error> {
-    let references =
-        |record: &Record| -> Vec<String> { record.names.iter().map(|name| name::pinned(name, &record.pin)).collect() };
+pub(in crate::cli) fn print_imported(records: &[Record], json: bool) -> Result<(), Error> {
     if !json {
-        let lines = records.iter().flat_map(references).map(|line| line + "\n");
+        let lines = references(records).map(|line| line + "\n");
         return text::print(&lines.collect::<String>());
     }
     let rows = records.iter().map(|record| Row {
         pin: record.pin.to_string(),
         manifest: record.manifest.to_string(),
         names: &record.names,
-        references: references(record),
+        references: references(std::slice::from_ref(record)).collect(),
         bytes: record.bytes(),
         layers: record.layers.len(),
     });

@@ -1,7 +1,7 @@
 //! `casemate image`: import, list, inspect, remove, pack.
 
 mod history;
-mod import;
+pub(super) mod import;
 mod inspect;
 mod list;
 mod pack;
@@ -81,6 +81,17 @@ pub(super) struct LimitFlags {
 }
 
 impl LimitFlags {
+    /// The same flags for this program once more.
+    pub(super) fn arguments(&self) -> Vec<String> {
+        vec![
+            format!("--max-blob={}", self.max_blob.bytes()),
+            format!("--max-layer={}", self.max_layer.bytes()),
+            format!("--max-image={}", self.max_image.bytes()),
+            format!("--max-entries={}", self.max_entries),
+            format!("--max-ratio={}", self.max_ratio),
+        ]
+    }
+
     pub(super) fn limits(&self) -> Limits {
         let mut limits = Limits { blob: self.max_blob.bytes(), ..Limits::default() };
         limits.bytes = self.max_image.bytes();

@@ -33,7 +33,7 @@ enum Form {
 #[derive(Debug)]
 pub struct Input {
     /// Where it was, for messages and names.
-    pub(super) path: PathBuf,
+    pub(in super::super) path: PathBuf,
     parts: BTreeMap<String, Part>,
 }
 
@@ -118,7 +118,7 @@ impl Input {
     }
 
     /// A whole small part.
-    pub(super) fn read(&self, name: &str, limit: usize) -> Result<Vec<u8>, Error> {
+    pub(in super::super) fn read(&self, name: &str, limit: usize) -> Result<Vec<u8>, Error> {
         let part = self.part(name)?;
         let object = format!("{name} in {}", self.path.display());
         if part.size > limit as u64 {
