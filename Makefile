@@ -12,7 +12,7 @@ programs := casemate casemate-helper casemate-unpack casemate-init casemate-fetc
 libexec   = $(DESTDIR)$(PREFIX)/libexec/casemate
 share     = $(DESTDIR)$(PREFIX)/share/casemate
 units     = $(DESTDIR)$(PREFIX)/lib/systemd/system
-# Where the .deb is put together, and the one tool that is fetched for it.
+# Where the .deb is put together, and the one tool that is fetched for it: not optimised, for it runs for a second.
 staged    = $(target)/deb/root
 tools     = $(abspath $(target))/tools
 
@@ -80,7 +80,7 @@ endef
 deb: ## a Debian package in target/deb, of what install puts in place
 	rm -rf $(staged)
 	$(MAKE) install DESTDIR=$(staged) PREFIX=/usr
-	test -x $(tools)/bin/cargo-deb || $(CARGO) install --locked --root $(tools) cargo-deb
+	test -x $(tools)/bin/cargo-deb || $(CARGO) install --locked --debug --root $(tools) cargo-deb
 	PATH="$(tools)/bin:$$PATH" $(CARGO) deb --no-build --no-strip --package casemate --output $(target)/deb
 
 clean: ## everything that was built

@@ -33,8 +33,9 @@ impl Qemu {
              systemd.unit=casemate-vm.target systemd.show_status=0 casemate.boot={}",
             boot.name
         );
-        let mut command = Command::new("qemu-system-x86_64");
-        command.args(["-accel", "tcg,thread=multi", "-cpu", "max"]);
+        // Whatever ends this program ends the machine.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max"]);
         command.args(["-smp", "2", "-m", "1536", "-display", "none", "-nic", "none", "-no-reboot", "-monitor", "none"]);
         command.arg("-kernel").arg(disks.host(boot, "vmlinuz")).arg("-initrd").arg(disks.host(boot, "initrd"));
         command.args(["-append", &append]);
