@@ -136,7 +136,7 @@ fn one(number: usize) {
     let containers =
         names.iter().zip(10_001..).map(|(name, uid)| container(name, &image, uid, &words).entrypoint(&["/probe"]));
     let file = format!("{run_dir}.toml");
-    fs::write(&file, Spec::new(containers).text()).unwrap();
+    fs::write(&file, Spec::new(containers).head("[store]\nverify = \"start\"").text()).unwrap();
     let output = ours(&["up", &file]).expect(0);
     assert_eq!(output.stdout.matches("find: worked").count(), names.len(), "{output:?}");
     whole::check(state);
