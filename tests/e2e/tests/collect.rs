@@ -60,7 +60,14 @@ both_modes! {
         let told = gc(&casemate, &["--dry-run"]);
         assert_eq!(removed(&told), [spare.as_str()], "{told}");
         assert_eq!(kept(&casemate), before);
+        // What a pull has not finished goes with it, and repair leaves it for the next pull.
+        let half = casemate.state().join("blobs/partial").join("0".repeat(64));
+        fs::write(&half, "half").unwrap();
+        assert!(casemate.run(&["store", "df"]).expect(0).stdout.contains("unfinished"));
+        assert!(casemate.run(&["store", "fsck", "--repair"]).expect(0).stdout.contains("of a pull"));
+        assert!(half.exists());
         let told = gc(&casemate, &[]);
+        assert!(!half.exists());
         assert_eq!(removed(&told), [spare.as_str()], "{told}");
         assert!(told["bytes"].as_u64().unwrap() > 20_000, "{told}");
         casemate.run(&["store", "fsck"]).expect(0);

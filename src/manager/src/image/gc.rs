@@ -72,7 +72,9 @@ pub fn collect(client: &mut Client, writer: &Writer<'_>, _taking: &Using, plan: 
             done.in_use.push(record);
         }
     }
-    done.bytes = sweep(client, writer)? + before.saturating_sub(layer_bytes(client, store)?);
+    // Nobody pulls now: the lock is here.
+    let partial = writer.blobs().forget_partials()?;
+    done.bytes = partial + sweep(client, writer)? + before.saturating_sub(layer_bytes(client, store)?);
     Ok(done)
 }
 

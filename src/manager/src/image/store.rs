@@ -88,6 +88,7 @@ impl Store {
         let own = blobs::names(&self.images).map_err(Error::io("list", &self.path))?;
         let own = own.iter().map(|name| name.to_string_lossy().into_owned());
         names.extend(own.filter(|name| name == PARTIAL));
+        names.extend(self.blobs.partials()?.into_iter().map(|(name, _)| format!("{name} of a pull")));
         Ok(names)
     }
 
@@ -99,6 +100,11 @@ impl Store {
     /// Bytes that can still be written, the reserve included.
     pub fn free(&self) -> Result<u64, Error> {
         self.blobs.free()
+    }
+
+    /// Bytes of blobs that a pull has not finished.
+    pub fn unfinished(&self) -> Result<u64, Error> {
+        Ok(self.blobs.partials()?.iter().map(|(_, bytes)| bytes).sum())
     }
 
     /// Every blob with its bytes, by digest.

@@ -33,6 +33,8 @@ struct Shown {
     layers: Vec<ShownItem>,
     volumes: Vec<ShownVolume>,
     logs: Vec<ShownLog>,
+    /// Bytes of blobs that a pull has not finished.
+    unfinished: u64,
     /// Bytes that can still be written on the store's file system.
     free: u64,
     /// `store.free_space` of the applied file.
@@ -111,6 +113,7 @@ fn look(work: &mut Work, volumes: &[Name]) -> Result<Shown, Error> {
         layers: usage.layers.iter().map(shown_item).collect(),
         volumes: measured,
         logs: logs(&directories),
+        unfinished: work.store.unfinished()?,
         free: work.store.free()?,
         reserve: work.store.reserved(),
     })
@@ -159,13 +162,16 @@ fn shown_item(item: &Item) -> ShownItem {
 fn summary(shown: &Shown) -> String {
     let row = |what: &str, count: usize, bytes: u64, reclaimable: Option<u64>| {
         let reclaimable = reclaimable.map_or_else(|| "-".to_owned(), text::size);
-        format!("{what:<9} {count:>6} {:>10} {reclaimable:>12}\n", text::size(bytes))
+        format!("{what:<10} {count:>6} {:>10} {reclaimable:>12}\n", text::size(bytes))
     };
     let sum = |items: &[ShownItem]| items.iter().filter_map(|item| item.bytes).sum::<u64>();
     let rest =
         |items: &[ShownItem]| Some(items.iter().filter(|item| !item.applied).filter_map(|item| item.bytes).sum());
-    let mut text = format!("{:<9} {:>6} {:>10} {:>12}\n", "TYPE", "COUNT", "SIZE", "RECLAIMABLE");
+    let mut text = format!("{:<10} {:>6} {:>10} {:>12}\n", "TYPE", "COUNT", "SIZE", "RECLAIMABLE");
     text += &row("blobs", shown.blobs.len(), sum(&shown.blobs), rest(&shown.blobs));
+    if shown.unfinished > 0 {
+        text += &row("unfinished", 0, shown.unfinished, Some(shown.unfinished));
+    }
     text += &row("layers", shown.layers.len(), sum(&shown.layers), rest(&shown.layers));
     text += &row("volumes", shown.volumes.len(), shown.volumes.iter().map(|volume| volume.bytes).sum(), None);
     text += &row("logs", shown.logs.len(), shown.logs.iter().map(|log| log.bytes).sum(), None);

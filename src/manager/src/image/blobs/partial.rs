@@ -41,6 +41,16 @@ impl Blobs {
         Ok(partial)
     }
 
+    /// What a pull has not finished, with its bytes so far.
+    pub(in crate::image) fn partials(&self) -> Result<Vec<(String, u64)>, Error> {
+        let names = names(&self.partial).map_err(Error::io("list", &self.partial_path))?;
+        let size = |name: &std::ffi::OsString| {
+            let stat = rustix::fs::statat(&self.partial, name, AtFlags::SYMLINK_NOFOLLOW);
+            stat.map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0))
+        };
+        Ok(names.iter().map(|name| (name.to_string_lossy().into_owned(), size(name))).collect())
+    }
+
     /// Removes what was left of blobs that nobody waits for any more. Returns the bytes freed.
     pub(in crate::image) fn forget_partials(&self) -> Result<u64, Error> {
         let mut freed = 0;
