@@ -13,6 +13,9 @@ use std::path::Path;
 /// syslog(3) levels of a line that names none.
 const INFORMATION: u8 = 6;
 const ERROR: u8 = 3;
+/// The highest that a container may name. What is higher goes to every terminal of the host, as it is: journald does that
+/// (`ForwardToWall=`), rsyslog as Debian has it too.
+const ALERT: u8 = 1;
 
 /// The field that names a container.
 pub const CONTAINER: &str = "CASEMATE_CONTAINER";
@@ -132,7 +135,7 @@ impl Host {
 
 fn priority(stream: Stream, line: &[u8]) -> (u8, &[u8]) {
     match line {
-        [b'<', level @ b'0'..=b'7', b'>', text @ ..] => (level - b'0', text),
+        [b'<', level @ b'0'..=b'7', b'>', text @ ..] => ((level - b'0').max(ALERT), text),
         _ if stream == Stream::Stderr => (ERROR, line),
         _ => (INFORMATION, line),
     }
@@ -175,6 +178,15 @@ mod tests {
         ] {
             assert_eq!(priority(stream, line), expected);
         }
+    }
+
+    #[test]
+    fn threat_21_a_line_of_a_container_is_not_broadcast_to_the_terminals_of_the_host() {
+        with_each(|_, socket, mut host| {
+            host.line(&origin(), Stream::Stdout, b"<0>all of you\x1b[2J");
+            let heard = heard(&socket);
+            assert!(heard.contains("PRIORITY\n\u{1}\0\0\0\0\0\0\x001\n") || heard.starts_with("<25>1 "), "{heard:?}");
+        });
     }
 
     #[test]
