@@ -15,7 +15,8 @@ use std::process::{Command, Stdio};
 const MANAGER: u32 = 1_879_048_192;
 const HELPER: u32 = 1_879_048_193;
 
-/// Standard input is the socket, `$0` the passwd to see, `$1` a cgroup to enter or nothing, `$2` the host's logs or nothing.
+/// Standard input is the socket, `$0` the passwd to see, `$1` a cgroup to enter or nothing, `$2` the host's logs or nothing. The
+/// OOM killer is told to spare it, as by a unit's `OOMScoreAdjust=`, where this machine lets root do that.
 const PREPARE: &str = "mount --bind \"$0\" /etc/passwd || exit 125
 if [ -n \"$1\" ]; then echo $$ >\"$1/cgroup.procs\" || exit 125; exec 3<&0; fi
 if [ -n \"$2\" ]; then
@@ -25,6 +26,7 @@ if [ -n \"$2\" ]; then
   mount --bind \"$2/syslog\" /run/dev/log && mount --rbind /run/dev /dev || exit 125
 fi
 shift 2
+echo -500 2>/dev/null >/proc/$$/oom_score_adj || true
 # As systemd says that standard error is the journal.
 exec </dev/null env -i JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) LISTEN_PID=$$ LISTEN_FDS=1 \"$@\"";
 

@@ -7,6 +7,7 @@
 
 use super::delegate::{self, LEAF};
 use super::hierarchies::Kind;
+use super::start_stage::never_spared;
 use super::{Directories, Error, Identities, Units, privilege, spawn};
 use crate::notify;
 use rustix::fd::{AsRawFd, OwnedFd};
@@ -36,6 +37,7 @@ fn become_it(directories: &Directories) -> Result<std::convert::Infallible, Erro
     let identities = Identities::of_units()?;
     privilege::expect(identities.helper())?;
     privilege::expect_for_helper()?;
+    never_spared().map_err(|error| Error::new(UNIT, "give up being spared by the OOM killer", error))?;
     let listener = listener(Units::expect(directories, &identities)?.path())?;
     enter_leaf()?;
     let (notify, pause) = notification()?.unzip();

@@ -92,7 +92,7 @@ fn carry_out(orders: &Orders) -> Result<std::convert::Infallible, Error> {
 }
 
 /// What the caller is spared, as a service with `OOMScoreAdjust=-1000` is, its containers must not be: they would inherit it.
-fn never_spared() -> std::io::Result<()> {
+pub(super) fn never_spared() -> std::io::Result<()> {
     const SCORE: &str = "/proc/self/oom_score_adj";
     if std::fs::read_to_string(SCORE)?.starts_with('-') { std::fs::write(SCORE, "0") } else { Ok(()) }
 }

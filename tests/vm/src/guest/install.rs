@@ -1,6 +1,6 @@
 //! The Debian package on a host where nothing else of ours is: installed, upgraded, and what it leaves of privileges.
 
-use super::appliance::{HELPER, MANAGER, PAYLOAD, anchor, apply, probe, property};
+use super::appliance::{HELPER, MANAGER, PAYLOAD, anchor, apply, payloads, probe, property};
 use super::command::sh;
 use super::run::note;
 use casemate_e2e::{Spec, host};
@@ -44,6 +44,10 @@ pub fn leaves_no_privilege() {
         }
     }
     assert!(seen >= 2, "{seen} processes");
+    // Nor is the kernel told to end the host's own services before a payload.
+    let score = |pid| std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
+    let payloads: Vec<_> = payloads().iter().map(|process| score(process.pid)).collect();
+    assert!(!payloads.is_empty() && payloads.iter().all(|score| score == "0\n"), "{payloads:?}");
 }
 
 /// What systemd says of the units, measured on the host that runs them.
