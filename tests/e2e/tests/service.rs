@@ -10,6 +10,7 @@
 
 use casemate_e2e::units::{Units, receive};
 use casemate_e2e::{Container, Feature, Instance, Mode, Spec, host, needs, oci, place, poll};
+use rustix::fs::FlockOperation;
 use rustix::process::Signal;
 use std::os::unix::net::UnixDatagram;
 
@@ -46,6 +47,11 @@ fn the_services_start_tell_and_outlive_each_other() {
     units.until_manager_says("READY=1");
     let before = poll::until("both containers", || Some(payload(&casemate, "sleep")).filter(|pids| pids.len() == 2));
     units.until_manager_says("WATCHDOG=1");
+
+    // What a unit's OOMScoreAdjust= spares, no payload inherits.
+    for pid in &before {
+        assert_eq!(std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap(), "0\n");
+    }
 
     // None of them has a capability on the host.
     for process in casemate.helpers().iter().filter(|process| process.field("NSpid").split('\t').count() == 1) {
@@ -94,6 +100,37 @@ fn the_services_start_tell_and_outlive_each_other() {
     helper.signal(Signal::TERM);
     helper.wait(poll::PATIENCE).expect(0);
     poll::until("the end of A", || casemate.helpers().is_empty().then_some(()));
+}
+
+#[test]
+fn what_runs_ends_in_order_whatever_has_become_of_its_file() {
+    if !needs("what_runs_ends_in_order_whatever_has_become_of_its_file", &[Feature::Root]) {
+        return;
+    }
+    let casemate = Instance::new(Mode::Root);
+    let units = Units::new(&casemate);
+    let _helper = units.helper();
+    units.until_helper_says("READY=1");
+    let file = file(&casemate);
+    let manager = units.manager(&["supervise", &file]);
+    units.until_manager_says("READY=1");
+    manager.signal(Signal::TERM);
+    manager.finish().expect(0);
+    assert_eq!(payload(&casemate, "sleep").len(), 2);
+
+    // The next one is on its way in: it has the lock, unpacks, and does not listen yet.
+    casemate.write("casemate.toml", "schema = \"nonsense");
+    let lock = std::fs::File::open(casemate.run_directory().join("manager.lock")).unwrap();
+    rustix::fs::flock(&lock, FlockOperation::LockExclusive).unwrap();
+    let mut stop = units.manager(&["supervise", "--stop", &file]);
+    units.forget();
+    units.until_manager_says("WATCHDOG=1");
+    assert!(!stop.has_ended() && payload(&casemate, "sleep").len() == 2);
+    drop(lock);
+    let stopped = stop.finish().expect(0);
+    let at = |name: &str| stopped.stderr.find(&format!("casemate: {name}: exited")).unwrap_or(usize::MAX);
+    assert!(at("second") < at("first") && at("first") < usize::MAX, "{}", stopped.stderr);
+    assert!(payload(&casemate, "sleep").is_empty());
 }
 
 /// Puts the file in its place as editors do, whole.

@@ -8,6 +8,7 @@ use crate::notify::Notifier;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// Asks the manager of this instance. What it answers is read as its own user: it may have been taken over.
 pub fn manager(global: &Global, request: &Request) -> Result<Answers, Error> {
@@ -97,16 +98,26 @@ pub(super) fn reload(global: &Global) -> Result<ExitCode, Error> {
     done(global, &Request::Reload {})
 }
 
-/// As [`down`], and tells the service manager meanwhile; `false` when no manager runs.
+/// Between two looks whether a manager that is on its way in listens.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// As [`down`], and tells the service manager meanwhile; `false` when no manager runs. One that unpacks before it listens, or is
+/// about to go, is waited for: nobody else could take its place.
 pub(super) fn down_if_running(global: &Global) -> Result<bool, Error> {
     let notifier =
         Notifier::of_environment().map_err(|errno| Error::new(Code::Failed, "NOTIFY_SOCKET", "connect", errno))?;
     let directories = global.directories()?;
     let run = directories.run.display();
     let failed = |error| failed(&run, error);
-    match ask(&directories.control_socket(), &Request::Down {}) {
-        Err(AskError::NobodyThere) => Ok(false),
-        answers => answers.map_err(failed)?.meanwhile(notifier).one().map(|_| true).map_err(failed),
+    loop {
+        match ask(&directories.control_socket(), &Request::Down {}) {
+            Err(AskError::NobodyThere) if launch::is_supervised(&directories)? => {
+                notifier.alive();
+                std::thread::sleep(PAUSE);
+            }
+            Err(AskError::NobodyThere) => return Ok(false),
+            answers => return answers.map_err(failed)?.meanwhile(notifier).one().map(|_| true).map_err(failed),
+        }
     }
 }
 

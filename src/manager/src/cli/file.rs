@@ -35,24 +35,36 @@ impl File {
     /// Reads and judges the file as of today. `applied`: the state directory, where a file that was applied before lies; such a
     /// file stays good when one of its waivers has expired since, so that a host boots again, and a warning says so.
     pub fn read(path: &Path, applied: Option<&Path>) -> Result<Result<Self, Faulty>, Error> {
-        let bytes = read(path)?;
+        Ok(Self::judge(path, &read(path)?, applied))
+    }
+
+    /// What this state directory has as applied last, which is what runs, whatever has become of the file since; the file where
+    /// none was applied.
+    pub fn applied(path: &Path, state: &Path) -> Result<Result<Self, Faulty>, Error> {
+        match revisions::current(state) {
+            Ok(Some(text)) => Ok(Self::judge(path, text.as_bytes(), Some(state))),
+            _ => Self::read(path, Some(state)),
+        }
+    }
+
+    fn judge(path: &Path, bytes: &[u8], applied: Option<&Path>) -> Result<Self, Faulty> {
         let path = path.to_owned();
-        let text = match spec::text(&bytes) {
+        let text = match spec::text(bytes) {
             Ok(text) => text.to_owned(),
-            Err(findings) => return Ok(Err(Faulty { path, text: String::new(), findings })),
+            Err(findings) => return Err(Faulty { path, text: String::new(), findings }),
         };
         let findings = match spec::parse(&text, today()) {
-            Ok((spec, warnings)) => return Ok(Ok(Self { path, text, spec, warnings })),
+            Ok((spec, warnings)) => return Ok(Self { path, text, spec, warnings }),
             Err(findings) => findings,
         };
         let boots = applied.and_then(|state| judged_when_applied(state, &text, &findings));
-        Ok(match boots {
+        match boots {
             Some((spec, mut warnings)) => {
                 warnings.extend(findings.into_iter().map(|finding| Finding { severity: Severity::Warning, ..finding }));
                 Ok(Self { path, text, spec, warnings })
             }
             None => Err(Faulty { path, text, findings }),
-        })
+        }
     }
 
     /// Judges a text as what this file is to become.

@@ -3,7 +3,7 @@
 
 use super::up::attend;
 use super::{Error, Global, ask};
-use crate::launch::helper_stage;
+use crate::launch::{self, helper_stage};
 use crate::supervise::Stay;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,6 +29,7 @@ impl Supervise {
             true => Stay::ToStop,
             false => Stay::AsService,
         };
+        launch::expect_manager()?;
         attend(&self.file, global.directories()?, stay)
     }
 }

@@ -14,6 +14,7 @@ use crate::supervise::{Attendance, Ending, Order, Report, Show, Stay, Supervisor
 use casemate_sys::signal;
 use rustix::fd::{AsFd, OwnedFd};
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -41,14 +42,20 @@ impl Up {
 
 /// The story: read, enter, connect, confine, plan, supervise, leave.
 pub(super) fn attend(file: &Path, directories: Directories, stay: Stay) -> Result<ExitCode, Error> {
-    let file = File::read(file, Some(&directories.state))?.map_err(Faulty::tell)?;
+    let file = match stay {
+        Stay::ToStop => File::applied(file, &directories.state),
+        Stay::WithContainers | Stay::AsService => File::read(file, Some(&directories.state)),
+    };
+    let file = file?.map_err(Faulty::tell)?;
     file.tell();
     let machine = Machine::read();
-    let outside = orders::outside(&file, &machine).map_err(|errors| orders::tell(&file, errors))?;
+    let outside = orders::outside(&file, &machine).map_err(|errors| orders::tell(&file, errors));
+    let outside = unless_it_ends(stay, outside)?;
     launch::close_inherited()?;
     let notifier = notifier(stay)?;
-    own::open(host_log::own(&file.spec)?, stay == Stay::WithContainers);
-    let terms = Terms { stay, notifier: notifier.clone(), hosts: host_log::connect(&file.spec, |_| false)? };
+    own::open(unless_it_ends(stay, host_log::own(&file.spec))?, stay == Stay::WithContainers);
+    let hosts = unless_it_ends(stay, host_log::connect(&file.spec, |_| false))?;
+    let terms = Terms { stay, notifier: notifier.clone(), hosts };
     let session = launch::enter(directories, role(stay))?;
     let signals = signal::descriptor(&[signal::INT, signal::TERM, signal::HUP])
         .map_err(|error| Error::new(Code::Failed, "manager", "take signals", error))?;
@@ -61,7 +68,7 @@ pub(super) fn attend(file: &Path, directories: Directories, stay: Stay) -> Resul
     client.meanwhile(notifier);
     let ground = Ground { machine: &machine, facts: &facts, session: &session };
     let orders = match stay {
-        // Whatever the file has become: what runs is to end, and what it does not name ends without an order of its own.
+        // What cannot be planned any more ends without an order of its own.
         Stay::ToStop => {
             Ok((orders::planned(&file, &outside, &ground).map(|(orders, _)| orders).unwrap_or_default(), None))
         }
@@ -101,6 +108,17 @@ struct Terms {
     stay: Stay,
     notifier: Notifier,
     hosts: BTreeMap<Kind, Host>,
+}
+
+/// What keeps containers from being started keeps nobody from ending them: it is told, and done without.
+fn unless_it_ends<T: Default>(stay: Stay, outcome: Result<T, Error>) -> Result<T, Error> {
+    match (outcome, stay) {
+        (Err(error), Stay::ToStop) => {
+            let _ = writeln!(std::io::stderr(), "casemate: {error}");
+            Ok(T::default())
+        }
+        (outcome, _) => outcome,
+    }
 }
 
 /// Only a service has somebody to tell.

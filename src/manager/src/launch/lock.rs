@@ -29,6 +29,22 @@ impl Lock {
         Ok(Self(file))
     }
 
+    /// Whether somebody has it alone. Makes nothing.
+    pub(super) fn is_held(path: &Path) -> Result<bool, Error> {
+        let failed = |step| move |errno| Error::at(path, step, errno);
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let lock = match rustix::fs::open(path, flags, Mode::empty()) {
+            Ok(file) => Self(file),
+            Err(Errno::NOENT) => return Ok(false),
+            Err(errno) => return Err(failed("open")(errno)),
+        };
+        match rustix::fs::flock(&lock.0, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(false),
+            Err(Errno::WOULDBLOCK) => Ok(true),
+            Err(errno) => Err(failed("lock")(errno)),
+        }
+    }
+
     /// Takes it alone, waiting for others.
     pub(super) fn alone(&self) -> Result<(), Errno> {
         rustix::io::retry_on_intr(|| rustix::fs::flock(&self.0, FlockOperation::LockExclusive))
@@ -83,8 +99,12 @@ mod tests {
         first.sign().unwrap();
         let second = open();
         assert!(!second.try_alone().unwrap());
+        assert!(Lock::is_held(&base.path().join("manager.lock")).unwrap());
         assert_eq!(second.signature(), Some(std::process::id()));
         drop(first);
+        for free in ["manager.lock", "other.lock"] {
+            assert!(!Lock::is_held(&base.path().join(free)).unwrap(), "{free}");
+        }
         assert!(second.try_alone().unwrap());
     }
 

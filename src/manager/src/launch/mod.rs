@@ -68,6 +68,12 @@ enum Found {
     Units(Units),
 }
 
+/// Checks that this process is the manager's user already. To be done before a service reads what lies in its directories: it is that
+/// user's, and nobody else is to follow where that leads.
+pub fn expect_manager() -> Result<(), Error> {
+    privilege::expect(Identities::of_units()?.manager())
+}
+
 /// Makes and checks the directories, takes the locks of the role, starts the helper if the role needs it and none runs,
 /// and becomes the manager's user for good. Open before it what only the caller may open.
 pub fn enter(directories: Directories, role: Role) -> Result<Session, Error> {
@@ -78,9 +84,6 @@ pub fn enter(directories: Directories, role: Role) -> Result<Session, Error> {
         Role::Service => Identities::of_units()?,
         Role::Store | Role::Client | Role::Supervisor => Identities::of_caller()?,
     };
-    if role == Role::Service {
-        privilege::expect(identities.manager())?;
-    }
     let run = directories.prepare(&identities)?;
     let supervisor = match role {
         Role::Supervisor | Role::Service => Some(supervisor(&run, &directories, &identities)?),
@@ -113,6 +116,11 @@ pub fn close_inherited() -> Result<(), Error> {
 /// Becomes the manager's user for good, for a verb that needs nothing else of an instance any more.
 pub fn become_manager() -> Result<(), Error> {
     privilege::become_powerless(Identities::of_caller()?.manager())
+}
+
+/// Whether a supervisor has this instance, be it one that does not listen yet. For whom the lock is its own.
+pub fn is_supervised(directories: &Directories) -> Result<bool, Error> {
+    Lock::is_held(&directories.run.join("manager.lock"))
 }
 
 /// One supervisor per run directory.
