@@ -58,9 +58,9 @@ impl Notifier {
         }
     }
 
-    /// What was asked for is there.
-    pub fn ready(&self) {
-        self.say("READY=1");
+    /// What was asked for is there. `false`: it was not taken, and is to be said again, as nothing else ends a start.
+    pub fn ready(&self) -> bool {
+        self.say("READY=1")
     }
 
     /// What was asked for is asked for anew; [`Self::ready`] ends it. With the time, so that a service manager can tell this from
@@ -81,11 +81,10 @@ impl Notifier {
         self.say(&format!("STATUS={line}"));
     }
 
-    fn say(&self, words: &str) {
-        if let Some(way) = &self.0 {
-            // Nobody is left to tell when the service manager does not listen.
-            let _ = rustix::net::send(&way.socket, words.as_bytes(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
-        }
+    /// Whether it was taken: `false` when nobody listens, or nobody keeps up.
+    fn say(&self, words: &str) -> bool {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        self.0.as_ref().is_some_and(|way| rustix::net::send(&way.socket, words.as_bytes(), flags).is_ok())
     }
 }
 
@@ -151,6 +150,10 @@ mod tests {
         for _ in 0..10_000 {
             notifier.alive();
         }
+        assert!(!notifier.ready(), "nothing is taken, and who says it learns that");
+        socket.set_nonblocking(true).unwrap();
+        while socket.recv(&mut [0; 4096]).is_ok() {}
+        assert!(notifier.ready());
         drop(socket);
         notifier.alive();
     }

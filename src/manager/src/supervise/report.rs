@@ -43,8 +43,7 @@ impl Report {
             self.closing = true;
         }
         if !self.ready && !closing && containers.iter().all(is_decided) {
-            self.notifier.ready();
-            self.ready = true;
+            self.ready = self.notifier.ready();
         }
         self.next
     }
