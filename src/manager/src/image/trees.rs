@@ -91,10 +91,10 @@ impl Trees {
     pub(super) fn keep(&self, layer: &Digest, report: LayerReport, disk: u64, list: &mut File) -> Result<(), Error> {
         let partial = self.path.join(PARTIAL);
         let failed = |step| Error::io(step, &partial);
-        list.rewind().map_err(failed("rewind the list for"))?;
-        let mut bytes = Vec::new();
-        list.read_to_end(&mut bytes).map_err(failed("read the list for"))?;
-        let digest = Digest::from_bytes(Sha256::digest(&bytes).into());
+        // A layer of many long names has a list that does not fit into memory.
+        let mut own = self.scratch()?;
+        let digest = list.rewind().and_then(|()| copy(list, &mut own)).map_err(failed("copy the list for"))?;
+        own.rewind().map_err(failed("rewind the list for"))?;
         let header = Known { version: VERSION, list: digest.to_string(), disk, report };
         let shape = |error: serde_json::Error| Error::document(layer)(Flaw::Shape(error.to_string()));
         let mut header = serde_json::to_vec(&header).map_err(shape)?;
@@ -102,7 +102,8 @@ impl Trees {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.dir, PARTIAL, flags, Mode::from_raw_mode(0o600));
         let mut file = File::from(file.map_err(Error::errno("create", &partial))?);
-        file.write_all(&header).and_then(|()| file.write_all(&bytes)).map_err(failed("write"))?;
+        file.write_all(&header).map_err(failed("write"))?;
+        copy(&mut own, &mut file).map_err(failed("write"))?;
         file.sync_all().map_err(failed("fsync"))?;
         let path = self.path.join(layer.hex());
         rustix::fs::renameat(&self.dir, PARTIAL, &self.dir, layer.hex())
@@ -138,14 +139,22 @@ impl Known {
     /// Whether a list is the one that was kept.
     pub(super) fn is(&self, list: &mut File) -> io::Result<bool> {
         list.rewind()?;
-        let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 17]);
-        loop {
-            let count = list.read(&mut buffer)?;
-            if count == 0 {
-                return Ok(Digest::from_bytes(hash.finalize().into()).to_string() == self.list);
-            }
-            hash.update(buffer.get(..count).unwrap_or_default());
-        }
+        Ok(copy(list, &mut io::sink())?.to_string() == self.list)
+    }
+}
+
+/// Copies the rest, and gives the digest of what was copied.
+fn copy(from: &mut File, to: &mut impl Write) -> io::Result<Digest> {
+    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 17]);
+    loop {
+        let count = match from.read(&mut buffer) {
+            Ok(0) => return Ok(Digest::from_bytes(hash.finalize().into())),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            count => count?,
+        };
+        let piece = buffer.get(..count).unwrap_or_default();
+        hash.update(piece);
+        to.write_all(piece)?;
     }
 }
 
