@@ -11,6 +11,7 @@ use crate::fail::{refused, system};
 use casemate_wire::{Failure, LayerReport, UnpackOutcome};
 use line::{Line, printable};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::fd::OwnedFd;
@@ -75,13 +76,19 @@ impl<W: Write> Walker<W> {
                 let path = path.clone();
                 move |errno| system(step, path.as_bytes(), errno)
             };
-            let stat = rustix::fs::statat(fd, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW).map_err(failed("stat"))?;
+            let stat = match rustix::fs::statat(fd, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW) {
+                Err(errno) if self.passes_by(errno) => continue,
+                stat => stat.map_err(failed("stat"))?,
+            };
             self.report.entries += 1;
             self.report.bytes += u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
             let kind = FileType::from_raw_mode(stat.st_mode);
             let open = |flags| rustix::fs::openat(fd, name.as_slice(), flags, Mode::empty());
             if kind == FileType::Directory {
-                let inner = open(DIRECTORY).map_err(failed("open directory"))?;
+                let inner = match open(DIRECTORY) {
+                    Err(errno) if self.passes_by(errno) => continue,
+                    inner => inner.map_err(failed("open directory"))?,
+                };
                 self.add(Line::of_directory(&path, &stat, &inner)?)?;
                 self.directory(&inner, &path, depth + 1)?;
             } else if self.purpose == Purpose::List {
@@ -97,6 +104,11 @@ impl<W: Write> Walker<W> {
             }
         }
         Ok(())
+    }
+
+    /// A volume is in use while it is measured: what has gone since its name was read takes nothing. A layer has all of its files.
+    fn passes_by(&self, errno: Errno) -> bool {
+        self.purpose == Purpose::Measure && matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
     }
 
     fn add(&mut self, line: Line) -> Result<(), Failure> {
@@ -201,6 +213,26 @@ mod tests {
         let line = list.lines().find(|line| line.starts_with("/a\\x20b\\x0a ")).unwrap();
         assert!(line.contains(empty), "{line}");
         assert!(list.contains("/link link") && list.contains("a\\x20b\\x0a\n"), "{list}");
+    }
+
+    #[test]
+    fn a_volume_in_use_is_measured_all_the_same() {
+        let volume = tempfile::tempdir().unwrap();
+        let root = rustix::fs::open(volume.path(), DIRECTORY, Mode::empty()).unwrap();
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let entry = |n: u32| volume.path().join(format!("{n}"));
+                while !over.load(Ordering::Relaxed) {
+                    (0..64).for_each(|n| std::fs::create_dir(entry(n)).unwrap());
+                    (0..64).for_each(|n| std::fs::remove_dir(entry(n)).unwrap());
+                }
+            });
+            let outcomes: Vec<_> = (0..500).map(|_| walk(&root, Purpose::Measure, std::io::sink())).collect();
+            over.store(true, Ordering::Relaxed);
+            assert!(outcomes.iter().all(Result::is_ok), "{:?}", outcomes.iter().find(|outcome| outcome.is_err()));
+            assert!(outcomes.iter().flatten().any(|report| report.entries > 0));
+        });
     }
 
     #[test]

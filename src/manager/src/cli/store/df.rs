@@ -5,10 +5,11 @@ use crate::cli::{Code, Error, Global, escaped};
 use crate::helper_client::ClientError;
 use crate::image::{self, Item, Usage, name};
 use crate::launch::Directories;
-use casemate_wire::{Digest, Name, Reply, Request};
+use casemate_wire::{Digest, LayerReport, Name, Reply, Request};
 use rustix::fs::{Mode, OFlags};
 use serde::Serialize;
 use std::fs::File;
+use std::io::Write as _;
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -65,8 +66,9 @@ struct ShownItem {
 #[derive(Serialize)]
 struct ShownVolume {
     name: String,
-    entries: u64,
-    bytes: u64,
+    /// None of both: its payload has made it so that it cannot be measured, too deep above all.
+    entries: Option<u64>,
+    bytes: Option<u64>,
 }
 
 #[derive(Serialize)]
@@ -98,12 +100,17 @@ fn look(work: &mut Work, volumes: &[Name]) -> Result<Shown, Error> {
     let mut measured = Vec::new();
     for volume in volumes {
         match work.client.call(Request::Measure(volume.clone()), &[null.as_fd()]) {
-            Ok((Reply::Unpacked(report), _)) => {
-                measured.push(ShownVolume { name: volume.to_string(), entries: report.entries, bytes: report.bytes });
+            Ok((Reply::Unpacked(LayerReport { entries, bytes, .. }), _)) => {
+                measured.push(ShownVolume { name: volume.to_string(), entries: Some(entries), bytes: Some(bytes) });
             }
             Ok(_) => return Err(ClientError::Protocol("not the answer to this request").into()),
             // Gone since.
             Err(ClientError::Failed(failure)) if failure.errno == Some(rustix::io::Errno::NOENT.raw_os_error()) => {}
+            // A payload decides what its volume looks like, and not whether all others are shown.
+            Err(error @ ClientError::Failed(_)) => {
+                let _ = writeln!(std::io::stderr(), "casemate: volume `{volume}`: {error}");
+                measured.push(ShownVolume { name: volume.to_string(), entries: None, bytes: None });
+            }
             Err(error) => return Err(Error::from(error).about(format_args!("volume `{volume}`"))),
         }
     }
@@ -173,7 +180,7 @@ fn summary(shown: &Shown) -> String {
         text += &row("unfinished", 0, shown.unfinished, Some(shown.unfinished));
     }
     text += &row("layers", shown.layers.len(), sum(&shown.layers), rest(&shown.layers));
-    text += &row("volumes", shown.volumes.len(), shown.volumes.iter().map(|volume| volume.bytes).sum(), None);
+    text += &row("volumes", shown.volumes.len(), shown.volumes.iter().filter_map(|volume| volume.bytes).sum(), None);
     text += &row("logs", shown.logs.len(), shown.logs.iter().map(|log| log.bytes).sum(), None);
     let reserve = if shown.reserve > 0 { format!(", {} kept free", text::size(shown.reserve)) } else { String::new() };
     text + &format!("free: {}{reserve}\n", text::size(shown.free))
@@ -187,10 +194,11 @@ fn details(shown: &Shown) -> String {
         let (size, own) = (text::size(image.bytes), text::size(image.own));
         text += &format!("{} {size:>10} {own:>10}  {applied}\n", text::fit(name, 36));
     }
-    let lines = |head: &str, rows: Vec<(&str, u64)>| {
-        let rows = rows.iter().map(|(name, bytes)| format!("{:<36} {:>10}\n", escaped(name), text::size(*bytes)));
+    let lines = |head: &str, rows: Vec<(&str, Option<u64>)>| {
+        let size = |bytes: &Option<u64>| bytes.map_or_else(|| "-".to_owned(), text::size);
+        let rows = rows.iter().map(|(name, bytes)| format!("{:<36} {:>10}\n", escaped(name), size(bytes)));
         format!("\n{head:<36} {:>10}\n{}", "SIZE", rows.collect::<String>())
     };
     text += &lines("VOLUME", shown.volumes.iter().map(|volume| (volume.name.as_str(), volume.bytes)).collect());
-    text + &lines("LOG", shown.logs.iter().map(|log| (log.container.as_str(), log.bytes)).collect())
+    text + &lines("LOG", shown.logs.iter().map(|log| (log.container.as_str(), Some(log.bytes))).collect())
 }
