@@ -235,6 +235,42 @@ fn a_reload_changes_what_the_file_changes_and_nothing_else() {
 }
 
 #[test]
+fn a_user_is_another_containers_when_nothing_runs_by_it_any_more() {
+    if !needs("a_user_is_another_containers_when_nothing_runs_by_it_any_more", &[Feature::Root]) {
+        return;
+    }
+    let casemate = Instance::new(Mode::Root);
+    let units = Units::new(&casemate);
+    let _helper = units.helper();
+    units.until_helper_says("READY=1");
+    let image = casemate.probe();
+    let container = |name: &str, uid, words: &[&str]| {
+        Container::new(name, &image, uid).command(words).set("stop_grace_period", "\"1s\"")
+    };
+    let deaf = |uid| container("deaf", uid, &["misbehave", "ignore-term"]);
+    let file = put(&casemate, &Spec::new([deaf(10_001)]).without_limits());
+    let manager = units.manager(&["supervise", &file]);
+    units.until_manager_says("READY=1");
+    let after = |stderr: &str, what: &str| {
+        let from = stderr.rfind("deaf: ended by signal 9").unwrap_or_else(|| panic!("{stderr}"));
+        assert!(stderr.find(what).is_some_and(|at| at > from), "{what:?} in {stderr}");
+    };
+    // Its user goes to a new container, by a reload; then to another one, while no manager runs.
+    put(&casemate, &Spec::new([container("new", 10_001, &["misbehave", "sleep"]), deaf(10_002)]).without_limits());
+    reload(&units, &manager);
+    after(&manager.stderr(), "new: started");
+    manager.signal(Signal::TERM);
+    manager.finish().expect(0);
+    put(&casemate, &Spec::new([container("newer", 10_002, &["misbehave", "sleep"]), deaf(10_003)]).without_limits());
+    units.forget();
+    let manager = units.manager(&["supervise", &file]);
+    units.until_manager_says("READY=1");
+    after(&manager.stderr(), "newer: started");
+    casemate.run(&["down"]).expect(0);
+    manager.finish().expect(0);
+}
+
+#[test]
 fn a_reload_of_a_wrong_file_changes_nothing_and_says_why() {
     if !needs("a_reload_of_a_wrong_file_changes_nothing_and_says_why", &[Feature::Root]) {
         return;

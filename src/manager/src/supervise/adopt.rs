@@ -30,10 +30,11 @@ pub fn adopt(supervisor: &mut Supervisor) -> Result<(), Error> {
             _ => return Err(Error::Helper(ClientError::Protocol("not the answer to an attach"))),
         };
         let Some(container) = supervisor.containers.get_mut(n) else { continue };
-        let (live, complaint) =
+        let (mut live, complaint) =
             attach(&supervisor.directories, &supervisor.glass, container, descriptors, found.started, exited)?;
         let same = container.order.as_ref().is_some_and(|order| order.job.digest == found.digest);
         let wanted = container.order.is_some();
+        live.outdated = !same;
         (container.live, container.phase) = (Some(live), Phase::Running);
         let note = match (same, wanted) {
             (true, _) => "taken over",

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 impl Supervisor {
     /// What is the same in both files is left alone, whatever has become of it; what is another or new is started, in file order,
-    /// when what is not in the file any more has ended.
+    /// when what runs by the old file alone has ended: a new container may have the user, and the volumes, of an old one.
     pub fn apply(&mut self, orders: Vec<Order>) -> Result<(), Error> {
         let mut before = std::mem::take(&mut self.containers);
         let mut changed = Vec::new();
@@ -26,6 +26,9 @@ impl Supervisor {
                 container.order = Some(order);
             } else if known.is_some() {
                 log::info!(container:% = container.name; "changed: stopped and started anew");
+                if let Some(live) = &mut container.live {
+                    live.outdated = true;
+                }
                 changed.push((self.containers.len(), order));
             } else {
                 container.order = Some(order);

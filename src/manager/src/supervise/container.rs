@@ -81,6 +81,8 @@ pub struct Live {
     pub started: u64,
     /// How it has ended, once it has.
     pub exited: Option<Exit>,
+    /// It runs by an earlier order than the container's, with the user that had: one that may be another's now.
+    pub outdated: bool,
     pump: Pump,
     ended: [bool; 2],
     rests_until: Option<Instant>,
@@ -92,7 +94,7 @@ pub type Complaint = Option<String>;
 impl Live {
     /// A container that the helper has just started or still has.
     pub fn new(pidfd: OwnedFd, started: u64, exited: Option<Exit>, pump: Pump) -> Self {
-        Self { pidfd, started, exited, pump, ended: [false; 2], rests_until: None }
+        Self { pidfd, started, exited, outdated: false, pump, ended: [false; 2], rests_until: None }
     }
 
     /// The streams that may have output, unless the pump rests.

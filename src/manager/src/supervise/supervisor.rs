@@ -64,7 +64,7 @@ impl Supervisor {
                 live.wake(now);
             }
             match container.phase {
-                // The file's containers wait until what it no longer has is out of their way. One a turn, so that many of
+                // The file's containers wait until what it no longer has, or has otherwise, is out of their way. One a turn, so that many of
                 // them do not keep output and requests waiting.
                 Phase::Waiting(due) if due <= now && !strangers && !started && !self.closing => {
                     started = true;
@@ -101,9 +101,10 @@ impl Supervisor {
         Ok(self.containers.iter().flat_map(|container| [due(container), rests(container)]).flatten().min())
     }
 
-    /// Whether something runs that the file does not have.
+    /// Whether something runs that the file does not have, or not so.
     fn has_strangers(&self) -> bool {
-        self.containers.iter().any(|container| container.order.is_none())
+        let outdated = |container: &Container| container.live.as_ref().is_some_and(|live| live.outdated);
+        self.containers.iter().any(|container| container.order.is_none() || outdated(container))
     }
 
     /// Starts one container now.
