@@ -111,6 +111,8 @@ fn what_runs_ends_in_order_whatever_has_become_of_its_file() {
     let units = Units::new(&casemate);
     let _helper = units.helper();
     units.until_helper_says("READY=1");
+    // Installed, without a file yet: there is nothing to stop.
+    units.manager(&["supervise", "--stop", "/nonexistent"]).finish().expect(0);
     let file = file(&casemate);
     let manager = units.manager(&["supervise", &file]);
     units.until_manager_says("READY=1");

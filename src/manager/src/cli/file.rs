@@ -38,13 +38,12 @@ impl File {
         Ok(Self::judge(path, &read(path)?, applied))
     }
 
-    /// What this state directory has as applied last, which is what runs, whatever has become of the file since; the file where
-    /// none was applied.
-    pub fn applied(path: &Path, state: &Path) -> Result<Result<Self, Faulty>, Error> {
-        match revisions::current(state) {
-            Ok(Some(text)) => Ok(Self::judge(path, text.as_bytes(), Some(state))),
-            _ => Self::read(path, Some(state)),
-        }
+    /// What this state directory has as applied last, which is what runs, whatever has become of the file since; none: nothing was,
+    /// so nothing runs.
+    pub fn applied(path: &Path, state: &Path) -> Result<Option<Result<Self, Faulty>>, Error> {
+        let text = revisions::current(state)
+            .map_err(|error| Error::new(Code::Failed, state.join("revisions/current").display(), "read", error))?;
+        Ok(text.map(|text| Self::judge(path, text.as_bytes(), Some(state))))
     }
 
     fn judge(path: &Path, bytes: &[u8], applied: Option<&Path>) -> Result<Self, Faulty> {

@@ -42,11 +42,12 @@ impl Up {
 
 /// The story: read, enter, connect, confine, plan, supervise, leave.
 pub(super) fn attend(file: &Path, directories: Directories, stay: Stay) -> Result<ExitCode, Error> {
-    let file = match stay {
-        Stay::ToStop => File::applied(file, &directories.state),
-        Stay::WithContainers | Stay::AsService => File::read(file, Some(&directories.state)),
+    let read = match stay {
+        Stay::ToStop => File::applied(file, &directories.state)?,
+        Stay::WithContainers | Stay::AsService => Some(File::read(file, Some(&directories.state))?),
     };
-    let file = file?.map_err(Faulty::tell)?;
+    let Some(file) = read else { return Ok(ExitCode::SUCCESS) };
+    let file = file.map_err(Faulty::tell)?;
     file.tell();
     let machine = Machine::read();
     let outside = orders::outside(&file, &machine).map_err(|errors| orders::tell(&file, errors));
