@@ -74,6 +74,8 @@ pub enum Login {
 pub enum Request {
     /// Beside it: the memfd with [`Terms`]. Answered by [`Reply::Ready`] when this process has confined itself.
     Terms,
+    /// Beside it: the reading end of a pipe. Answered by [`Reply::Done`] when the registry has it; what it has already is not read.
+    Put(Put),
     /// Beside it: the writing end of a pipe. Answered by [`Reply::Done`] or [`Reply::Failed`] when all is written.
     Get(Get),
 }
@@ -89,6 +91,35 @@ pub struct Get {
     pub repository: String,
     /// What of it.
     pub object: Object,
+}
+
+/// One thing to send to a registry itself, never to a mirror.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Put {
+    /// Place in [`Terms::registries`].
+    pub registry: u16,
+    /// The repository's path.
+    pub repository: String,
+    /// Bytes in the pipe.
+    pub size: u64,
+    /// What they are.
+    pub what: Sent,
+}
+
+/// What is sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sent {
+    /// A blob.
+    Blob(Digest),
+    /// A manifest, after all that it names.
+    Manifest {
+        /// Its digest.
+        digest: Digest,
+        /// The tag that is to name it.
+        tag: Option<String>,
+        /// Its type.
+        media_type: String,
+    },
 }
 
 /// A thing of a repository.
@@ -168,6 +199,8 @@ pub enum Step {
     LogIn,
     /// A server sent us elsewhere.
     Redirect,
+    /// Sending to a registry.
+    Send,
     /// Asking and being answered.
     Request,
     /// The bytes themselves.
@@ -188,6 +221,7 @@ impl Step {
             Self::Connect => "connect",
             Self::LogIn => "log in",
             Self::Redirect => "follow a redirect",
+            Self::Send => "send",
             Self::Request => "request",
             Self::Receive => "receive",
             Self::Compare => "compare with what was promised",

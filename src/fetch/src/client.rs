@@ -1,9 +1,11 @@
 //! One server of the terms: its HTTP client, and how a request to it goes: logged in if it asks, redirected where that is allowed.
 
+mod push;
+
 use crate::challenge;
 use crate::fault::{Fault, Then};
 use crate::host::{Host, certificates};
-use crate::login::{self, Logins, MAX_TOKEN, TokenRequest};
+use crate::login::{self, Logins, MAX_TOKEN, Scope, TokenRequest};
 use crate::reach::{self, Reach};
 use crate::retry;
 use crate::transport::{Arrived, CONNECT, IDLE, Tcp, Watch};
@@ -103,33 +105,51 @@ impl Client {
 
     /// Asks for something of a repository; gives the answer that has it.
     pub fn get(&mut self, repository: &str, ask: Ask<'_>) -> Result<Response<Body>, Fault> {
-        let repository = match self.endpoint.prefix.as_str() {
+        let repository = self.prefixed(repository);
+        let origin = self.origin(&repository, ask.path);
+        let scope = Scope { repository: &repository, push: false };
+        self.logged_in(scope, |client, login| client.follow(&origin, login, ask))
+            .and_then(|response| accept(response).map_err(|fault| fault.with(&origin.server())))
+    }
+
+    /// As the server's mirrors and caches call it.
+    fn prefixed(&self, repository: &str) -> String {
+        match self.endpoint.prefix.as_str() {
             "" => repository.to_owned(),
             prefix => format!("{prefix}/{repository}"),
-        };
-        let origin = Url {
-            secure: self.endpoint.secure,
-            host: self.endpoint.host.to_ascii_lowercase(),
-            port: self.endpoint.port,
-            path: format!("/v2/{repository}/{}", ask.path),
-        };
-        // A token may have expired: what the server says to a new one counts.
+        }
+    }
+
+    /// The URL of something of a repository.
+    fn origin(&self, repository: &str, path: &str) -> Url {
+        let host = self.endpoint.host.to_ascii_lowercase();
+        Url { secure: self.endpoint.secure, host, port: self.endpoint.port, path: format!("/v2/{repository}/{path}") }
+    }
+
+    /// Sends a request, and once more when the server has said how to log in. A token may have expired: what the server says to a
+    /// new one counts.
+    fn logged_in(
+        &mut self,
+        scope: Scope<'_>,
+        mut send: impl FnMut(&Self, Option<&Secret>) -> Result<Response<Body>, Fault>,
+    ) -> Result<Response<Body>, Fault> {
         for attempt in 0..2 {
-            let authorization = self.logins.header(&self.endpoint, &repository);
-            let mut response = self.follow(&origin, authorization.as_ref(), ask)?;
+            let authorization = self.logins.header(&self.endpoint, scope);
+            let mut response = send(self, authorization.as_ref())?;
             if response.status().as_u16() != 401 {
-                return accept(response).map_err(|fault| fault.with(&origin.server()));
+                return Ok(response);
             }
-            self.logins.forget(&repository);
+            self.logins.forget(scope);
             if attempt == 0 {
-                self.log_in(&repository, &mut response).map_err(|fault| fault.with(&origin.server()))?;
+                let server = self.server();
+                self.log_in(scope, &mut response).map_err(|fault| fault.with(&server))?;
             }
         }
         let reason = match &self.endpoint.login {
             Some(_) => "it refuses the login that the file gives for it",
             None => "it wants a login, and the file gives none for it",
         };
-        Err(Fault::new(Step::LogIn, reason).status(401).with(&origin.server()))
+        Err(Fault::new(Step::LogIn, reason).status(401).with(&self.server()))
     }
 
     /// Follows redirects. What identifies us never goes to another origin.
@@ -181,7 +201,7 @@ impl Client {
         Fault::http(step, error)
     }
 
-    fn log_in(&mut self, repository: &str, response: &mut Response<Body>) -> Result<(), Fault> {
+    fn log_in(&mut self, scope: Scope<'_>, response: &mut Response<Body>) -> Result<(), Fault> {
         let headers = response.headers().get_all(header::WWW_AUTHENTICATE);
         let challenge = challenge::choose(headers.iter().map(HeaderValue::as_bytes));
         // Reading the rest of a small body keeps the connection; of a large one, the connection is not worth it.
@@ -193,10 +213,10 @@ impl Client {
                 Ok(())
             }
             Some(bearer) => {
-                let request = login::token_request(&self.endpoint, repository, &bearer)?;
+                let request = login::token_request(&self.endpoint, scope, &bearer)?;
                 let server = request.url.server();
                 let token = self.token(&request).map_err(|fault| fault.with(&server))?;
-                self.logins.keep(repository, token);
+                self.logins.keep(scope, token);
                 Ok(())
             }
         }

@@ -17,7 +17,22 @@ pub const MAX_TOKEN: u64 = 64 * 1024;
 /// The longest token that fits into a header.
 const LONGEST: usize = 16 * 1024;
 
-/// What goes into `Authorization`, by repository.
+/// What a token is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scope<'a> {
+    /// The repository's path.
+    pub repository: &'a str,
+    /// To send to it, too.
+    pub push: bool,
+}
+
+impl std::fmt::Display for Scope<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "repository:{}:{}", self.repository, if self.push { "pull,push" } else { "pull" })
+    }
+}
+
+/// What goes into `Authorization`, by scope.
 #[derive(Debug, Default)]
 pub struct Logins {
     basic: bool,
@@ -26,16 +41,16 @@ pub struct Logins {
 
 impl Logins {
     /// The header for a repository, if it is known what the server wants.
-    pub fn header(&self, endpoint: &Endpoint, repository: &str) -> Option<Secret> {
-        if let Some(token) = self.tokens.get(repository) {
+    pub fn header(&self, endpoint: &Endpoint, scope: Scope<'_>) -> Option<Secret> {
+        if let Some(token) = self.tokens.get(&scope.to_string()) {
             return Some(Secret::new(format!("Bearer {}", token.expose())));
         }
         if self.basic { basic(endpoint) } else { None }
     }
 
     /// Forgets what was refused.
-    pub fn forget(&mut self, repository: &str) {
-        self.tokens.remove(repository);
+    pub fn forget(&mut self, scope: Scope<'_>) {
+        self.tokens.remove(&scope.to_string());
         self.basic = false;
     }
 
@@ -45,8 +60,8 @@ impl Logins {
     }
 
     /// From now on this token goes with each request about this repository.
-    pub fn keep(&mut self, repository: &str, token: Secret) {
-        self.tokens.insert(repository.to_owned(), token);
+    pub fn keep(&mut self, scope: Scope<'_>, token: Secret) {
+        self.tokens.insert(scope.to_string(), token);
     }
 }
 
@@ -73,8 +88,8 @@ pub struct TokenRequest {
     pub form: Option<Secret>,
 }
 
-/// What to ask whom for a token to pull this repository (distribution's token specification; OAuth2 for refresh tokens).
-pub fn token_request(endpoint: &Endpoint, repository: &str, challenge: &Challenge) -> Result<TokenRequest, Fault> {
+/// What to ask whom for a token for this (distribution's token specification; OAuth2 for refresh tokens).
+pub fn token_request(endpoint: &Endpoint, scope: Scope<'_>, challenge: &Challenge) -> Result<TokenRequest, Fault> {
     let Challenge::Bearer { realm, service } = challenge else {
         return Err(Fault::new(Step::LogIn, "no token is asked for"));
     };
@@ -87,8 +102,7 @@ pub fn token_request(endpoint: &Endpoint, repository: &str, challenge: &Challeng
         let reason = format!("it names {url} as its token server: without TLS that has to be on the same host");
         return Err(Fault::new(Step::LogIn, reason));
     }
-    let scope = format!("repository:{repository}:pull");
-    let mut fields = vec![("scope", scope)];
+    let mut fields = vec![("scope", scope.to_string())];
     fields.extend(service.iter().map(|service| ("service", service.clone())));
     if let Some(Login::RefreshToken(token)) = &endpoint.login {
         fields.extend([("grant_type", "refresh_token".to_owned()), ("client_id", "casemate".to_owned())]);
@@ -154,7 +168,9 @@ mod tests {
 
     #[test]
     fn threat_16_a_token_server_gets_what_it_may() {
-        let ask = |secure, login, realm: &str| token_request(&endpoint(secure, login), "a/b", &bearer(realm));
+        let ask = |secure, login, realm: &str| {
+            token_request(&endpoint(secure, login), Scope { repository: "a/b", push: false }, &bearer(realm))
+        };
         let request = ask(true, password(), "https://auth.example/token?x=1").unwrap();
         let asked = "https://auth.example:443/token?x=1&scope=repository%3Aa%2Fb%3Apull&service=a%20service";
         assert_eq!(request.url.text(), asked);

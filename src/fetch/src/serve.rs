@@ -36,12 +36,21 @@ pub fn serve(socket: &OwnedFd) -> Result<(), Failure> {
     let mut buffer = vec![0; MAX_REQUEST];
     loop {
         let Some((request, descriptor)) = receive(socket, &mut buffer).map_err(told)? else { return Ok(()) };
-        let (Request::Get(get), Some(pipe)) = (request, descriptor) else {
-            return Err(told(Fault::stop(Step::Read, "not a request with a pipe")));
-        };
-        let outcome = match registries.get_mut(usize::from(get.registry)) {
-            Some(clients) => bring(clients, &get, File::from(pipe), &watch),
-            None => Err(Fault::stop(Step::Read, "no such registry in the terms")),
+        let outcome = match (request, descriptor) {
+            (Request::Get(get), Some(pipe)) => match registries.get_mut(usize::from(get.registry)) {
+                Some(clients) => bring(clients, &get, File::from(pipe), &watch),
+                None => Err(Fault::stop(Step::Read, "no such registry in the terms")),
+            },
+            // The last is the registry itself.
+            (Request::Put(put), Some(pipe)) => {
+                match registries.get_mut(usize::from(put.registry)).and_then(|clients| clients.last_mut()) {
+                    Some(client) => {
+                        client.put(&put, File::from(pipe)).map(|()| Done { endpoint: 0, media_type: String::new() })
+                    }
+                    None => Err(Fault::stop(Step::Read, "no such registry in the terms")),
+                }
+            }
+            _ => return Err(told(Fault::stop(Step::Read, "not a request with a pipe"))),
         };
         let answer = match outcome {
             Ok(done) => Reply::Done(done),

@@ -110,6 +110,18 @@ impl Registry {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// The digest that skopeo finds behind a tag.
+    pub fn digest(&self, repository: &str, tag: &str) -> String {
+        let output = Command::new(PROGRAMS[1])
+            .args(["inspect", "--format", "{{.Digest}}", "--creds", &format!("{USER}:{PASSWORD}"), "--cert-dir"])
+            .arg(self.certificates())
+            .arg(format!("docker://{}/{repository}:{tag}", self.name()))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
     /// What its access log says, one line a request.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.join("log")).unwrap()

@@ -270,6 +270,41 @@ both_modes! {
     }
 }
 
+both_modes! {
+    fn what_is_pushed_is_what_others_read_and_what_is_pulled(mode) {
+        if !is_there("what_is_pushed_is_what_others_read_and_what_is_pulled") {
+            return;
+        }
+        for access in [Access::Basic, Access::Token] {
+            let casemate = Instance::new(mode);
+            let authority = Authority::new();
+            let registry = Registry::start(&casemate.scratch("registry"), &authority, access);
+            let name = registry.name();
+            let packed = casemate.probe();
+            let ports = registry.tokens.as_ref().map_or(String::new(), |tokens| format!("ports = [{}]\n", tokens.port()));
+            let head = table(&casemate, &name, &authority, &format!("{ports}{}", login(&casemate, &name, PASSWORD)));
+            let digest = packed.split_once('@').unwrap().1;
+            let image = format!("{name}/team/probe:1@{digest}");
+            let (file, _) = pull_file(&casemate, &head, std::slice::from_ref(&image));
+            let to = format!("{name}/team/probe:1");
+            let push = ["image", "push", "probe", &to, "--file", &file];
+            let refused = casemate.run(&["image", "push", "probe", &to]).expect(1);
+            assert!(refused.stderr.contains(&name), "{refused:?}");
+            let pushed = casemate.run(&push).expect(0);
+            assert_eq!(pushed.stdout, format!("{image}\n"));
+            nothing_secret(&format!("{pushed:?}"));
+            // Again: what is there is not sent.
+            casemate.run(&push).expect(0);
+            assert_eq!(registry.digest("team/probe", "1"), digest);
+            let other = Instance::new(mode);
+            other.write("ca.pem", &authority.pem());
+            other.run(&["pull", &file]).expect(0);
+            let wrong = casemate.run(&["image", "push", "none", &to, "--file", &file]).expect(2);
+            assert!(wrong.stderr.contains("no image of the store"), "{wrong:?}");
+        }
+    }
+}
+
 /// Debian's nginx as an image that the README's file can run: its configuration needs nothing but /tmp.
 fn nginx_layout(casemate: &Instance) -> PathBuf {
     let rootfs = casemate.scratch("rootfs-nginx");

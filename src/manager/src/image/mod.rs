@@ -24,6 +24,7 @@ mod platform;
 mod prove;
 mod prove_layers;
 pub mod pull;
+pub mod push;
 mod record;
 mod select;
 mod store;

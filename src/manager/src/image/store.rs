@@ -5,9 +5,10 @@
 use super::blobs::{self, Blobs, Promise};
 use super::error::Error;
 use super::history;
+use super::manifest::Descriptor;
 use super::model::Image;
 use super::platform::Host;
-use super::prove::prove;
+use super::prove::{Proof, prove};
 use super::record::{self, Record};
 use super::trees::{Known, Trees};
 use casemate_wire::Digest;
@@ -125,10 +126,20 @@ impl Store {
         Ok(Image { names: record.names, ..proof.image })
     }
 
+    /// The proof of this pin's image, made again from the store's bytes.
+    pub(super) fn proof(&self, pin: &Digest) -> Result<Proof, Error> {
+        let record = self.record(pin)?.ok_or(Error::NotImported(*pin))?;
+        prove(&record.descriptor(), self.host, &mut |document| self.blobs.read_document(document))
+    }
+
+    /// A document, proven.
+    pub(super) fn read_document(&self, document: &Descriptor) -> Result<Vec<u8>, Error> {
+        self.blobs.read_document(document)
+    }
+
     /// What the config of this pin's image says of its making; the config is proven again.
     pub fn history(&self, pin: &Digest) -> Result<Vec<history::Step>, Error> {
-        let record = self.record(pin)?.ok_or(Error::NotImported(*pin))?;
-        let proof = prove(&record.descriptor(), self.host, &mut |document| self.blobs.read_document(document))?;
+        let proof = self.proof(pin)?;
         let Some(config) = proof.documents.last() else { return Ok(Vec::new()) };
         history::parse(&self.blobs.read_document(config)?).map_err(Error::document(config.digest))
     }
@@ -233,7 +244,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Reads a document back, proven.
-    pub(super) fn read_document(&self, document: &super::manifest::Descriptor) -> Result<Vec<u8>, Error> {
+    pub(super) fn read_document(&self, document: &Descriptor) -> Result<Vec<u8>, Error> {
         self.store.blobs.read_document(document)
     }
 

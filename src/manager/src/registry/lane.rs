@@ -4,7 +4,7 @@
 
 use crate::exit::Code;
 use casemate_fetch_wire::{
-    Done, Failure, Get, Reply, Request, Step, Terms, TooLong, decode_reply, encode, encode_terms,
+    Done, Failure, Get, Put, Reply, Request, Step, Terms, TooLong, decode_reply, encode, encode_terms,
 };
 use casemate_sys::socket;
 use rustix::fd::{AsFd, OwnedFd};
@@ -141,6 +141,39 @@ impl Lane {
             Reply::Done(done) => Ok(done),
             Reply::Failed(failure) => Err(LaneError::Failed(failure).into()),
             Reply::Ready => Err(LaneError::Protocol("not the answer to a request").into()),
+        }
+    }
+
+    /// Sends one thing. A registry that has it already does not want its bytes.
+    pub fn put(&mut self, put: Put, source: &mut dyn Read) -> Result<(), LaneError> {
+        let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(io_error)?;
+        let _ = rustix::pipe::fcntl_setpipe_size(&write, PIPE);
+        self.send(&Request::Put(put), &read)?;
+        drop(read);
+        let mut pipe = File::from(write);
+        let filled = self.fill(&mut pipe, source);
+        drop(pipe);
+        // What casemate-fetch says of it counts more than that it has closed the pipe.
+        match self.reply()? {
+            Reply::Done(_) => filled,
+            Reply::Failed(failure) => Err(LaneError::Failed(failure)),
+            Reply::Ready => Err(LaneError::Protocol("not the answer to a request")),
+        }
+    }
+
+    fn fill(&mut self, pipe: &mut File, source: &mut dyn Read) -> Result<(), LaneError> {
+        loop {
+            let count = match source.read(&mut self.chunk) {
+                Ok(0) => return Ok(()),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(LaneError::Io(error)),
+            };
+            match pipe.write_all(self.chunk.get(..count).unwrap_or_default()) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                Err(error) => return Err(LaneError::Io(error)),
+            }
         }
     }
 

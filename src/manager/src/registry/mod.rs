@@ -8,6 +8,6 @@ mod lane;
 mod terms;
 
 pub use lane::{Lane, LaneError};
-pub use terms::{Reached, TermsError, Wanted, reach};
+pub use terms::{Reached, TermsError, Wanted, reach, reach_one};
 
-pub use casemate_fetch_wire::{Failure, Get, Object, Step, Terms};
+pub use casemate_fetch_wire::{Failure, Get, Object, Put, Sent, Step, Terms};

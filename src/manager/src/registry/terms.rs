@@ -127,11 +127,19 @@ pub fn reach(spec: &Spec, credentials: Option<&Path>) -> Result<Reached, TermsEr
         }
         if !names.contains(&pin.registry) {
             names.push(pin.registry.clone());
-            terms.registries.push(registry(spec, &pin.registry, credentials)?);
+            terms.registries.push(registry(&spec.registries, &pin.registry, credentials)?);
         }
         wanted.extend(want(&terms, &names, pin));
     }
     Ok(Reached { terms, wanted, names })
+}
+
+/// Makes the terms for one place, by the tables of a file or by none.
+pub fn reach_one(tables: &[Table], pin: &ImagePin, credentials: Option<&Path>) -> Result<(Terms, Wanted), TermsError> {
+    let registry = registry(tables, &pin.registry, credentials)?;
+    let servers = u16::try_from(registry.endpoints.len()).unwrap_or(u16::MAX);
+    let wanted = Wanted { pin: pin.clone(), registry: 0, servers, repository: repository(pin) };
+    Ok((Terms { registries: vec![registry] }, wanted))
 }
 
 /// Only the digest and the place decide; a tag is for people.
@@ -150,8 +158,8 @@ fn repository(pin: &ImagePin) -> String {
     }
 }
 
-fn registry(spec: &Spec, name: &str, credentials: Option<&Path>) -> Result<Registry, TermsError> {
-    let table = |name: &str| spec.registries.iter().find(|table| table.name == name);
+fn registry(tables: &[Table], name: &str, credentials: Option<&Path>) -> Result<Registry, TermsError> {
+    let table = |name: &str| tables.iter().find(|table| table.name == name);
     let own = table(name);
     let mut endpoints = Vec::new();
     for mirror in own.map(|own| own.mirrors.as_slice()).unwrap_or_default() {

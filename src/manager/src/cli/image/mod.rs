@@ -1,4 +1,4 @@
-//! `casemate image`: import, list, inspect, remove, pack.
+//! `casemate image`: import, list, inspect, remove, pack, push.
 
 mod history;
 pub(super) mod import;
@@ -7,6 +7,7 @@ mod list;
 mod pack;
 mod pin;
 pub(super) mod progress;
+mod push;
 mod remove;
 pub(super) mod text;
 
@@ -41,6 +42,7 @@ enum Verb {
     /// Let `store gc` have them again
     Unpin(pin::Pin),
     Pack(Box<pack::Pack>),
+    Push(push::Push),
 }
 
 impl Image {
@@ -55,6 +57,7 @@ impl Image {
             Verb::Pin(verb) => verb.run(global, true),
             Verb::Unpin(verb) => verb.run(global, false),
             Verb::Pack(verb) => verb.run(global),
+            Verb::Push(verb) => verb.run(global),
         }
     }
 }

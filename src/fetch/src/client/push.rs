@@ -1,0 +1,106 @@
+//! Sending to a registry (OCI distribution-spec, "Pushing"): a blob in one piece, a manifest under its digest and its tag.
+
+use super::{Client, Url, accept, sensitive};
+use crate::fault::Fault;
+use crate::login::Scope;
+use casemate_fetch_wire::{Put, Secret, Sent, Step};
+use std::fs::File;
+use std::io::Read;
+use ureq::http::{Response, header};
+use ureq::{Body, SendBody};
+
+impl Client {
+    /// Sends what is in the pipe, unless it is there.
+    pub fn put(&mut self, put: &Put, pipe: File) -> Result<(), Fault> {
+        let server = self.server();
+        self.send_it(put, pipe).map_err(|fault| fault.with(&server))
+    }
+
+    fn send_it(&mut self, put: &Put, pipe: File) -> Result<(), Fault> {
+        let scope = Scope { repository: &put.repository, push: true };
+        let digest = match &put.what {
+            Sent::Blob(digest) => digest,
+            Sent::Manifest { digest, tag, media_type } => {
+                let name = tag.clone().unwrap_or_else(|| digest.to_string());
+                let there = self.origin(&put.repository, &format!("manifests/{digest}"));
+                // Nothing is changed by asking, and a login that is asked for is had before the bytes are gone.
+                self.logged_in(scope, |client, login| client.bodiless("HEAD", &there, login, media_type))?;
+                let url = self.origin(&put.repository, &format!("manifests/{name}"));
+                let login = self.logins.header(&self.endpoint, scope);
+                return self.body(&url, login.as_ref(), media_type, put.size, pipe);
+            }
+        };
+        let there = self.origin(&put.repository, &format!("blobs/{digest}"));
+        if self.logged_in(scope, |client, login| client.bodiless("HEAD", &there, login, "*/*"))?.status() == 200 {
+            return Ok(());
+        }
+        let begin = self.origin(&put.repository, "blobs/uploads/");
+        let begun = self.logged_in(scope, |client, login| client.bodiless("POST", &begin, login, "*/*"))?;
+        if begun.status() != 202 {
+            return Err(refused(begun));
+        }
+        let location = begun.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
+        let mut url = location
+            .ok_or("it does not say where to")
+            .and_then(|location| begin.join(location))
+            .map_err(|reason| Fault::new(Step::Send, format!("where it wants the bytes is {reason}")))?;
+        if begin.secure && !url.secure {
+            return Err(Fault::new(Step::Send, format!("it wants the bytes without TLS, at {url}")));
+        }
+        let separator = if url.path.contains('?') { '&' } else { '?' };
+        url.path = format!("{}{separator}digest={}", url.path, crate::url::encoded(&digest.to_string()));
+        // What identifies us goes to its own server alone.
+        let login = self.logins.header(&self.endpoint, scope).filter(|_| url.same_origin(&begin));
+        self.body(&url, login.as_ref(), "application/octet-stream", put.size, pipe)
+    }
+
+    /// A request without a body.
+    fn bodiless(&self, method: &str, url: &Url, login: Option<&Secret>, accept: &str) -> Result<Response<Body>, Fault> {
+        self.watch.begin();
+        let answer = if method == "HEAD" {
+            let mut request = self.agent.head(url.text()).header(header::ACCEPT, accept);
+            if let Some(login) = login {
+                request = request.header(header::AUTHORIZATION, sensitive(login)?);
+            }
+            request.call()
+        } else {
+            let mut request = self.agent.post(url.text());
+            if let Some(login) = login {
+                request = request.header(header::AUTHORIZATION, sensitive(login)?);
+            }
+            request.send_empty()
+        };
+        answer.map_err(|error| self.fault(&error))
+    }
+
+    fn body(&self, url: &Url, login: Option<&Secret>, kind: &str, size: u64, pipe: File) -> Result<(), Fault> {
+        self.watch.begin();
+        let mut request = self.agent.put(url.text()).header(header::CONTENT_TYPE, kind);
+        request = request.header(header::CONTENT_LENGTH, size.to_string());
+        if let Some(login) = login {
+            request = request.header(header::AUTHORIZATION, sensitive(login)?);
+        }
+        let mut exact = pipe.take(size);
+        let response = request.send(SendBody::from_reader(&mut exact)).map_err(|error| {
+            let mut fault = self.fault(&error);
+            if fault.failure.step == Step::Request {
+                fault.failure.step = Step::Send;
+            }
+            fault
+        })?;
+        if response.status() == 201 { Ok(()) } else { Err(refused(response)) }
+    }
+}
+
+/// Why a registry did not take it; what it says itself is not believed to be fit for a terminal, so only the status is told.
+fn refused(response: Response<Body>) -> Fault {
+    let status = response.status().as_u16();
+    let fault = match status {
+        200..=299 => Fault::new(Step::Send, "it answers with a status that means something else"),
+        _ => match accept(response) {
+            Err(fault) => Fault::new(Step::Send, fault.failure.reason),
+            Ok(_) => Fault::new(Step::Send, "it does not take it"),
+        },
+    };
+    fault.status(status)
+}
