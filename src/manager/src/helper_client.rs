@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::time::Timespec;
 use std::collections::VecDeque;
 use std::fmt;
+use std::time::Duration;
 
 /// A connection to the helper.
 #[derive(Debug)]
@@ -162,6 +163,18 @@ impl Client {
     /// hangs has a watchdog of its own.
     pub fn meanwhile(&mut self, notifier: Notifier) {
         self.notifier = notifier;
+    }
+
+    /// Waits this long for something else than the helper. The service manager learns meanwhile, and the same interrupts it.
+    pub fn rest(&self, time: Duration) -> Result<(), ClientError> {
+        self.notifier.alive();
+        let time = Timespec::try_from(time).map_err(|_| ClientError::Io(Errno::INVAL))?;
+        let mut interrupts: Vec<_> =
+            self.interrupt.iter().map(|interrupt| PollFd::new(interrupt, PollFlags::IN)).collect();
+        match rustix::io::retry_on_intr(|| poll(&mut interrupts, Some(&time))).map_err(ClientError::Io)? {
+            0 => Ok(()),
+            _ => Err(ClientError::Interrupted),
+        }
     }
 
     /// From now on nothing but the helper ends the waiting.

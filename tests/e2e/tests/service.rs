@@ -237,6 +237,36 @@ fn a_reload_changes_what_the_file_changes_and_nothing_else() {
 }
 
 #[test]
+fn a_manager_that_waits_for_the_store_gives_signs_of_life_and_can_be_ended() {
+    if !needs("a_manager_that_waits_for_the_store_gives_signs_of_life", &[Feature::Root]) {
+        return;
+    }
+    let casemate = Instance::new(Mode::Root);
+    let units = Units::new(&casemate);
+    let _helper = units.helper();
+    units.until_helper_says("READY=1");
+    // Nothing is known of its image's layers, so they are to be unpacked anew; and somebody pulls.
+    let file = file(&casemate);
+    for known in std::fs::read_dir(casemate.state().join("images/trees")).unwrap() {
+        std::fs::remove_file(known.unwrap().path()).unwrap();
+    }
+    let store = std::fs::File::open(casemate.state().join("images")).unwrap();
+    rustix::fs::flock(&store, FlockOperation::LockExclusive).unwrap();
+    let manager = units.manager(&["supervise", &file]);
+    for _ in 0..3 {
+        units.until_manager_says("WATCHDOG=1");
+    }
+    manager.signal(Signal::TERM);
+    let ended = manager.finish();
+    assert!(ended.stderr.contains("told to stop"), "{ended:?}");
+    drop(store);
+    let manager = units.manager(&["supervise", &file]);
+    units.until_manager_says("READY=1");
+    casemate.run(&["down"]).expect(0);
+    manager.finish().expect(0);
+}
+
+#[test]
 fn a_user_is_another_containers_when_nothing_runs_by_it_any_more() {
     if !needs("a_user_is_another_containers_when_nothing_runs_by_it_any_more", &[Feature::Root]) {
         return;

@@ -208,6 +208,17 @@ impl Store {
         self.trees.lock((exclusive, wait), waiting).map(Using)
     }
 
+    /// The right to change the store; `None`: somebody else has it.
+    pub fn try_lock(&self) -> Result<Option<Writer<'_>>, Error> {
+        let failed = |errno| Error::errno("lock", &self.path)(errno);
+        let lock = rustix::fs::openat(&self.images, ".", DIRECTORY, Mode::empty()).map_err(failed)?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Writer { store: self, _lock: lock })),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(errno) => Err(failed(errno)),
+        }
+    }
+
     /// Waits for the right to change the store. `waiting` is called when somebody else has it.
     pub fn lock(&self, waiting: impl FnOnce()) -> Result<Writer<'_>, Error> {
         let (exclusive, wait) = (FlockOperation::NonBlockingLockExclusive, FlockOperation::LockExclusive);

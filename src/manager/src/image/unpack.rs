@@ -9,7 +9,10 @@ use casemate_wire::{Digest, Failure, FailureKind, LayerReport, Reply, Request, U
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
+/// Between two tries to have the store.
+const PAUSE: Duration = Duration::from_millis(200);
 /// The step of casemate-unpack that finds other bytes than its order names.
 const CHECK_BLOB: &str = "check blob";
 /// Its step that stops at the bound of bytes.
@@ -27,7 +30,17 @@ pub fn unpack_missing(
     if is_complete(client, store, image)? {
         return Ok(());
     }
-    let writer = store.lock(|| progress.waiting())?;
+    let mut told = false;
+    let writer = loop {
+        if let Some(writer) = store.try_lock()? {
+            break writer;
+        }
+        if !std::mem::replace(&mut told, true) {
+            progress.waiting();
+        }
+        // A pull may have it for long, and whoever waits here may be one whose silence is taken for its end.
+        client.rest(PAUSE).map_err(|error| Error::Helper { layer: None, error })?;
+    };
     unpack_all(client, &writer, image, limits, progress)
 }
 
