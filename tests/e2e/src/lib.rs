@@ -17,6 +17,7 @@ pub mod debian;
 pub mod host;
 mod instance;
 mod mode;
+mod moments;
 pub mod oci;
 pub mod place;
 pub mod poll;
@@ -29,6 +30,7 @@ pub mod web;
 pub use casemate_probe::report::Report;
 pub use instance::{Instance, Output, finish, parse_report};
 pub use mode::{Feature, Mode, needs};
+pub use moments::Moments;
 pub use spec::{Container, Spec, quoted};
 pub use up::Up;
 
