@@ -78,12 +78,9 @@ impl Trees {
 
     /// A file without a name, for a list that is not believed yet.
     pub(super) fn scratch(&self) -> Result<File, Error> {
-        let name = format!(".list-{}", std::process::id());
-        let path = self.path.join(&name);
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.dir, &name, flags, Mode::from_raw_mode(0o600));
-        let file = file.map_err(Error::errno("create", &path))?;
-        rustix::fs::unlinkat(&self.dir, &name, AtFlags::empty()).map_err(Error::errno("remove", &path))?;
+        let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.dir, ".", flags, Mode::from_raw_mode(0o600));
+        let file = file.map_err(Error::errno("create a file without a name in", &self.path))?;
         Ok(File::from(file))
     }
 
@@ -123,9 +120,7 @@ impl Trees {
     pub(super) fn keep_only(&self, keep: impl Fn(&Digest) -> bool) -> Result<(), Error> {
         for name in blobs::names(&self.dir).map_err(Error::io("list", &self.path))? {
             let digest = name.to_str().and_then(|name| Digest::from_hex(name).ok());
-            // Another process's list has its name for a moment only.
-            let scratch = name.to_str().is_some_and(|name| name.starts_with(".list-"));
-            if scratch || digest.is_some_and(|digest| keep(&digest)) {
+            if digest.is_some_and(|digest| keep(&digest)) {
                 continue;
             }
             let path = self.path.join(&name);
