@@ -22,6 +22,8 @@ const HOUSE: &str = "casemate";
 pub(super) const LEAF: &str = "helper";
 /// How long a cgroup may stay busy after its last process was killed.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// How often a tree is begun before a cgroup that is gone again is an error.
+const TRIES: u32 = 100;
 
 /// The trees of one instance: the `casemate-<instance>` directories.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -124,8 +126,23 @@ fn words(file: &Path) -> BTreeSet<String> {
     fs::read_to_string(file).unwrap_or_default().split_whitespace().map(str::to_owned).collect()
 }
 
-/// One tree: house, top, leaf.
+/// One tree. Instances come and go side by side: where the last one out closes the house that this one is moving into, the tree is
+/// begun again.
 fn make(tree: &Path, kind: Kind, identities: &Identities) -> Result<(), Failed> {
+    let closed = |error: &io::Error| {
+        [Errno::NOENT, Errno::NODEV].iter().any(|no| error.raw_os_error() == Some(no.raw_os_error()))
+    };
+    for _ in 1..TRIES {
+        match build(tree, kind, identities) {
+            Err((_, error)) if closed(&error) => {}
+            done => return done,
+        }
+    }
+    build(tree, kind, identities)
+}
+
+/// House, top, leaf: all three are there before anything is written, because a house with a tree in it stays.
+fn build(tree: &Path, kind: Kind, identities: &Identities) -> Result<(), Failed> {
     let at = |path: &Path| {
         let path = path.to_owned();
         move |error: io::Error| (path, error)
@@ -133,24 +150,21 @@ fn make(tree: &Path, kind: Kind, identities: &Identities) -> Result<(), Failed> 
     let (manager, helper) = (identities.manager(), identities.helper());
     let leaf = tree.join(LEAF);
     let house = tree.parent().unwrap_or(tree);
-    for (directory, owner, group, mode) in [
-        (house, manager.uid, manager.gid, 0o755),
-        (tree, helper.uid, manager.gid, 0o775),
-        (&leaf, helper.uid, manager.gid, 0o755),
-    ] {
-        if directory == leaf {
-            enable(tree);
-        } else if directory == tree && kind == Kind::Unified {
-            enable(house);
-        }
+    for directory in [house, tree, &leaf] {
         match fs::create_dir(directory) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(at(directory)(error)),
             _ => {}
         }
+    }
+    for (directory, owner, mode) in [(house, manager.uid, 0o755), (tree, helper.uid, 0o775), (&leaf, helper.uid, 0o755)]
+    {
         if kind == Kind::V1WithCpuset {
             inherit_cpuset(directory).map_err(at(directory))?;
         }
-        give(directory, Ids { uid: owner, gid: group }, mode).map_err(at(directory))?;
+        give(directory, Ids { uid: owner, gid: manager.gid }, mode).map_err(at(directory))?;
+        if directory != leaf {
+            enable(directory);
+        }
         if directory != house {
             for file in ["cgroup.procs", "cgroup.threads", "cgroup.subtree_control", "tasks"] {
                 give_file(&directory.join(file), helper).map_err(at(&directory.join(file)))?;
@@ -237,15 +251,42 @@ mod tests {
         assert_eq!(paths(1), ["/c/a/b/casemate/casemate-1"]);
     }
 
+    /// Instances that start while others end: the last one out closes the house that the next is about to enter.
+    #[test]
+    fn a_house_that_another_instance_closes_is_opened_again() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: making cgroups needs root");
+            return;
+        }
+        let identities = services();
+        let hierarchies = of_this_host().unwrap();
+        let in_and_out = |who: &str| {
+            let places = places(&hierarchies, &format!("casemate-test-{}-{who}", std::process::id()));
+            for _ in 0..200 {
+                let delegation = delegate(&places, &identities).unwrap();
+                assert_eq!(delegation.0.len(), places.len());
+                assert_eq!(remove(&delegation), Vec::<PathBuf>::new());
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| in_and_out("a"));
+            scope.spawn(|| in_and_out("b"));
+        });
+    }
+
+    fn services() -> Identities {
+        let ids = |n| Ids { uid: n, gid: n };
+        let range = super::super::Range { base: 70_000, count: 10 };
+        Identities::Service { manager: ids(60_001), helper: ids(60_002), fetch: ids(60_003), range }
+    }
+
     #[test]
     fn a_tree_is_made_entered_and_removed() {
         if !rustix::process::geteuid().is_root() {
             eprintln!("skipped: making cgroups needs root");
             return;
         }
-        let ids = |n| Ids { uid: n, gid: n };
-        let range = super::super::Range { base: 70_000, count: 10 };
-        let identities = Identities::Service { manager: ids(60_001), helper: ids(60_002), fetch: ids(60_003), range };
+        let identities = services();
         let name = format!("casemate-test-{}", std::process::id());
         let places = places(&of_this_host().unwrap(), &name);
         let delegation = delegate(&places, &identities).unwrap();
