@@ -3,9 +3,10 @@
 
 use super::file::File;
 use super::image::progress::progress;
+use super::image::told;
 use super::{Code, Error, host_log};
 use crate::helper_client::Client;
-use crate::image::{Image, Limits, Store, Using, unpack_missing};
+use crate::image::{self, Image, Limits, Store, Using, unpack_missing};
 use crate::launch::Session;
 use crate::logs::{Bounds, Kind, Origin};
 use crate::plan::{self, Machine, Outside};
@@ -43,7 +44,8 @@ pub fn ready(
     images.sort_by_key(|image| image.manifest);
     images.dedup_by_key(|image| image.manifest);
     for image in images {
-        unpack_missing(client, &store, &image, &Limits::default(), progress().as_mut()).map_err(one)?;
+        let failed = |error: image::Error| vec![told(&error, image.names.first().map(String::as_str))];
+        unpack_missing(client, &store, &image, &Limits::default(), progress().as_mut()).map_err(failed)?;
     }
     Ok((orders, using))
 }
@@ -53,8 +55,9 @@ pub fn planned(file: &File, outside: &[Outside], ground: &Ground<'_>) -> Result<
     let store = Store::open(&ground.session.directories.state).map_err(one)?;
     let mut origins = host_log::origins(file);
     let planned = file.spec.containers.iter().zip(outside).map(|(container, outside)| {
+        let name = container.image.to_string();
         let unresolved =
-            |error| Error::from(error).about(format_args!("container `{}`: {}", container.name, container.image));
+            |error: image::Error| told(&error, Some(&name)).about(format_args!("container `{}`: {name}", container.name));
         let image = store.resolve(&container.image.digest).map_err(unresolved)?;
         let job = plan::job(&file.spec, container, &image, ground.facts, outside)?;
         let host = origins.remove(&container.name);

@@ -1,6 +1,7 @@
 //! What can go wrong with an image, each with its object and, where it is known, what to do.
 
 use super::flaw::Flaw;
+use super::name;
 use crate::exit::Code;
 use crate::helper_client::ClientError;
 use crate::registry::LaneError;
@@ -149,6 +150,29 @@ impl Error {
         }
     }
 
+    /// How what the store lacks comes into it again. `name`: the image's, in the file or in the store, where it is known; it tells
+    /// whether a registry has it.
+    pub fn remedy(&self, name: Option<&str>) -> Option<&'static str> {
+        let pulled = name.map(name::is_of_a_registry);
+        Some(match (self, pulled) {
+            (Self::NotImported(_), Some(true)) => "bring it in with `casemate pull`",
+            (Self::NotImported(_), Some(false)) => "bring it in with `casemate image import ARCHIVE`",
+            (Self::NotImported(_), None) => "bring it in with `casemate pull` or `casemate image import ARCHIVE`",
+            // A pull does not hash again what is there.
+            (Self::Damaged { .. }, Some(true)) => {
+                "take it away with `casemate store fsck --repair`, then `casemate pull` brings it again"
+            }
+            (Self::Damaged { .. }, Some(false)) => {
+                "import its image again with `casemate image import`, or see `casemate store fsck`"
+            }
+            (Self::Damaged { .. }, None) => {
+                "take it away with `casemate store fsck --repair`, then bring its image in again with `casemate pull` or `casemate \
+                 image import`"
+            }
+            _ => return None,
+        })
+    }
+
     pub(super) fn io(step: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         let path = path.as_ref().to_owned();
         move |source| Self::Io { step, path, source }
@@ -174,18 +198,13 @@ impl fmt::Display for Error {
                 write!(f, "{object}: promised {expected}, found {found}; nothing of it is kept")
             }
             Self::Damaged { blob, reason } => {
-                write!(
-                    f,
-                    "blob {blob} of the store: {reason}; import its image again with `casemate image import`, or see `casemate store fsck`"
-                )
+                write!(f, "blob {blob} of the store: {reason}")
             }
             Self::Tampered { layer, found } => write!(
                 f,
                 "layer {layer} is not what was unpacked: {found}; find out who changed it, then `casemate store fsck --repair`"
             ),
-            Self::NotImported(_) => {
-                f.write_str("the image is not in the store; bring it in with `casemate image import ARCHIVE`")
-            }
+            Self::NotImported(_) => f.write_str("the image is not in the store"),
             Self::Incomplete { input, missing } => {
                 write!(f, "{}: {missing} is named in it and not there", input.display())
             }

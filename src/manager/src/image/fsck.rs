@@ -5,6 +5,7 @@ use super::error::Error;
 use super::import::Progress;
 use super::media;
 use super::model::{Image, Limits};
+use super::name;
 use super::prove::prove;
 use super::prove_layers::{Doubt, prove_layer};
 use super::record::Record;
@@ -163,7 +164,9 @@ impl Search<'_> {
             let name = record.names.first().map_or_else(|| record.pin.to_string(), Clone::clone);
             let missing: Vec<_> = record.blobs.iter().filter(|(digest, _)| !blobs.contains_key(digest)).collect();
             for (digest, _) in &missing {
-                let reason = "its blob is not there, or damaged; import the image again";
+                let pulled = record.names.iter().any(|name| name::is_of_a_registry(name));
+                let again = if pulled { "`casemate pull` brings it again" } else { "import the image again" };
+                let reason = format!("its blob is not there, or damaged; {again}");
                 self.note(Kind::Missing, format_args!("image {name}: {digest}"), reason);
             }
             if !missing.is_empty() {

@@ -49,6 +49,11 @@ pub fn from_path(input: &Path) -> String {
     if valid(&name) { name } else { format!("{LOCAL}/image") }
 }
 
+/// Whether a registry has what is called so, so that it can be pulled.
+pub(super) fn is_of_a_registry(name: &str) -> bool {
+    name.split('/').next() != Some(LOCAL)
+}
+
 /// `name@sha256:…`, as it goes into a file.
 pub fn pinned(name: &str, pin: &Digest) -> String {
     format!("{name}@{pin}")

@@ -163,6 +163,15 @@ pub(super) fn waiting() {
 
 impl From<image::Error> for Error {
     fn from(error: image::Error) -> Self {
-        Self::told(error.code(), error)
+        told(&error, None)
+    }
+}
+
+/// An error about an image of this name, by which it is known where what is missing comes from.
+pub(in crate::cli) fn told(error: &image::Error, name: Option<&str>) -> Error {
+    let told = Error::told(error.code(), error);
+    match error.remedy(name) {
+        Some(remedy) => told.remedy(remedy),
+        None => told,
     }
 }

@@ -52,7 +52,7 @@ impl Fsck {
         }
         let error = Error::new(Code::Verification, "store", "check", format!("{} findings", left.len()));
         Err(if self.repair {
-            error.remedy("import the images that are named, with `casemate image import`")
+            error.remedy("bring in again what is missing, with `casemate pull` or `casemate image import`")
         } else {
             error.remedy("`casemate store fsck --repair` removes what is wrong and unpacks from what is good")
         })
