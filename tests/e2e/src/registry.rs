@@ -122,6 +122,20 @@ impl Registry {
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
+    /// The architectures of the index behind a tag, as skopeo reads it.
+    pub fn architectures(&self, repository: &str, tag: &str) -> Vec<String> {
+        let output = Command::new(PROGRAMS[1])
+            .args(["inspect", "--raw", "--creds", &format!("{USER}:{PASSWORD}"), "--cert-dir"])
+            .arg(self.certificates())
+            .arg(format!("docker://{}/{repository}:{tag}", self.name()))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let index: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let manifests = index["manifests"].as_array().unwrap().iter();
+        manifests.map(|entry| entry["platform"]["architecture"].as_str().unwrap().to_owned()).collect()
+    }
+
     /// What its access log says, one line a request.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.join("log")).unwrap()

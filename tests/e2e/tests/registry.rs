@@ -305,6 +305,85 @@ both_modes! {
     }
 }
 
+/// Files of another machine's: the image has one of them alone.
+fn build(casemate: &Instance, machine: &str, text: &str) -> String {
+    let root = casemate.rootfs_with_probe(machine);
+    fs::write(root.join("text"), text).unwrap();
+    format!("{machine}={}", root.display())
+}
+
+both_modes! {
+    fn an_image_for_several_machines_is_pushed_whole(mode) {
+        if !is_there("an_image_for_several_machines_is_pushed_whole") {
+            return;
+        }
+        let casemate = Instance::new(mode);
+        let authority = Authority::new();
+        let registry = Registry::start(&casemate.scratch("registry"), &authority, Access::Basic);
+        let name = registry.name();
+        let head = table(&casemate, &name, &authority, &login(&casemate, &name, PASSWORD));
+        let machines = ["amd64", "arm64", "riscv64"];
+        let builds = machines.map(|machine| build(&casemate, machine, machine));
+        let out = casemate.scratch("out");
+        let (layout, archive) = (out.join("app"), out.join("app.tar"));
+        let mut pins = Vec::new();
+        for output in [&layout, &archive] {
+            let mut words = vec!["image", "pack", "--name", "app:1", "--entrypoint", "/probe", "--output"];
+            words.push(output.to_str().unwrap());
+            words.extend(builds.iter().flat_map(|build| ["--platform", build]));
+            // By whoever makes images: nobody needs an instance for that.
+            let mut command = Command::new(place::program("casemate"));
+            command.args(words);
+            let packed = finish(command, poll::PATIENCE).expect(0).stdout;
+            pins.push(packed.trim().split_once('@').unwrap().1.to_owned());
+        }
+        assert_eq!(pins[0], pins[1], "the same input, the same digest");
+        let digest = &pins[0];
+        let image = format!("{name}/team/app:1@{digest}");
+        let (file, spec) = pull_file(&casemate, &head, std::slice::from_ref(&image));
+        let to = format!("{name}/team/app:1");
+        for from in [&archive, &layout] {
+            let push = ["image", "push", "app:1", &to, "--from", from.to_str().unwrap(), "--file", &file];
+            assert_eq!(casemate.run(&push).expect(0).stdout, format!("{image}\n"));
+        }
+        // Others see the same index, and in it an image for each.
+        assert_eq!(&registry.digest("team/app", "1"), digest);
+        let architectures = registry.architectures("team/app", "1");
+        assert_eq!(architectures, machines);
+        // What is pulled is this machine's.
+        casemate.run(&["pull", &file]).expect(0);
+        casemate.up(&spec).finish().expect(0);
+        let texts: Vec<String> = fs::read_dir(casemate.state().join("layers/sha256"))
+            .unwrap()
+            .map(|layer| fs::read_to_string(layer.unwrap().path().join("fs/text")).unwrap())
+            .collect();
+        assert_eq!(texts, [if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" }]);
+        // A name that it has not, and a blob that is not its own any more.
+        let none = casemate.run(&["image", "push", "other", &to, "--from", archive.to_str().unwrap(), "--file", &file]);
+        assert!(none.code == 2 && none.stderr.contains("app.tar has this name"), "{none:?}");
+        let largest = fs::read_dir(layout.join("blobs/sha256")).unwrap().flatten();
+        let largest = largest.max_by_key(|blob| blob.metadata().unwrap().len()).unwrap().path();
+        let mut bytes = fs::read(&largest).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&largest, bytes).unwrap();
+        let elsewhere = format!("{name}/team/other:1");
+        let damaged =
+            casemate.run(&["image", "push", "app:1", &elsewhere, "--from", layout.to_str().unwrap(), "--file", &file]);
+        assert!(damaged.code != 0 && damaged.stderr.contains(&name), "{damaged:?}");
+        let packed = |words: &[&str]| casemate.run(&[&["image", "pack"][..], words].concat()).expect(2).stderr;
+        for words in [
+            &["--platform", &builds[0]][..],
+            &["--output", "x.tar", "--platform", &builds[0], "--platform", &builds[0]],
+            &["--output", "x.tar", "--platform", "amd64"],
+            &["--output", "x.tar", "--platform", "AMD64=x"],
+            &["--output", "x.tar", "--platform", &builds[0], "--arch", "arm64"],
+        ] {
+            assert!(packed(words).contains("platform") || packed(words).contains("--output"), "{words:?}");
+        }
+    }
+}
+
 /// Debian's nginx as an image that the README's file can run: its configuration needs nothing but /tmp.
 fn nginx_layout(casemate: &Instance) -> PathBuf {
     let rootfs = casemate.scratch("rootfs-nginx");

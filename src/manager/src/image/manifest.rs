@@ -4,7 +4,7 @@ use super::flaw::Flaw;
 use super::json;
 use super::media;
 use casemate_wire::Digest;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// The most layers: overlayfs takes 500 lower directories.
@@ -42,14 +42,14 @@ pub struct Entry {
 }
 
 /// For which machine an image is, in Go's words.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Platform {
     /// `amd64`, `arm64`, `arm`, `riscv64`, …
     pub architecture: String,
     /// `linux`.
     pub os: String,
     /// `v7`, `v8`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
 }
 

@@ -26,6 +26,15 @@ impl fmt::Display for Platform {
     }
 }
 
+/// `ARCHITECTURE[/VARIANT]` in Go's words, for Linux; `None`: it is not of that form.
+pub(super) fn linux(text: &str) -> Option<Platform> {
+    let word = |word: &str| !word.is_empty() && word.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    let (architecture, variant) = text.split_once('/').map_or((text, None), |(name, variant)| (name, Some(variant)));
+    let good = text.len() <= 32 && word(architecture) && variant.is_none_or(word);
+    let (architecture, variant) = (architecture.to_owned(), variant.map(str::to_owned));
+    good.then(|| Platform { architecture, os: "linux".to_owned(), variant })
+}
+
 impl Host {
     /// The machine that this program was built for.
     pub(super) const fn this() -> Self {
@@ -40,9 +49,9 @@ impl Host {
         host
     }
 
-    /// The architecture in Go's words.
-    pub(super) const fn architecture(self) -> &'static str {
-        self.architecture
+    /// What an image for it is for.
+    pub(super) fn platform(self) -> Platform {
+        Platform { architecture: self.architecture.to_owned(), os: "linux".to_owned(), variant: None }
     }
 
     /// How well an image of this platform runs here, 0 the best; `None`: not at all. A platform without variant is the
@@ -135,6 +144,16 @@ mod tests {
         assert_eq!(chosen(AMD, &others), None);
         assert_eq!(chosen(AMD, &others[2..]), Some(3));
         assert_eq!(chosen(AMD, &[]), None);
+    }
+
+    #[test]
+    fn a_platform_is_one_or_two_words() {
+        let arm = linux("arm/v7").unwrap();
+        assert_eq!((arm.to_string().as_str(), ARM.rank(&arm)), ("linux/arm/v7", Some(0)));
+        assert_eq!(linux("amd64").unwrap().to_string(), "linux/amd64");
+        for wrong in ["", "/", "arm/", "/v7", "arm/v7/x", "AMD64", "linux amd64", &"a".repeat(33)] {
+            assert_eq!(linux(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -3,32 +3,44 @@
 use super::error::Error;
 use super::name;
 use super::record::Record;
+use casemate_wire::Digest;
 
 /// The shortest piece of a digest that is taken for one.
 const SHORTEST: usize = 6;
 
-/// The one image that `text` names: a pin, the first digits of one, `name@pin`, or a name. Several or none is an error.
+/// The one image of the store that `text` names: a pin, the first digits of one, `name@pin`, or a name. Several or none is an error.
 pub fn select<'a>(records: &'a [Record], text: &str) -> Result<&'a Record, Error> {
+    let none = "no image of the store has this name or digest; `casemate image ls` shows what there is";
+    choose(records, text, |record| (&record.pin, record.names.as_slice()), none)
+}
+
+/// As [`select`], from anything that has a pin and names.
+pub(super) fn choose<'a, T>(
+    images: &'a [T],
+    text: &str,
+    of: impl Fn(&T) -> (&Digest, &[String]),
+    none: &str,
+) -> Result<&'a T, Error> {
     let digest = text.rsplit_once('@').map_or(text, |(_, digest)| digest);
     let digits = digest.strip_prefix("sha256:").unwrap_or(digest);
     let local = name::given(text).ok();
     let docker = name::from_docker(text);
-    let named = |record: &&Record| {
+    let named = |image: &&T| {
         [Some(text), local.as_deref(), docker.as_deref()]
             .into_iter()
             .flatten()
-            .any(|name| record.names.iter().any(|own| own == name))
+            .any(|name| of(image).1.iter().any(|own| own == name))
     };
-    let pinned = |record: &&Record| digits.len() >= SHORTEST && record.pin.hex().starts_with(digits);
-    let mut found: Vec<_> = records.iter().filter(named).collect();
+    let pinned = |image: &&T| digits.len() >= SHORTEST && of(image).0.hex().starts_with(digits);
+    let mut found: Vec<_> = images.iter().filter(named).collect();
     if found.is_empty() {
-        found = records.iter().filter(pinned).collect();
+        found = images.iter().filter(pinned).collect();
     }
     let reason = match found.as_slice() {
         [one] => return Ok(one),
-        [] => "no image of the store has this name or digest; `casemate image ls` shows what there is".to_owned(),
+        [] => none.to_owned(),
         several => {
-            let pins: Vec<_> = several.iter().map(|record| record.pin.to_string()).collect();
+            let pins: Vec<_> = several.iter().map(|image| of(image).0.to_string()).collect();
             format!("several images have it: {}; give a digest", pins.join(", "))
         }
     };
@@ -38,7 +50,6 @@ pub fn select<'a>(records: &'a [Record], text: &str) -> Result<&'a Record, Error
 #[cfg(test)]
 mod tests {
     use super::*;
-    use casemate_wire::Digest;
 
     fn record(byte: u8, names: &[&str]) -> Record {
         let pin = Digest::from_bytes([byte; 32]);

@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use super::flaw::Flaw;
-use super::manifest::Descriptor;
+use super::manifest::{Descriptor, Platform};
 use super::media;
 use super::model::ImageConfig;
 use casemate_wire::Digest;
@@ -45,14 +45,17 @@ struct RawIndex<'a> {
 struct RawEntry<'a> {
     #[serde(flatten)]
     descriptor: RawDescriptor<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    platform: Option<&'a Platform>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     annotations: BTreeMap<&'a str, &'a str>,
 }
 
 #[derive(Serialize)]
 struct RawConfig<'a> {
     created: String,
-    architecture: &'a str,
-    os: &'a str,
+    #[serde(flatten)]
+    platform: &'a Platform,
     config: RawDefaults<'a>,
     rootfs: RawRootfs<'a>,
 }
@@ -91,6 +94,16 @@ pub(super) fn manifest(config: &Descriptor, layers: &[Descriptor]) -> Result<Vec
     })
 }
 
+/// An image for several machines: one manifest each.
+pub(super) fn platforms(manifests: &[(Platform, Descriptor)]) -> Result<Vec<u8>, Error> {
+    let entries_of = manifests.iter().map(|(platform, manifest)| RawEntry {
+        descriptor: raw(manifest),
+        platform: Some(platform),
+        annotations: BTreeMap::new(),
+    });
+    entries(entries_of.collect())
+}
+
 /// The index of a layout with one image. The name is given twice: whole for containerd, Docker and casemate, and its tag
 /// for what reads `org.opencontainers.image.ref.name` as one (umoci, skopeo).
 pub(super) fn index(manifest: &Descriptor, name: &str) -> Result<Vec<u8>, Error> {
@@ -110,15 +123,19 @@ fn entries(manifests: Vec<RawEntry<'_>>) -> Result<Vec<u8>, Error> {
 fn entry<'a>(image: &'a Descriptor, name: &'a str, reference: &'a str) -> RawEntry<'a> {
     let annotations =
         BTreeMap::from([("io.containerd.image.name", name), ("org.opencontainers.image.ref.name", reference)]);
-    RawEntry { descriptor: raw(image), annotations }
+    RawEntry { descriptor: raw(image), platform: None, annotations }
 }
 
 /// The config of an image with one layer.
-pub(super) fn config(architecture: &str, time: u64, defaults: &ImageConfig, diff_id: Digest) -> Result<Vec<u8>, Error> {
+pub(super) fn config(
+    platform: &Platform,
+    time: u64,
+    defaults: &ImageConfig,
+    diff_id: Digest,
+) -> Result<Vec<u8>, Error> {
     bytes(&RawConfig {
         created: rfc3339(time),
-        architecture,
-        os: "linux",
+        platform,
         config: RawDefaults {
             user: defaults.user.as_deref(),
             env: &defaults.env,

@@ -2,7 +2,8 @@
 
 use super::{LimitFlags, Work, import, progress, text, waiting};
 use crate::cli::{Code, Error, Global};
-use crate::image::pack::{Output, PackSource, Recipe, binary_name, pack};
+use crate::image::manifest::Platform;
+use crate::image::pack::{self, Output, PackSource, Recipe};
 use crate::image::{self, ImageConfig, name};
 use crate::spec::NonRootUid;
 use serde::Serialize;
@@ -11,9 +12,10 @@ use std::path::PathBuf;
 
 const EXAMPLES: &str = "Examples:\n\
     \x20 casemate image pack --binary ./server --user 10001 --name server:1\n\
-    \x20 casemate image pack rootfs/ --entrypoint /bin/app --output app.tar";
+    \x20 casemate image pack rootfs/ --entrypoint /bin/app --output app.tar\n\
+    \x20 casemate image pack --platform amd64=x86/server --platform arm64=arm/server --name server:1 --output server.tar";
 
-/// Make an image from a directory or from one static binary
+/// Make an image from a directory or from one static binary, for one machine or for several
 ///
 /// The same input gives the same digest on every machine: entries are sorted, times are 0 or SOURCE_DATE_EPOCH, owners are
 /// root or --owner, extended attributes and set-id bits are left out. Without --output the image goes straight into the
@@ -22,11 +24,20 @@ const EXAMPLES: &str = "Examples:\n\
 #[command(after_long_help = EXAMPLES)]
 pub struct Pack {
     /// The directory whose content becomes the image's root
-    #[arg(value_name = "DIR", required_unless_present = "binary", conflicts_with = "binary")]
+    #[arg(value_name = "DIR", required_unless_present_any = ["binary", "platform"], conflicts_with = "binary")]
     directory: Option<PathBuf>,
     /// One static binary: the image holds it alone, and runs it unless --entrypoint says otherwise
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
+    /// For this machine, in Go's words, a directory or a static binary; repeat for more, and the image is an index of them all. It goes
+    /// to --output: the store has images for its own machine. `image push --from` sends it
+    #[arg(
+        long,
+        value_name = "ARCH[/VARIANT]=SOURCE",
+        conflicts_with_all = ["directory", "binary", "arch"],
+        requires = "output"
+    )]
+    platform: Vec<String>,
     /// Write an OCI layout directory, or an archive if OUT ends with .tar, instead of to the store
     #[arg(short, long, value_name = "OUT")]
     output: Option<PathBuf>,
@@ -54,8 +65,8 @@ pub struct Pack {
     /// Who owns every file of the layer
     #[arg(long, value_name = "UID:GID", default_value = "0:0")]
     owner: String,
-    /// For which machine, in Go's words (amd64, arm64, riscv64) [default: this one]
-    #[arg(long)]
+    /// For which machine, in Go's words (amd64, arm64, arm/v7, riscv64) [default: this one]
+    #[arg(long, value_name = "ARCH[/VARIANT]")]
     arch: Option<String>,
     /// Print JSON
     #[arg(long)]
@@ -75,7 +86,7 @@ impl Pack {
     pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
         let recipe = self.recipe()?;
         let output = self.output.clone().map(Output::new);
-        let packed = pack(&recipe)?;
+        let packed = pack::pack(&recipe)?;
         for path in &packed.set_id {
             text::note(&format!("{}: its set-id bits are left out", path.display()));
         }
@@ -99,24 +110,14 @@ impl Pack {
     }
 
     fn recipe(&self) -> Result<Recipe, Error> {
-        let source = match (&self.binary, &self.directory) {
-            (Some(binary), _) => PackSource::Binary(binary.clone()),
-            (None, Some(directory)) => PackSource::Directory(directory.clone()),
-            (None, None) => {
-                return Err(Error::new(Code::Usage, "image pack", "read the arguments", "no source"));
-            }
+        let builds = self.builds()?;
+        let name = match (&self.name, builds.first()) {
+            (Some(name), _) => name::given(name)?,
+            (None, Some((_, PackSource::Binary(path) | PackSource::Directory(path)))) => name::from_path(path),
+            (None, None) => return Err(Error::new(Code::Usage, "image pack", "read the arguments", "no source")),
         };
-        let (PackSource::Binary(path) | PackSource::Directory(path)) = &source;
-        let name = match &self.name {
-            Some(name) => name::given(name)?,
-            None => name::from_path(path),
-        };
-        let mut entrypoint = self.entrypoint.clone();
-        if let (PackSource::Binary(path), []) = (&source, entrypoint.as_slice()) {
-            entrypoint.push(format!("/{}", binary_name(path)?.display()));
-        }
         let defaults = ImageConfig {
-            entrypoint,
+            entrypoint: self.entrypoint.clone(),
             cmd: self.cmd.clone(),
             env: self.env.clone(),
             working_dir: self.workdir.clone(),
@@ -124,8 +125,30 @@ impl Pack {
             labels: self.labels()?,
             ..ImageConfig::default()
         };
-        let architecture = self.arch.clone();
-        Ok(Recipe { source, name, architecture, defaults, owner: self.owner()?, time: time()? })
+        Ok(Recipe { builds, name, defaults, owner: self.owner()?, time: time()? })
+    }
+
+    /// What is packed, for each machine once.
+    fn builds(&self) -> Result<Vec<(Platform, PackSource)>, Error> {
+        let binary = self.binary.clone().map(PackSource::Binary);
+        if let Some(source) = binary.or_else(|| self.directory.clone().map(PackSource::Directory)) {
+            let words = self.arch.as_deref();
+            let platform = pack::platform(words).ok_or_else(|| not_a_platform("--arch", words.unwrap_or_default()))?;
+            return Ok(vec![(platform, source)]);
+        }
+        let mut builds: Vec<(Platform, PackSource)> = Vec::new();
+        for build in &self.platform {
+            let parts = build.split_once('=').and_then(|(words, path)| Some((pack::platform(Some(words))?, path)));
+            let (platform, path) = parts.ok_or_else(|| not_a_platform("--platform", build))?;
+            if builds.iter().any(|(known, _)| *known == platform) {
+                let reason = format!("{platform} is there twice");
+                return Err(Error::new(Code::Usage, "--platform", "read", reason));
+            }
+            let path = PathBuf::from(path);
+            let source = if path.is_dir() { PackSource::Directory(path) } else { PackSource::Binary(path) };
+            builds.push((platform, source));
+        }
+        Ok(builds)
     }
 
     /// Numbers that a file would take: the image says nothing that casemate would refuse to do.
@@ -156,6 +179,11 @@ impl Pack {
             Error::new(Code::Usage, "--owner", "read", reason)
         })
     }
+}
+
+fn not_a_platform(flag: &str, given: &str) -> Error {
+    let source = if flag == "--platform" { "=SOURCE" } else { "" };
+    Error::new(Code::Usage, flag, "read", format!("`{given}` is not ARCH[/VARIANT]{source}, such as arm64{source}"))
 }
 
 /// <https://reproducible-builds.org/specs/source-date-epoch/>

@@ -1,10 +1,12 @@
 //! `casemate image push`.
 
-use super::{Work, text};
+use super::{text, unpacker};
 use crate::cli::file::{Faulty, File};
 use crate::cli::{Code, Error, Global};
-use crate::image::{push, select};
-use crate::launch;
+use crate::image::import::Opened;
+use crate::image::push::{self, Target};
+use crate::image::{Store, select};
+use crate::launch::{self, Role};
 use crate::registry::{self, Lane};
 use crate::spec::ImagePin;
 use casemate_wire::Digest;
@@ -12,11 +14,15 @@ use std::path::PathBuf;
 
 const EXAMPLE: &str = "Example:\n\
     \x20 casemate image pack --binary app --name app:1\n\
-    \x20 casemate image push app:1 registry.site.example:5000/team/app:1 --file casemate.toml";
+    \x20 casemate image push app:1 registry.site.example:5000/team/app:1 --file casemate.toml\n\n\
+    For several machines:\n\
+    \x20 casemate image pack --platform amd64=x86/app --platform arm64=arm/app --name app:1 --output app.tar\n\
+    \x20 casemate image push app:1 registry.site.example:5000/team/app:1 --from app.tar --file casemate.toml";
 
-/// Send an image of the store to a registry
+/// Send an image to a registry
 ///
-/// What the registry has already is not sent. The image keeps its digest there. How the registry is reached, with which login and
+/// From the store, or from an OCI layout or archive; of an index the store sends what is for this machine, a layout all of it. What
+/// the registry has already is not sent. The image keeps its digest there. How the registry is reached, with which login and
 /// certificate authorities, stands in the [registries] tables of a file; mirrors are not sent to.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLE)]
@@ -25,6 +31,9 @@ pub struct Push {
     image: String,
     /// Where to: REGISTRY/REPOSITORY[:TAG]
     to: String,
+    /// The image is not the store's but of this OCI layout directory or archive
+    #[arg(long, value_name = "LAYOUT")]
+    from: Option<PathBuf>,
     /// The file whose [registries] tables hold [default: none, so TLS and no login]
     #[arg(long)]
     file: Option<PathBuf>,
@@ -41,20 +50,27 @@ impl Push {
         };
         let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         let (terms, wanted) = registry::reach_one(&tables, &to, credentials.as_deref())?;
+        // Opened by the caller, read by the manager: see the identities in SECURITY.md.
+        let opened = self.from.as_deref().map(Opened::open).transpose()?;
+        let unpacker = unpacker()?;
         let mut connections = launch::fetch::connect(&global.directories()?, 1)?;
         let connection = connections
             .pop()
             .ok_or_else(|| Error::new(Code::Failed, "casemate-fetch", "connect", "there is no connection"))?;
-        let work = Work::enter(global)?;
-        let pushed = (|| {
-            let mut lane = Lane::open(connection, &terms)?;
-            work.confine()?;
-            let records = work.store.records()?;
-            let pin = select(&records, &self.image)?.pin;
-            let told = |digest: &Digest, size: u64| text::note(&format!("{digest}: {}", text::size(size)));
-            Ok::<_, Error>(push::push(&work.store, &mut lane, &pin, &wanted, &told)?)
-        })();
-        let digest = work.leave(pushed)?;
+        let session = launch::enter(global.directories()?, Role::Store)?;
+        let input = opened.map(|opened| opened.index(&unpacker)).transpose()?;
+        let mut lane = Lane::open(connection, &terms)?;
+        session.confine()?;
+        let told = |digest: &Digest, size: u64| text::note(&format!("{digest}: {}", text::size(size)));
+        let mut target = Target { lane: &mut lane, to: &wanted, told: &told };
+        let digest = if let Some(input) = &input {
+            push::from_layout(input, &self.image, &mut target)?
+        } else {
+            let store = Store::open(&session.directories.state)?;
+            let _using = store.using(|| text::note("waiting for a process that removes images"))?;
+            let pin = select(&store.records()?, &self.image)?.pin;
+            push::from_store(&store, &pin, &mut target)?
+        };
         text::print(&format!("{}\n", ImagePin { digest, ..to }))
     }
 }

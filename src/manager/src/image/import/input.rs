@@ -113,7 +113,7 @@ impl Input {
     }
 
     /// A blob of a layout.
-    pub(super) fn blob(&self, digest: &Digest) -> Result<&Part, Error> {
+    pub(in super::super) fn blob(&self, digest: &Digest) -> Result<&Part, Error> {
         self.part(&blob_name(&digest.hex()))
     }
 

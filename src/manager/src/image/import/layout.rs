@@ -18,8 +18,17 @@ struct Marker {
     image_layout_version: String,
 }
 
-/// The images that a layout names, each once, in the order of its index.
+/// The images for this host that a layout names, each once, in the order of its index.
 pub(super) fn find(store: &Store, input: &Input) -> Result<Vec<Found>, Error> {
+    named(input, |entries| for_this_host(store, entries))
+}
+
+/// All images that a layout names, for whatever machine.
+pub(in super::super) fn all(input: &Input) -> Result<Vec<Found>, Error> {
+    named(input, Ok)
+}
+
+fn named(input: &Input, choose: impl FnOnce(Vec<Entry>) -> Result<Vec<Entry>, Flaw>) -> Result<Vec<Found>, Error> {
     let object = |name: &str| format!("{name} in {}", input.path.display());
     let marker = input.read("oci-layout", 4096)?;
     let marker: Result<Marker, Flaw> = json::parse(&marker).and_then(json::typed);
@@ -30,7 +39,7 @@ pub(super) fn find(store: &Store, input: &Input) -> Result<Vec<Found>, Error> {
     }
     let index = input.read("index.json", MAX_DOCUMENT)?;
     let entries = manifest::parse_layout_index(&index);
-    let entries = entries.and_then(|entries| for_this_host(store, entries));
+    let entries = entries.and_then(images).and_then(choose);
     let mut images: Vec<Found> = Vec::new();
     let mut places = BTreeMap::new();
     for entry in entries.map_err(Error::document(object("index.json")))? {
@@ -44,11 +53,15 @@ pub(super) fn find(store: &Store, input: &Input) -> Result<Vec<Found>, Error> {
     Ok(images)
 }
 
+fn images(entries: Vec<Entry>) -> Result<Vec<Entry>, Flaw> {
+    match entries.iter().find(|entry| media::kind(&entry.descriptor.media_type).is_none()) {
+        Some(entry) => Err(Flaw::NotAnImage(entry.descriptor.media_type.clone())),
+        None => Ok(entries),
+    }
+}
+
 /// An index may name one image for several machines side by side: those for others are not of this import.
 fn for_this_host(store: &Store, entries: Vec<Entry>) -> Result<Vec<Entry>, Flaw> {
-    if let Some(entry) = entries.iter().find(|entry| media::kind(&entry.descriptor.media_type).is_none()) {
-        return Err(Flaw::NotAnImage(entry.descriptor.media_type.clone()));
-    }
     let runs = |entry: &Entry| entry.platform.as_ref().is_none_or(|it| store.host().check(it).is_ok());
     let (here, elsewhere): (Vec<_>, Vec<_>) = entries.into_iter().partition(runs);
     if here.is_empty() {

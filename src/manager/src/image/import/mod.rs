@@ -9,6 +9,7 @@ mod input;
 mod layout;
 
 pub use input::{Input, Opened, Part};
+pub(super) use layout::all as images_of_layout;
 
 use super::blobs::Promise;
 use super::error::Error;
@@ -45,9 +46,9 @@ impl Progress for Silent {
 
 /// An image that the input names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Found {
-    pin: Descriptor,
-    names: Vec<String>,
+pub(super) struct Found {
+    pub(super) pin: Descriptor,
+    pub(super) names: Vec<String>,
 }
 
 /// An image whose blobs are in the store and proven, and which is not there yet.
