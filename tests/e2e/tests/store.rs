@@ -7,6 +7,7 @@
     reason = "a test reports by panicking"
 )]
 
+use casemate_e2e::web::{self, Web};
 use casemate_e2e::{Container, Instance, Spec, both_modes, oci, place, poll};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -241,6 +242,47 @@ both_modes! {
             casemate.run(&["store", "fsck"]).expect(0);
         }
         assert_eq!(kept(&casemate), whole, "{digest}");
+    }
+
+    fn what_a_registry_has_is_pulled_again(mode) {
+        let casemate = Instance::new(mode);
+        let layout = casemate.scratch("layout");
+        let config = json!({ "Entrypoint": ["/probe"] });
+        let digest = oci::layout(&layout, &[oci::layer_of(&casemate.rootfs_with_probe("rootfs"))], &config);
+        let web = Web::start(None, move |asked, out| web::layout(&layout, asked, out));
+        let image = format!("{}/team/app:1@{digest}", web.name());
+        let head = format!("[registries.\"{}\"]\ninsecure = true\n", web.name());
+        let spec = Spec::new([Container::new("a", &image, 10_001).command(&["true"])]).head(&head);
+        let file = casemate.write("pull.toml", &casemate.text_of(&spec));
+        let missing = casemate.up_to_the_end(&spec).expect(4).stderr;
+        assert!(missing.contains("casemate pull") && !missing.contains("image import"), "{missing}");
+        casemate.run(&["pull", &file]).expect(0);
+        let whole = kept(&casemate);
+        for victim in fs::read_dir(casemate.state().join("blobs/sha256")).unwrap() {
+            let path = victim.unwrap().path();
+            let mut bytes = fs::read(&path).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            fs::write(&path, bytes).unwrap();
+            let left = casemate.run(&["store", "fsck", "--repair"]).expect(4);
+            assert!(left.stdout.contains("`casemate pull` brings it again"), "{left:?}");
+            assert!(left.stderr.contains("casemate pull"), "{left:?}");
+            casemate.run(&["pull", &file]).expect(0);
+            casemate.run(&["store", "fsck"]).expect(0);
+            assert_eq!(kept(&casemate), whole);
+        }
+        // As the error of a start says: a pull alone does not hash what is there.
+        fs::remove_dir_all(casemate.state().join("layers/sha256")).unwrap();
+        let layer = fs::read_dir(casemate.state().join("blobs/sha256")).unwrap().flatten();
+        let layer = layer.max_by_key(|blob| blob.metadata().unwrap().len()).unwrap().path();
+        let mut bytes = fs::read(&layer).unwrap();
+        bytes[4000] ^= 1;
+        fs::write(&layer, bytes).unwrap();
+        let damaged = casemate.up_to_the_end(&spec).expect(4).stderr;
+        assert!(damaged.contains("fsck --repair`, then `casemate pull`"), "{damaged}");
+        casemate.run(&["store", "fsck", "--repair"]).expect(4);
+        casemate.run(&["pull", &file]).expect(0);
+        casemate.up_to_the_end(&spec).expect(0);
     }
 
     fn df_counts_what_is_shared_once_and_measures_volumes(mode) {

@@ -56,8 +56,9 @@ pub fn planned(file: &File, outside: &[Outside], ground: &Ground<'_>) -> Result<
     let mut origins = host_log::origins(file);
     let planned = file.spec.containers.iter().zip(outside).map(|(container, outside)| {
         let name = container.image.to_string();
-        let unresolved =
-            |error: image::Error| told(&error, Some(&name)).about(format_args!("container `{}`: {name}", container.name));
+        let unresolved = |error: image::Error| {
+            told(&error, Some(&name)).about(format_args!("container `{}`: {name}", container.name))
+        };
         let image = store.resolve(&container.image.digest).map_err(unresolved)?;
         let job = plan::job(&file.spec, container, &image, ground.facts, outside)?;
         let host = origins.remove(&container.name);
