@@ -1,6 +1,6 @@
 //! What is booted, and what is asked in each boot. Each boot finds on its disks what the one before of its host has left.
 
-use crate::guest::{apparmor, crash, host, install, journal, limits, power, service, watchdog};
+use crate::guest::{apparmor, crash, host, install, journal, limits, power, pull, service, watchdog};
 
 /// One boot of the machine.
 #[derive(Debug, Clone, Copy)]
@@ -100,6 +100,7 @@ pub const BOOTS: &[Boot] = &[
             install::works,
             install::leaves_no_privilege,
             install::is_as_shut_as_it_says,
+            pull::goes_through_the_units,
         ],
         machine: ORDINARY,
     },
@@ -133,6 +134,7 @@ pub const BOOTS: &[Boot] = &[
             install::works,
             install::leaves_no_privilege,
             install::is_as_shut_as_it_says,
+            pull::goes_through_the_units,
             limits::stand_in_the_kernel,
             limits::memory_kills_the_whole_container,
             crash::of_the_manager_is_followed_by_adoption,

@@ -9,6 +9,7 @@ pub mod install;
 pub mod journal;
 pub mod limits;
 pub mod power;
+pub mod pull;
 mod run;
 pub mod service;
 mod wait;
