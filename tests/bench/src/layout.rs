@@ -9,13 +9,14 @@ use std::process::Command;
 
 /// Many small files, programs, libraries: as much of each, in the order of their names.
 const SOURCES: [&str; 3] = ["/usr/share", "/usr/bin", "/usr/lib"];
-const BYTES_OF_EACH: u64 = 70 << 20;
 
 /// An image that was made.
 #[derive(Debug)]
 pub struct Layout {
-    /// The layout's directory; its one image is tagged `bench`.
+    /// The layout's directory; its image is tagged `bench`.
     pub directory: PathBuf,
+    /// The digest of its image.
+    pub digest: String,
     /// The blobs of the layers, bottom first.
     pub layers: Vec<PathBuf>,
     /// Bytes of the tars together.
@@ -29,11 +30,11 @@ pub struct Content {
 }
 
 impl Content {
-    /// Chooses them.
-    pub fn of_this_machine() -> Result<Self> {
+    /// Chooses them, so many bytes of each source at the most.
+    pub fn of_this_machine(bytes_of_each: u64) -> Result<Self> {
         let mut content = Self::default();
         for source in SOURCES {
-            let mut left = BYTES_OF_EACH;
+            let mut left = bytes_of_each;
             content.add(Path::new(source), &mut left)?;
         }
         Ok(content)
@@ -86,7 +87,8 @@ fn relative(path: &Path) -> PathBuf {
 pub fn make(directory: &Path, content: &Content, parts: u64) -> Result<Layout> {
     let blobs = directory.join("blobs/sha256");
     fs::create_dir_all(&blobs).step("make the layout")?;
-    let mut layout = Layout { directory: directory.to_owned(), layers: Vec::new(), uncompressed: 0 };
+    let (digest, layers) = (String::new(), Vec::new());
+    let mut layout = Layout { directory: directory.to_owned(), digest, layers, uncompressed: 0 };
     let (mut descriptors, mut diff_ids) = (Vec::new(), Vec::new());
     for run in content.split(parts) {
         let (tar, list) = (directory.join("layer.tar"), directory.join("list"));
@@ -102,6 +104,16 @@ pub fn make(directory: &Path, content: &Content, parts: u64) -> Result<Layout> {
         layout.layers.push(blob);
         fs::remove_file(&list).step("remove the list of files")?;
     }
+    let (digest, entry) = image(directory, &descriptors, &diff_ids, "bench")?;
+    layout.digest = digest;
+    index(directory, &[entry])?;
+    fs::write(directory.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).step("write oci-layout")?;
+    Ok(layout)
+}
+
+/// Writes the documents of an image of these layers; gives its digest, and its entry for an index.
+fn image(directory: &Path, layers: &[Value], diff_ids: &[String], tag: &str) -> Result<(String, Value)> {
+    let blobs = directory.join("blobs/sha256");
     let config = json!({
         "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
         "os": "linux",
@@ -113,21 +125,45 @@ pub fn make(directory: &Path, content: &Content, parts: u64) -> Result<Layout> {
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
         "config": descriptor("config.v1+json", &config)?,
-        "layers": descriptors,
+        "layers": layers,
     });
     let manifest = document(directory, &blobs, &manifest)?;
     let mut entry = descriptor("manifest.v1+json", &manifest)?;
+    let digest = entry.get("digest").and_then(Value::as_str).unwrap_or_default().to_owned();
     if let Some(entry) = entry.as_object_mut() {
-        entry.insert("annotations".into(), json!({ "org.opencontainers.image.ref.name": "bench" }));
+        entry.insert("annotations".into(), json!({ "org.opencontainers.image.ref.name": tag }));
     }
+    Ok((digest, entry))
+}
+
+impl Layout {
+    /// Adds the same image without its uppermost layer, under this tag. Gives its digest.
+    pub fn add_one_of_fewer_layers(&self, tag: &str) -> Result<String> {
+        let text = |path: PathBuf| fs::read_to_string(&path).step(format_args!("read {}", path.display()));
+        let parse = |text: String| serde_json::from_str::<Value>(&text).step("read a document");
+        let blob = |digest: &str| self.directory.join("blobs/sha256").join(digest.trim_start_matches("sha256:"));
+        let first = parse(text(self.directory.join("index.json"))?)?["manifests"][0].take();
+        let manifest = parse(text(blob(&self.digest))?)?;
+        let config = parse(text(blob(manifest["config"]["digest"].as_str().unwrap_or_default()))?)?;
+        let layers = manifest["layers"].as_array().cloned().unwrap_or_default();
+        let diff_ids = config["rootfs"]["diff_ids"].as_array().cloned().unwrap_or_default();
+        let diff_ids: Vec<String> = diff_ids.iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        let (Some((_, layers)), Some((_, diff_ids))) = (layers.split_last(), diff_ids.split_last()) else {
+            return Err(Failure::new("make an image", "it has no layers"));
+        };
+        let (digest, entry) = image(&self.directory, layers, diff_ids, tag)?;
+        index(&self.directory, &[first, entry])?;
+        Ok(digest)
+    }
+}
+
+fn index(directory: &Path, entries: &[Value]) -> Result<()> {
     let index = json!({
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.index.v1+json",
-        "manifests": [entry],
+        "manifests": entries,
     });
-    fs::write(directory.join("index.json"), index.to_string()).step("write index.json")?;
-    fs::write(directory.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).step("write oci-layout")?;
-    Ok(layout)
+    fs::write(directory.join("index.json"), index.to_string()).step("write index.json")
 }
 
 fn document(directory: &Path, blobs: &Path, value: &Value) -> Result<PathBuf> {

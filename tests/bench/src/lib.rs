@@ -10,13 +10,17 @@ mod cgroup;
 mod command;
 mod failure;
 mod floor;
+mod fresh;
 mod instance;
 mod layout;
 mod many;
 mod measure;
 mod ours;
+mod peak;
 mod prove;
+mod pull;
 mod recipe;
+mod registry;
 mod rootfs;
 mod rows;
 mod running;
@@ -63,7 +67,7 @@ pub fn main() -> ExitCode {
 }
 
 /// What can be measured alone, to look into it; only a whole run is written down.
-const PARTS: [&str; 4] = ["start", "many", "unpack", "prove"];
+const PARTS: [&str; 5] = ["start", "many", "unpack", "pull", "prove"];
 
 fn all() -> Result<()> {
     let (rows, lines) = measured(|_| true)?;
@@ -113,9 +117,15 @@ fn measured(wanted: impl Fn(&str) -> bool) -> Result<(Vec<Row>, String)> {
         rows.extend(unpack::rows(work)?);
     }
     let mut lines = String::new();
+    if wanted("pull") {
+        eprintln!("casemate-bench: an image from a registry");
+        let (pulled, line) = pull::rows(work)?;
+        rows.extend(pulled);
+        lines += &line;
+    }
     if wanted("prove") {
         eprintln!("casemate-bench: layers proven before a start");
-        lines = prove::lines(work)?;
+        lines += &prove::lines(work)?;
     }
     Ok((rows, lines))
 }

@@ -24,6 +24,12 @@ pub mod name {
     pub const UNPACK_ONE: &str = "unpack of one large layer";
     /// The same files in several layers.
     pub const UNPACK_MANY: &str = "unpack of eight layers";
+    /// Registry to layers.
+    pub const PULL: &str = "pull of 300 MB in five layers, unpacked";
+    /// The largest resident set of one download.
+    pub const MEMORY_FETCH: &str = "peak memory of casemate-fetch in it";
+    /// The largest resident set of the one that unpacks.
+    pub const MEMORY_UNPACK: &str = "peak memory of casemate-unpack in it";
 
     /// Beside whom starts are measured.
     pub const START_PEERS: [&str; 4] = ["floor", "crun run", "runc run", "bwrap"];
@@ -33,12 +39,16 @@ pub mod name {
     pub const CRUN_LOOP: &str = "loop of crun run -d";
     /// Beside whom unpacking is measured.
     pub const UNPACK_PEERS: [&str; 2] = ["umoci unpack", "tar xzf"];
+    /// Beside whom pulling is measured.
+    pub const PULL_PEERS: [&str; 2] = ["podman pull", "skopeo copy, umoci unpack"];
+    /// What stands beside memory that is bounded.
+    pub const BOUND: &str = "bound of 32 MiB";
 }
 
-use name::{CONMON, CRUN_LOOP, START, START_PEERS, UNPACK_MANY, UNPACK_ONE, UNPACK_PEERS};
+use name::{CONMON, CRUN_LOOP, PULL, PULL_PEERS, START, START_PEERS, UNPACK_MANY, UNPACK_ONE, UNPACK_PEERS};
 
 /// Every row of the table in its order: what is measured, and beside whom.
-pub const ROWS: [(&str, &str); 13] = [
+pub const ROWS: [(&str, &str); 17] = [
     (START, START_PEERS[0]),
     (START, START_PEERS[1]),
     (START, START_PEERS[2]),
@@ -52,6 +62,10 @@ pub const ROWS: [(&str, &str); 13] = [
     (UNPACK_ONE, UNPACK_PEERS[1]),
     (UNPACK_MANY, UNPACK_PEERS[0]),
     (UNPACK_MANY, UNPACK_PEERS[1]),
+    (PULL, PULL_PEERS[0]),
+    (PULL, PULL_PEERS[1]),
+    (name::MEMORY_FETCH, name::BOUND),
+    (name::MEMORY_UNPACK, name::BOUND),
 ];
 
 /// One side of a row.

@@ -3,6 +3,7 @@
 
 use crate::command::Timed;
 use crate::failure::{Failure, Result, Step};
+use crate::fresh::Fresh;
 use crate::instance::Instance;
 use crate::layout::{self, Content, Layout};
 use crate::measure::{Contender, interleaved};
@@ -10,36 +11,14 @@ use crate::rows::{Row, Side, name};
 use crate::tools;
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 const ROUNDS: usize = 5;
-
-/// A command that needs its result removed before it runs again. Neither that nor the writing back of what an earlier
-/// contender left is counted.
-#[derive(Debug)]
-struct Fresh {
-    command: Timed,
-    result: PathBuf,
-    remade: bool,
-}
-
-impl Contender for Fresh {
-    fn run(&mut self) -> Result<Duration> {
-        if self.result.exists() {
-            fs::remove_dir_all(&self.result).step(format_args!("remove {}", self.result.display()))?;
-        }
-        if self.remade {
-            fs::create_dir(&self.result).step(format_args!("make {}", self.result.display()))?;
-        }
-        rustix::fs::sync();
-        self.command.run()
-    }
-}
+const BYTES_OF_EACH: u64 = 70 << 20;
 
 /// The rows for one layer and for eight.
 pub fn rows(work: &Path) -> Result<Vec<Row>> {
-    let content = Content::of_this_machine()?;
+    let content = Content::of_this_machine(BYTES_OF_EACH)?;
     let mut rows = Vec::new();
     for (what, parts) in [(name::UNPACK_ONE, 1), (name::UNPACK_MANY, 8)] {
         let layout = layout::make(&work.join(format!("layout-{parts}")), &content, parts)?;
