@@ -142,11 +142,13 @@ impl Layout {
         let text = |path: PathBuf| fs::read_to_string(&path).step(format_args!("read {}", path.display()));
         let parse = |text: String| serde_json::from_str::<Value>(&text).step("read a document");
         let blob = |digest: &str| self.directory.join("blobs/sha256").join(digest.trim_start_matches("sha256:"));
-        let first = parse(text(self.directory.join("index.json"))?)?["manifests"][0].take();
+        let at = |value: &Value, pointer: &str| value.pointer(pointer).cloned().unwrap_or_default();
+        let first = at(&parse(text(self.directory.join("index.json"))?)?, "/manifests/0");
         let manifest = parse(text(blob(&self.digest))?)?;
-        let config = parse(text(blob(manifest["config"]["digest"].as_str().unwrap_or_default()))?)?;
-        let layers = manifest["layers"].as_array().cloned().unwrap_or_default();
-        let diff_ids = config["rootfs"]["diff_ids"].as_array().cloned().unwrap_or_default();
+        let config = at(&manifest, "/config/digest");
+        let config = parse(text(blob(config.as_str().unwrap_or_default()))?)?;
+        let layers = at(&manifest, "/layers").as_array().cloned().unwrap_or_default();
+        let diff_ids = at(&config, "/rootfs/diff_ids").as_array().cloned().unwrap_or_default();
         let diff_ids: Vec<String> = diff_ids.iter().filter_map(Value::as_str).map(str::to_owned).collect();
         let (Some((_, layers)), Some((_, diff_ids))) = (layers.split_last(), diff_ids.split_last()) else {
             return Err(Failure::new("make an image", "it has no layers"));

@@ -11,7 +11,8 @@ const PAUSE: Duration = Duration::from_millis(2);
 
 /// Runs a command to its end; for each name, the largest resident set in KiB of any process of that name.
 pub fn during<const N: usize>(command: &mut Command, names: [&str; N]) -> Result<[f64; N]> {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().step("run a command")?;
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().step("run a command")?;
     let mut peaks = [0.0; N];
     loop {
         for entry in fs::read_dir("/proc").step("read /proc")?.flatten() {
