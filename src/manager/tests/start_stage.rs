@@ -14,6 +14,8 @@ fn run(user: Option<Ids>, helper: &str, arguments: &[&str]) -> Output {
     let orders = Orders {
         user,
         entrances: Vec::new(),
+        state: "/nowhere".into(),
+        preload: None,
         helper: helper.into(),
         arguments: arguments.iter().map(Into::into).collect(),
     };
@@ -80,6 +82,8 @@ fn what_the_caller_ignores_and_is_spared_does_not_come_along() {
     let orders = Orders {
         user: None,
         entrances: Vec::new(),
+        state: "/nowhere".into(),
+        preload: None,
         helper: "/bin/cat".into(),
         arguments: vec!["/proc/self/status".into(), "/proc/self/oom_score_adj".into()],
     };

@@ -47,7 +47,7 @@ pub fn serve(arguments: &[OsString]) -> Result<()> {
         spec::parse(&text, today).map_err(|findings| Failure::new("check the file", format!("{findings:?}")))?;
     let container = spec.containers.first().ok_or_else(|| Failure::new("check the file", "no container"))?;
     let outside = Outside::read(container, Path::new("/"), &Machine::read()).step("read the host")?;
-    let directories = Directories { state: state.into(), run: run.into() };
+    let directories = Directories::new(state, run);
     let session = launch::enter(directories, Role::Supervisor).step("enter the instance")?;
     let (mut client, facts) = session.connect(true).step("connect")?;
     let store = Store::open(&session.directories.state).step("open the store")?;

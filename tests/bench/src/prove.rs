@@ -70,7 +70,7 @@ fn make(root: &Path, count: usize) -> Result<()> {
 /// The agent: the manager of this instance, which proves all layers of its images on demand.
 pub fn serve(arguments: &[OsString]) -> Result<()> {
     let [state, run] = arguments else { return Err(Failure::new(VERB, "two paths are needed")) };
-    let directories = Directories { state: state.into(), run: run.into() };
+    let directories = Directories::new(state, run);
     let session = launch::enter(directories, Role::Client).step("enter the instance")?;
     let (mut client, _) = session.connect(false).step("connect")?;
     let state = session.directories.state.clone();
@@ -78,7 +78,7 @@ pub fn serve(arguments: &[OsString]) -> Result<()> {
     let layers: Vec<Digest> = records.into_iter().flat_map(|record| record.layers).collect();
     let mut prove = || -> Result<Duration> {
         let begin = Instant::now();
-        prove_layers(&mut client, &state, &layers).step("prove")?;
+        prove_layers(&mut client, &state, &[], &layers).step("prove")?;
         Ok(begin.elapsed())
     };
     agent::serve(&mut prove)?;

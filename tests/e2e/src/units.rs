@@ -101,10 +101,19 @@ impl<'a> Units<'a> {
 
     /// casemate-helper.service.
     pub fn helper(&self) -> Up {
+        self.as_helper(&["helper"])
+    }
+
+    /// What that unit executes before it.
+    pub fn lend(&self, file: &str) -> Up {
+        self.as_helper(&["helper", "--lend", file])
+    }
+
+    fn as_helper(&self, words: &[&str]) -> Up {
         let user = ["--reuid", &HELPER.to_string(), "--regid", &HELPER.to_string(), "--clear-groups"];
         let capabilities = ["--inh-caps=-all,+setuid,+setgid", "--ambient-caps=+setuid,+setgid"];
         let more = ["--bounding-set=-all,+setuid,+setgid", "--no-new-privs"];
-        self.start("notify-helper", true, &[&user[..], &capabilities, &more].concat(), &["helper"])
+        self.start("notify-helper", true, &[&user[..], &capabilities, &more].concat(), words)
     }
 
     /// As [`Self::helper`], with the capabilities that are given to setpriv(1).

@@ -21,7 +21,8 @@ pub use crate::exit::Code;
 pub use crate::printable::escaped;
 pub use error::Error;
 
-use crate::launch::{Directories, fetch_stage, start_stage};
+use crate::launch::{Directories, Session, fetch_stage, start_stage};
+use crate::spec::StorePolicy;
 use clap::Parser;
 use std::ffi::OsString;
 use std::io::Write;
@@ -71,8 +72,27 @@ impl Global {
         let absolute = |path: PathBuf, option| {
             std::path::absolute(path).map_err(|error| Error::new(Code::Usage, option, "make absolute", error))
         };
-        Ok(Directories { state: absolute(state, "--state-dir")?, run: absolute(run, "--run-dir")? })
+        Ok(Directories::new(absolute(state, "--state-dir")?, absolute(run, "--run-dir")?))
     }
+}
+
+impl Global {
+    /// As [`Self::directories`], with the stores that a file lends this instance.
+    pub fn directories_of(&self, policy: &StorePolicy) -> Result<Directories, Error> {
+        Ok(Directories { preload: Some(preloaded(policy)), ..self.directories()? })
+    }
+}
+
+/// Has an instance look into the stores of an applied file, for a verb that is given none: those that are in order.
+fn look_into(session: &mut Session, policy: &StorePolicy) {
+    for error in session.look_into(preloaded(policy)) {
+        let _ = writeln!(std::io::stderr(), "casemate: not looked into: {error}");
+    }
+}
+
+/// The paths of `store.preload`.
+fn preloaded(policy: &StorePolicy) -> Vec<PathBuf> {
+    policy.preload.iter().map(|path| PathBuf::from(path.as_str())).collect()
 }
 
 impl Global {
@@ -120,9 +140,8 @@ enum Verb {
     Update(pins::Update),
     Bundle(bundle::Bundle),
     Supervise(service::Supervise),
-    /// Become casemate-helper, inside casemate-helper.service
     #[command(hide = true)]
-    Helper,
+    Helper(service::Helper),
     /// Show the version, and that of the manager that runs
     Version,
 }
@@ -174,7 +193,7 @@ fn run(Line { global, verb }: &Line) -> Result<ExitCode, Error> {
         Verb::Bundle(verb) => verb.run(global),
         Verb::Store(verb) => verb.run(global).map(|()| ExitCode::SUCCESS),
         Verb::Supervise(verb) => verb.run(global),
-        Verb::Helper => service::helper(global),
+        Verb::Helper(verb) => verb.run(global),
         Verb::Version => ask::version(global),
     }
 }

@@ -24,6 +24,13 @@ pub struct Ground<'a> {
     pub session: &'a Session,
 }
 
+impl Ground<'_> {
+    fn store(&self) -> Result<Store, image::Error> {
+        let directories = &self.session.directories;
+        Store::open_with(&directories.state, directories.preloaded())
+    }
+}
+
 /// What the plan needs of the host besides.
 pub fn outside(file: &File, machine: &Machine) -> Result<Vec<Outside>, Vec<Error>> {
     let directory = file.path.parent().unwrap_or(Path::new("."));
@@ -38,7 +45,7 @@ pub fn ready(
     client: &mut Client,
     ground: &Ground<'_>,
 ) -> Result<(Vec<Order>, Using), Vec<Error>> {
-    let store = Store::open(&ground.session.directories.state).map_err(one)?;
+    let store = ground.store().map_err(one)?;
     let using = store.using(|| log::info!("waiting for a process that removes images")).map_err(one)?;
     let (orders, mut images) = planned(file, outside, ground)?;
     images.sort_by_key(|image| image.manifest);
@@ -52,7 +59,7 @@ pub fn ready(
 
 /// What is to be started, and from which images.
 pub fn planned(file: &File, outside: &[Outside], ground: &Ground<'_>) -> Result<(Vec<Order>, Vec<Image>), Vec<Error>> {
-    let store = Store::open(&ground.session.directories.state).map_err(one)?;
+    let store = ground.store().map_err(one)?;
     let mut origins = host_log::origins(file);
     let planned = file.spec.containers.iter().zip(outside).map(|(container, outside)| {
         let name = container.image.to_string();

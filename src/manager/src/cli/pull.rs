@@ -46,7 +46,7 @@ impl Pull {
         launch::close_inherited()?;
         let directories = global.directories()?;
         let connections = launch::fetch::connect(&directories, file.spec.store.max_concurrent_downloads)?;
-        let mut work = Work::enter_with(global, file.spec.store.free_space)?;
+        let mut work = Work::enter_with(global, &file.spec.store)?;
         let stop = signal::descriptor(&[signal::INT, signal::TERM, signal::HUP])
             .map_err(|error| Error::new(Code::Failed, "this process", "take signals", error))?;
         let pulled = self.pull(&mut work, connections, &reached, &file.spec.store, &stop);

@@ -2,7 +2,7 @@
 
 use super::file::{Faulty, File};
 use super::orders::{self, Ground};
-use super::{Code, Error, host_log};
+use super::{Code, Error, host_log, preloaded};
 use crate::logs::{Host, Kind, own};
 use crate::supervise::{self, Attendance, Order, revisions};
 use std::collections::BTreeMap;
@@ -54,6 +54,10 @@ fn next(attendance: &mut Attendance, path: &Path, ground: &Ground<'_>) -> Result
     let elsewhere = |error: Error| vec![error.remedy(RESTART)];
     let file = File::read(path, Some(state)).map_err(elsewhere)?.map_err(Faulty::errors)?;
     file.words().iter().for_each(|word| log::warn!("{word}"));
+    if preloaded(&file.spec.store) != ground.session.directories.preloaded() {
+        let error = Error::new(Code::Failed, file.path.display(), "reload", "`store.preload` is another");
+        return Err(vec![error.remedy("a reload does not open other stores: systemctl restart casemate.service")]);
+    }
     let outside = orders::outside(&file, ground.machine)?;
     let hosts = host_log::connect(&file.spec, |kind| attendance.show().has(kind)).map_err(elsewhere)?;
     let own = match host_log::own_kind(&file.spec) {

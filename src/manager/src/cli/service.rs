@@ -2,8 +2,9 @@
 //! nor makes a directory: systemd has done that, and what it has not done is an error.
 
 use super::up::attend;
-use super::{Error, Global, ask};
+use super::{Error, Global, ask, file, preloaded};
 use crate::launch::{self, helper_stage};
+use crate::spec;
 use crate::supervise::Stay;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,7 +35,24 @@ impl Supervise {
     }
 }
 
-/// Becomes the helper; returns what failed.
-pub(super) fn helper(global: &Global) -> Result<ExitCode, Error> {
-    Err(helper_stage::run(&global.directories()?).into())
+/// Become casemate-helper, inside casemate-helper.service
+#[derive(Debug, clap::Args)]
+pub struct Helper {
+    /// Before that, and in a process of its own: link the layers of the stores that this file preloads, if it is there
+    #[arg(long, value_name = "FILE")]
+    lend: Option<PathBuf>,
+}
+
+impl Helper {
+    /// Becomes the helper, and comes back with what failed; or makes links for it.
+    pub(super) fn run(&self, global: &Global) -> Result<ExitCode, Error> {
+        let directories = global.directories()?;
+        let Some(path) = &self.lend else { return Err(helper_stage::run(&directories).into()) };
+        helper_stage::lend(&directories, || {
+            let bytes = if path.exists() { file::read(path)? } else { Vec::new() };
+            // What is wrong with the file is for the manager to say.
+            Ok::<_, Error>(preloaded(&spec::store_policy(spec::text(&bytes).unwrap_or_default())))
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::file::{Faulty, File};
 use super::orders::{self, Ground};
-use super::{Code, Error, Global, host_log, reload};
+use super::{Code, Error, Global, host_log, look_into, preloaded, reload};
 use crate::control::Server;
 use crate::helper_client::Client;
 use crate::image::Using;
@@ -41,7 +41,7 @@ impl Up {
 }
 
 /// The story: read, enter, connect, confine, plan, supervise, leave.
-pub(super) fn attend(file: &Path, directories: Directories, stay: Stay) -> Result<ExitCode, Error> {
+pub(super) fn attend(file: &Path, mut directories: Directories, stay: Stay) -> Result<ExitCode, Error> {
     let read = match stay {
         Stay::ToStop => File::applied(file, &directories.state)?,
         Stay::WithContainers | Stay::AsService => Some(File::read(file, Some(&directories.state))?),
@@ -52,12 +52,18 @@ pub(super) fn attend(file: &Path, directories: Directories, stay: Stay) -> Resul
     let machine = Machine::read();
     let outside = orders::outside(&file, &machine).map_err(|errors| orders::tell(&file, errors));
     let outside = unless_it_ends(stay, outside)?;
+    if stay != Stay::ToStop {
+        directories.preload = Some(preloaded(&file.spec.store));
+    }
     launch::close_inherited()?;
     let notifier = notifier(stay)?;
     own::open(unless_it_ends(stay, host_log::own(&file.spec))?, stay == Stay::WithContainers);
     let hosts = unless_it_ends(stay, host_log::connect(&file.spec, |_| false))?;
     let terms = Terms { stay, notifier: notifier.clone(), hosts };
-    let session = launch::enter(directories, role(stay))?;
+    let mut session = launch::enter(directories, role(stay))?;
+    if stay == Stay::ToStop {
+        look_into(&mut session, &file.spec.store);
+    }
     let signals = signal::descriptor(&[signal::INT, signal::TERM, signal::HUP])
         .map_err(|error| Error::new(Code::Failed, "manager", "take signals", error))?;
     let (mut client, facts) = session.connect(true)?;

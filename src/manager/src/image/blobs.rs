@@ -119,6 +119,11 @@ impl Blobs {
         }
     }
 
+    /// Whether there is something of this name.
+    pub(super) fn is_there(&self, digest: &Digest) -> bool {
+        rustix::fs::statat(&self.dir, digest.hex(), AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
     /// Whether a blob of this size is there.
     pub(super) fn has(&self, digest: &Digest, size: u64) -> Result<bool, Error> {
         let name = digest.hex();

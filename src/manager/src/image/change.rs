@@ -114,7 +114,7 @@ fn commit(writer: &Writer<'_>, staged: Vec<Staged>) -> Result<Vec<Record>, Error
     let mut records = Vec::new();
     for image in staged {
         let pin = image.record.pin;
-        let known = writer.store().record(&pin)?.is_some();
+        let known = writer.store().own_record(&pin)?.is_some();
         match image.commit(writer) {
             Ok(record) => records.push(record),
             Err(error) => {

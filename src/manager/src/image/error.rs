@@ -102,6 +102,13 @@ pub enum Error {
         /// What needs it.
         by: String,
     },
+    /// The image lies in a store that is only read.
+    ReadOnly {
+        /// The image.
+        image: Digest,
+        /// The store.
+        store: PathBuf,
+    },
     /// A tree that cannot become an image.
     Pack {
         /// The entry.
@@ -146,7 +153,11 @@ impl Error {
             Self::Helper { error: ClientError::Failed(failure), .. } => failure.kind.into(),
             Self::Fetch { error, .. } => error.code(),
             Self::Interrupted => Code::Failed,
-            Self::Io { .. } | Self::NoSpace { .. } | Self::InUse { .. } | Self::Helper { .. } => Code::Failed,
+            Self::Io { .. }
+            | Self::NoSpace { .. }
+            | Self::InUse { .. }
+            | Self::ReadOnly { .. }
+            | Self::Helper { .. } => Code::Failed,
         }
     }
 
@@ -226,6 +237,9 @@ impl fmt::Display for Error {
             Self::Name { given, reason } => write!(f, "`{}`: {reason}", given.escape_debug()),
             Self::InUse { image, by } => {
                 write!(f, "{image} is in use by {by}; the file in force and the one before it hold their images")
+            }
+            Self::ReadOnly { image, store } => {
+                write!(f, "{image} lies in the preloaded store {}, which is only read", store.display())
             }
             Self::Pack { path, reason } => write!(f, "{}: {reason}", path.display()),
             Self::Fetch { place, object, error } => {

@@ -15,6 +15,7 @@ use crate::helper_client::Client;
 use casemate_wire::Digest;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::path::PathBuf;
 
 /// The name of an image whose record was made anew from its blobs.
 const RECOVERED: &str = "localhost/recovered";
@@ -50,8 +51,10 @@ pub struct Report {
     pub images: usize,
     /// Blobs.
     pub blobs: usize,
-    /// Layers.
+    /// Layers, those of other stores among them.
     pub layers: usize,
+    /// Stores of others, which are looked at and not repaired: where each lies, its images and its blobs.
+    pub lent: Vec<(PathBuf, usize, usize)>,
     /// Findings, in the order of the search.
     pub findings: Vec<Finding>,
 }
@@ -66,12 +69,14 @@ pub fn fsck(
     let mut search = Search { writer, store: writer.store(), repair, report: Report::default() };
     let records = search.records()?;
     let blobs = search.blobs(&records, progress)?;
-    let whole = search.images(&records, &blobs)?;
-    search.layers(client, &records)?;
+    let mut whole = search.images(&records, &blobs)?;
+    let (lent, images) = search.lent(progress)?;
+    let removed = search.layers(client, &needed(&records).union(&lent).copied().collect(), &lent)?;
+    whole.extend(images.into_iter().filter(|image| image.layers.iter().any(|layer| removed.contains(&layer.chain_id))));
     if repair {
         search.unpack(client, &whole, progress)?;
     }
-    search.leftovers(client, &records, &blobs)?;
+    search.leftovers(client, &records, &lent, &blobs)?;
     Ok(search.report)
 }
 
@@ -100,7 +105,7 @@ impl Search<'_> {
         let mut records = Vec::new();
         for pin in self.store.pins()? {
             self.report.images += 1;
-            match self.store.record(&pin) {
+            match self.store.own_record(&pin) {
                 Ok(record) => records.extend(record),
                 Err(error) => {
                     let reason = damage(error)?;
@@ -183,10 +188,61 @@ impl Search<'_> {
         Ok(whole)
     }
 
-    /// Compares the files of every layer that is needed with what is known of them.
-    fn layers(&mut self, client: &mut Client, records: &[Record]) -> Result<(), Error> {
-        let present = layers(client)?;
-        for layer in needed(records) {
+    /// Hashes the blobs of other stores, and proves their images. What is wrong there stays: nobody writes there but who made them.
+    /// Gives the layers of these images, and the images of which every blob is good.
+    fn lent(&mut self, progress: &mut dyn Progress) -> Result<(BTreeSet<Digest>, Vec<Image>), Error> {
+        let (mut needed, mut whole) = (BTreeSet::new(), Vec::new());
+        let store = self.store;
+        for other in store.preloaded() {
+            let place = format!(" of {}, which is only read", other.path().display());
+            let (blobs, mut images, mut good) = (other.blobs()?, 0, BTreeSet::new());
+            for (digest, size) in &blobs {
+                progress.blob(&digest.to_string(), *size);
+                if let Some(reason) = other.doubt_blob(digest, &mut |done| progress.at(done))? {
+                    self.note(Kind::Damaged, format_args!("blob {digest}{place}"), reason);
+                } else {
+                    good.insert(*digest);
+                }
+            }
+            for (pin, record) in other.each_record()? {
+                let record = match record {
+                    Ok(record) => record,
+                    Err(error) => {
+                        let reason = damage(error)?;
+                        self.note(Kind::Damaged, format_args!("record of image {pin}{place}"), reason);
+                        continue;
+                    }
+                };
+                images += 1;
+                match other.resolve(&record.pin) {
+                    Ok(image) if image.layers.iter().all(|layer| good.contains(&layer.blob)) => whole.push(image),
+                    Ok(_) => {}
+                    Err(error) => {
+                        let reason = damage(error)?;
+                        self.note(Kind::Damaged, format_args!("image {}{place}", record.pin), reason);
+                    }
+                }
+                needed.extend(record.layers);
+            }
+            self.report.lent.push((other.path().to_owned(), images, blobs.len()));
+        }
+        Ok((needed, whole))
+    }
+
+    /// Compares the files of every layer that is needed with what is known of them. One that could be lent and is not yet, is when the
+    /// helper starts the next time; of one that is lent and not what it was, a repair removes the link and not the layer. Gives those
+    /// that it has removed.
+    fn layers(
+        &mut self,
+        client: &mut Client,
+        needed: &BTreeSet<Digest>,
+        lent: &BTreeSet<Digest>,
+    ) -> Result<BTreeSet<Digest>, Error> {
+        let (present, mut removed) = (layers(client)?, BTreeSet::new());
+        for layer in needed.iter().copied() {
+            if !present.contains(&layer) && lent.contains(&layer) {
+                continue;
+            }
             if !present.contains(&layer) {
                 self.note(Kind::Missing, format_args!("layer {layer}"), "it is not unpacked");
                 continue;
@@ -205,12 +261,13 @@ impl Search<'_> {
             if self.repair {
                 if remove_layer(client, self.store, &layer)? {
                     self.repaired();
+                    removed.insert(layer);
                 } else if let Some(finding) = self.report.findings.last_mut() {
                     finding.reason.push_str("; a container runs on it: stop it, and repair again");
                 }
             }
         }
-        Ok(())
+        Ok(removed)
     }
 
     /// Unpacks what is missing of the images whose blobs are good.
@@ -230,13 +287,14 @@ impl Search<'_> {
         &mut self,
         client: &mut Client,
         records: &[Record],
+        lent: &BTreeSet<Digest>,
         blobs: &BTreeMap<Digest, u64>,
     ) -> Result<(), Error> {
         let named: BTreeSet<_> = records.iter().flat_map(|record| &record.blobs).map(|(digest, _)| *digest).collect();
         for digest in blobs.keys().filter(|digest| !named.contains(digest)) {
             self.note(Kind::Leftover, format_args!("blob {digest}"), "no image needs it");
         }
-        for layer in layers(client)?.difference(&needed(records)) {
+        for layer in layers(client)?.difference(&needed(records)).filter(|layer| !lent.contains(layer)) {
             self.note(Kind::Leftover, format_args!("layer {layer}"), "no image needs it");
         }
         for name in self.store.strays()? {

@@ -56,14 +56,15 @@ pub fn plan(store: &Store, revisions: &Path, oldest: u64) -> Result<Plan, Error>
 /// Carries it out. `_taking`: nobody is about to use what no file names yet.
 pub fn collect(client: &mut Client, writer: &Writer<'_>, _taking: &Using, plan: Plan) -> Result<Collected, Error> {
     let store = writer.store();
-    let before = layer_bytes(client, store)?;
+    let (before, lent) = (layer_bytes(client, store)?, store.lent_layers()?);
     let mut left: Vec<Record> = plan.keep.into_iter().map(|(record, _)| record).collect();
     left.extend(plan.remove.iter().cloned());
     let mut done = Collected::default();
     for record in plan.remove {
         left.retain(|other| other.pin != record.pin);
         let shared: BTreeSet<&Digest> = left.iter().flat_map(|other| &other.layers).collect();
-        let own: Vec<&Digest> = record.layers.iter().rev().filter(|layer| !shared.contains(layer)).collect();
+        let own: Vec<&Digest> =
+            record.layers.iter().rev().filter(|layer| !shared.contains(layer) && !lent.contains(layer)).collect();
         if is_free(client, store, &own)? {
             writer.remove(&record.pin)?;
             done.removed.push(record);

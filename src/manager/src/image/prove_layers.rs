@@ -7,7 +7,7 @@ use super::unpack;
 use crate::helper_client::Client;
 use casemate_wire::Digest;
 use std::io::{BufReader, Seek};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Why a layer is not proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub fn prove_layer(client: &mut Client, store: &Store, layer: &Digest) -> Result
     if known.is(&mut list).map_err(failed("read"))? {
         return Ok(None);
     }
-    let Some((_, before)) = store.trees().open(layer)? else { return Ok(Some(Doubt::Unknown)) };
+    let Some((_, before)) = store.tree(layer)? else { return Ok(Some(Doubt::Unknown)) };
     list.rewind().map_err(failed("rewind"))?;
     let found = differences(before, BufReader::new(list)).map_err(failed("compare"))?;
     // Equal text under another digest: then the record is what has changed.
@@ -34,9 +34,9 @@ pub fn prove_layer(client: &mut Client, store: &Store, layer: &Digest) -> Result
     Ok(Some(Doubt::Changed(if found.is_empty() { nothing() } else { found })))
 }
 
-/// Proves layers of the store of a state directory, or says which is not what it was and in what.
-pub fn prove_layers(client: &mut Client, state: &Path, layers: &[Digest]) -> Result<(), Error> {
-    let store = Store::open(state)?;
+/// Proves layers of the store of a state directory and of those it looks into, or says which is not what it was and in what.
+pub fn prove_layers(client: &mut Client, state: &Path, preload: &[PathBuf], layers: &[Digest]) -> Result<(), Error> {
+    let store = Store::open_with(state, preload)?;
     for layer in layers {
         match prove_layer(client, &store, layer)? {
             None => {}

@@ -8,9 +8,10 @@ use super::history;
 use super::manifest::Descriptor;
 use super::model::Image;
 use super::platform::Host;
+use super::preloaded::Preloaded;
 use super::prove::{Proof, prove};
 use super::record::{self, Record};
-use super::trees::{Known, Trees};
+use super::trees::Trees;
 use casemate_wire::Digest;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use std::collections::BTreeSet;
@@ -30,6 +31,7 @@ pub struct Store {
     path: PathBuf,
     trees: Trees,
     host: Host,
+    preload: Vec<Preloaded>,
 }
 
 /// The right to change the store; one exists at a time, over all processes.
@@ -51,11 +53,29 @@ impl Store {
     pub fn open(state: &Path) -> Result<Self, Error> {
         // Started by root it is root's, to be passed through and not read.
         let root = rustix::fs::open(state, DIRECTORY | OFlags::PATH, Mode::empty());
-        let root = root.map_err(Error::errno("open the state directory", state))?;
-        let blobs = subdirectory(&root, "blobs", state)?;
+        Self::below(&root.map_err(Error::errno("open the state directory", state))?, state, subdirectory)
+    }
+
+    /// Opens the store of a directory that is only read: what is missing below it is an error.
+    pub(super) fn open_there(state: &Path) -> Result<Self, Error> {
+        let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
+        let root = rustix::fs::open(state, flags, Mode::empty());
+        let root = root.map_err(Error::errno("open the preloaded store", state))?;
+        Self::below(&root, state, |parent, name, path| {
+            let opened = rustix::fs::openat(parent, name, DIRECTORY, Mode::empty());
+            opened.map_err(Error::errno("open", path.join(name)))
+        })
+    }
+
+    fn below(
+        root: &OwnedFd,
+        state: &Path,
+        subdirectory: impl Fn(&OwnedFd, &str, &Path) -> Result<OwnedFd, Error>,
+    ) -> Result<Self, Error> {
+        let blobs = subdirectory(root, "blobs", state)?;
         let sha256 = subdirectory(&blobs, "sha256", &state.join("blobs"))?;
         let partial = subdirectory(&blobs, "partial", &state.join("blobs"))?;
-        let images = subdirectory(&root, "images", state)?;
+        let images = subdirectory(root, "images", state)?;
         let trees = subdirectory(&images, "trees", &state.join("images"))?;
         Ok(Self {
             blobs: Blobs::new(sha256, partial, &state.join("blobs")),
@@ -63,7 +83,29 @@ impl Store {
             path: state.join("images"),
             trees: Trees::new(trees, state.join("images/trees")),
             host: Host::this(),
+            preload: Vec::new(),
         })
+    }
+
+    /// With stores that are looked into where this one has not got something.
+    pub(super) fn looking_into(self, preload: Vec<Preloaded>) -> Self {
+        Self { preload, ..self }
+    }
+
+    /// These stores.
+    pub fn preloaded(&self) -> &[Preloaded] {
+        &self.preload
+    }
+
+    /// Its own blobs.
+    pub(super) const fn own_blobs(&self) -> &Blobs {
+        &self.blobs
+    }
+
+    /// Where a blob lies, for reading: here if it is here.
+    fn shelf(&self, digest: &Digest) -> &Blobs {
+        let others = self.preload.iter().map(Preloaded::shelf);
+        std::iter::once(&self.blobs).chain(others).find(|blobs| blobs.is_there(digest)).unwrap_or(&self.blobs)
     }
 
     /// From now on, writes leave so many bytes of the file system free.
@@ -122,46 +164,46 @@ impl Store {
     /// Proves the image of this pin again, from the store's bytes. Layers are proven when they are unpacked.
     pub fn resolve(&self, pin: &Digest) -> Result<Image, Error> {
         let record = self.record(pin)?.ok_or(Error::NotImported(*pin))?;
-        let proof = prove(&record.descriptor(), self.host, &mut |document| self.blobs.read_document(document))?;
+        let proof = prove(&record.descriptor(), self.host, &mut |document| self.read_document(document))?;
         Ok(Image { names: record.names, ..proof.image })
     }
 
     /// The proof of this pin's image, made again from the store's bytes.
     pub(super) fn proof(&self, pin: &Digest) -> Result<Proof, Error> {
         let record = self.record(pin)?.ok_or(Error::NotImported(*pin))?;
-        prove(&record.descriptor(), self.host, &mut |document| self.blobs.read_document(document))
+        prove(&record.descriptor(), self.host, &mut |document| self.read_document(document))
     }
 
     /// A document, proven.
     pub(super) fn read_document(&self, document: &Descriptor) -> Result<Vec<u8>, Error> {
-        self.blobs.read_document(document)
+        self.shelf(&document.digest).read_document(document)
     }
 
     /// What the config of this pin's image says of its making; the config is proven again.
     pub fn history(&self, pin: &Digest) -> Result<Vec<history::Step>, Error> {
         let proof = self.proof(pin)?;
         let Some(config) = proof.documents.last() else { return Ok(Vec::new()) };
-        history::parse(&self.blobs.read_document(config)?).map_err(Error::document(config.digest))
+        history::parse(&self.read_document(config)?).map_err(Error::document(config.digest))
     }
 
-    /// The pins of all images.
+    /// The pins of all its own images.
     pub(super) fn pins(&self) -> Result<BTreeSet<Digest>, Error> {
         let names = blobs::names(&self.images).map_err(Error::io("list", &self.path))?;
         Ok(names.iter().filter_map(|name| Digest::from_hex(name.to_str()?.strip_suffix(".json")?).ok()).collect())
     }
 
-    /// Every image of the store, by pin.
+    /// Every image of its own, by pin: those that can be changed.
     pub fn records(&self) -> Result<Vec<Record>, Error> {
         let mut records = Vec::new();
         for pin in self.pins()? {
             // One that was removed since the listing is none.
-            records.extend(self.record(&pin)?);
+            records.extend(self.own_record(&pin)?);
         }
         Ok(records)
     }
 
-    /// The record of this pin.
-    pub fn record(&self, pin: &Digest) -> Result<Option<Record>, Error> {
+    /// Its own record of this pin.
+    pub(super) fn own_record(&self, pin: &Digest) -> Result<Option<Record>, Error> {
         let name = record_name(pin);
         let path = self.path.join(&name);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
@@ -176,19 +218,14 @@ impl Store {
         record::decode(pin, &bytes).map(Some).map_err(Error::document(path.display()))
     }
 
-    /// What is known of a layer since it was unpacked; `None`: nothing, so it is not proven.
-    pub fn known(&self, layer: &Digest) -> Result<Option<Known>, Error> {
-        self.trees.known(layer)
-    }
-
-    /// The records of layers.
+    /// Its own records of layers.
     pub(super) const fn trees(&self) -> &Trees {
         &self.trees
     }
 
     /// A blob, open for reading at its start; not proven.
     pub fn open_blob(&self, digest: &Digest) -> Result<File, Error> {
-        self.blobs.open(digest)
+        self.shelf(digest).open(digest)
     }
 
     /// This host, for the choice in an index.
@@ -261,7 +298,7 @@ impl<'a> Writer<'a> {
 
     /// Makes an image appear, with its blobs on the disk. An image of this pin that is there already keeps its names.
     pub(super) fn commit(&self, mut record: Record) -> Result<(), Error> {
-        if let Some(earlier) = self.store.record(&record.pin)? {
+        if let Some(earlier) = self.store.own_record(&record.pin)? {
             record.names.extend(earlier.names);
             record.held |= earlier.held;
         }

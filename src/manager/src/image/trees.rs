@@ -57,7 +57,7 @@ impl Trees {
     }
 
     /// The record with its list, which is read from here on.
-    pub(super) fn open(&self, layer: &Digest) -> Result<Option<(Known, impl BufRead)>, Error> {
+    pub(super) fn open(&self, layer: &Digest) -> Result<Option<(Known, impl BufRead + use<>)>, Error> {
         let path = self.path.join(layer.hex());
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = match rustix::fs::openat(&self.dir, layer.hex(), flags, Mode::empty()) {

@@ -108,9 +108,9 @@ pub(super) fn remove_layer(client: &mut Client, store: &Store, layer: &Digest) -
     }
 }
 
-/// Removes the layers that no image of the store needs. One that a container still stands on stays until the next time.
+/// Removes the layers that no image needs, links to those of other stores among them. One that a container still stands on stays until the next time.
 pub fn sweep_layers(client: &mut Client, store: &Store) -> Result<(), Error> {
-    let needed: BTreeSet<_> = store.records()?.into_iter().flat_map(|record| record.layers).collect();
+    let needed: BTreeSet<_> = store.all_records()?.into_iter().flat_map(|record| record.layers).collect();
     for layer in layers(client)?.difference(&needed) {
         remove_layer(client, store, layer)?;
     }

@@ -2,13 +2,14 @@
 
 use super::change::pinned_by;
 use super::error::Error;
+use super::preloaded::Preloaded;
 use super::record::Record;
 use super::store::Store;
 use super::unpack::layers;
 use crate::helper_client::Client;
 use casemate_wire::Digest;
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 /// One thing of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,19 @@ pub struct Item {
     pub applied: bool,
 }
 
+/// What a store of others has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lent {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Its images.
+    pub images: usize,
+    /// Bytes of its blobs.
+    pub blobs: u64,
+    /// Bytes of those of its layers that are used here.
+    pub layers: u64,
+}
+
 /// All of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Usage {
@@ -34,6 +48,8 @@ pub struct Usage {
     pub blobs: Vec<Item>,
     /// Layers.
     pub layers: Vec<Item>,
+    /// Stores that are only read; nothing of them is in the lists above.
+    pub lent: Vec<Lent>,
 }
 
 /// Adds it up; nothing is proven.
@@ -51,12 +67,27 @@ pub fn usage(client: &mut Client, store: &Store, revisions: &Path) -> Result<Usa
     let blobs = store.blobs()?.into_iter().map(|(digest, bytes)| item(&users, digest, Some(bytes), None)).collect();
     let users = self::users(&images, |record| record.layers.clone());
     let mut found = Vec::new();
+    let mut borrowed = BTreeSet::new();
     for layer in layers(client)? {
+        if store.is_lent(&layer)? {
+            borrowed.insert(layer);
+            continue;
+        }
         let known = store.known(&layer)?;
         let (bytes, entries) = (known.as_ref().map(|known| known.disk), known.as_ref().map(|k| k.report.entries));
         found.push(item(&users, layer, bytes, entries));
     }
-    Ok(Usage { images, blobs, layers: found })
+    let lent = store.preloaded().iter().map(|other| lent(other, &borrowed)).collect::<Result<_, _>>()?;
+    Ok(Usage { images, blobs, layers: found, lent })
+}
+
+fn lent(store: &Preloaded, borrowed: &BTreeSet<Digest>) -> Result<Lent, Error> {
+    let mut layers = 0;
+    for layer in borrowed {
+        layers += store.known(layer)?.map_or(0, |known| known.disk);
+    }
+    let blobs = store.blobs()?.iter().map(|(_, bytes)| bytes).sum();
+    Ok(Lent { path: store.path().to_owned(), images: store.records()?.len(), blobs, layers })
 }
 
 /// Who needs each digest.

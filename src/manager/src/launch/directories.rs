@@ -9,16 +9,28 @@ use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-/// The two directories of an instance. Absolute paths.
+/// The two directories of an instance, and those that it only reads. Absolute paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directories {
     /// What outlives a boot: blobs, layers, images, volumes, revisions, logs.
     pub state: PathBuf,
     /// What ends with the boot: sockets, locks, journals.
     pub run: PathBuf,
+    /// Stores of others that are looked into after the own one, and never written; `None`: not known, no file was given.
+    pub preload: Option<Vec<PathBuf>>,
 }
 
 impl Directories {
+    /// Without a store of others.
+    pub fn new(state: impl Into<PathBuf>, run: impl Into<PathBuf>) -> Self {
+        Self { state: state.into(), run: run.into(), preload: None }
+    }
+
+    /// The stores of others.
+    pub fn preloaded(&self) -> &[PathBuf] {
+        self.preload.as_deref().unwrap_or_default()
+    }
+
     /// The helper's listening socket.
     pub fn helper_socket(&self) -> PathBuf {
         self.run.join("helper.sock")
@@ -42,12 +54,12 @@ impl Directories {
     /// The defaults: of the system as root, of the XDG base directories as an ordinary user.
     pub fn defaults(root: bool, variable: impl Fn(&str) -> Option<PathBuf>) -> Option<Self> {
         if root {
-            return Some(Self { state: "/var/lib/casemate".into(), run: "/run/casemate".into() });
+            return Some(Self::new("/var/lib/casemate", "/run/casemate"));
         }
         let absolute = |name| variable(name).filter(|path| path.is_absolute());
         let data = absolute("XDG_DATA_HOME").or_else(|| Some(absolute("HOME")?.join(".local/share")));
         let run = absolute("XDG_RUNTIME_DIR");
-        Some(Self { state: data?.join("casemate"), run: run?.join("casemate") })
+        Some(Self::new(data?.join("casemate"), run?.join("casemate")))
     }
 
     /// Makes and checks both, down to the directories that the programs expect. Gives the run directory, open.
@@ -143,7 +155,7 @@ mod tests {
         use std::os::unix::fs::{MetadataExt, PermissionsExt};
         let base = tempfile::tempdir().unwrap();
         std::fs::set_permissions(base.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        let directories = Directories { state: base.path().join("s"), run: base.path().join("r") };
+        let directories = Directories::new(base.path().join("s"), base.path().join("r"));
         let identities = Identities::of_caller().unwrap();
         for _ in 0..2 {
             directories.prepare(&identities).unwrap();
@@ -178,7 +190,7 @@ mod tests {
             .tempdir()
             .unwrap();
         std::fs::write(base.path().join("file"), "").unwrap();
-        let directories = Directories { state: base.path().into(), run: base.path().join("r") };
+        let directories = Directories::new(base.path(), base.path().join("r"));
         assert!(directories.prepare(&Identities::of_caller().unwrap()).is_err());
     }
 }

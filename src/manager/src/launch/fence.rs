@@ -17,6 +17,7 @@ pub fn confine(directories: &Directories, file: Option<&Path>) -> Result<(), Err
         access: PathAccess { read: true, write, ..PathAccess::default() },
     };
     let mut paths = vec![rule(&directories.state, true), rule(&directories.run, true), rule(Path::new("/proc"), false)];
+    paths.extend(directories.preloaded().iter().map(|store| rule(store, false)));
     paths.extend(file.map(|directory| rule(directory, false)));
     // Only to take away what the helper leaves.
     let cgroups = Path::new("/sys/fs/cgroup");
@@ -37,9 +38,13 @@ mod tests {
     #[test]
     fn a_confined_manager_has_its_directories_and_nothing_else() {
         let base = tempfile::tempdir().unwrap();
-        let directories = Directories { state: base.path().join("state"), run: base.path().join("run") };
+        let mut directories = Directories::new(base.path().join("state"), base.path().join("run"));
         std::fs::create_dir(&directories.state).unwrap();
         std::fs::create_dir(&directories.run).unwrap();
+        let lent = base.path().join("lent");
+        std::fs::create_dir(&lent).unwrap();
+        std::fs::write(lent.join("blob"), "lent").unwrap();
+        directories.preload = Some(vec![lent.clone()]);
         let canary = base.path().join("canary");
         std::fs::write(&canary, "").unwrap();
         let house = base.path().join("etc");
@@ -60,6 +65,9 @@ mod tests {
             assert!(denied(std::fs::read(house.join("link")).map(drop)));
             assert!(denied(std::fs::write(house.join("file"), "new")));
             assert!(denied(std::fs::write(house.join("other"), "")));
+            assert_eq!(std::fs::read(lent.join("blob")).unwrap(), b"lent");
+            assert!(denied(std::fs::write(lent.join("blob"), "new")));
+            assert!(denied(std::fs::remove_file(lent.join("blob"))));
             assert!(denied(std::net::TcpListener::bind("127.0.0.1:0").map(drop)));
             assert!(denied(std::process::Command::new("/bin/true").spawn().map(drop)));
         })

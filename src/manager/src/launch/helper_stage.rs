@@ -8,7 +8,7 @@
 use super::delegate::{self, LEAF};
 use super::hierarchies::Kind;
 use super::start_stage::never_spared;
-use super::{Directories, Error, Identities, Units, privilege, spawn};
+use super::{Directories, Error, Identities, Units, preload, privilege, spawn};
 use crate::notify;
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::io::FdFlags;
@@ -16,7 +16,7 @@ use rustix::net::sockopt::{socket_acceptconn, socket_type};
 use rustix::net::{SocketAddrUnix, SocketType};
 use std::env;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -29,6 +29,20 @@ const UNASKED: Duration = Duration::from_secs(10);
 /// Becomes the helper. Returns only what failed.
 pub fn run(directories: &Directories) -> Error {
     become_it(directories).err().unwrap_or_else(|| Error::new(UNIT, "execute the helper", "it returned"))
+}
+
+/// Before that, in a process of its own: the layers of these stores are made the helper's. `read` gives them, when this process has
+/// no capability any more.
+pub fn lend<E: From<Error>>(
+    directories: &Directories,
+    read: impl FnOnce() -> Result<Vec<PathBuf>, E>,
+) -> Result<(), E> {
+    let identities = Identities::of_units()?;
+    privilege::expect(identities.helper())?;
+    privilege::become_powerless(identities.helper())?;
+    let stores = read()?;
+    stores.iter().try_for_each(|store| preload::check(store, &identities))?;
+    Ok(preload::link(&directories.state, &stores)?)
 }
 
 fn become_it(directories: &Directories) -> Result<std::convert::Infallible, Error> {

@@ -14,6 +14,7 @@ pub mod helper_stage;
 mod hierarchies;
 mod identity;
 mod lock;
+mod preload;
 mod privilege;
 mod spawn;
 pub mod start_stage;
@@ -29,7 +30,7 @@ use casemate_wire::{Facts, Request};
 use lock::Lock;
 use rustix::fd::OwnedFd;
 use spawn::Helper;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use units::{Service, Units};
 
 /// What the caller is going to do.
@@ -84,6 +85,7 @@ pub fn enter(directories: Directories, role: Role) -> Result<Session, Error> {
         Role::Service => Identities::of_units()?,
         Role::Store | Role::Client | Role::Supervisor => Identities::of_caller()?,
     };
+    directories.preloaded().iter().try_for_each(|store| preload::check(store, &identities))?;
     let run = directories.prepare(&identities)?;
     let supervisor = match role {
         Role::Supervisor | Role::Service => Some(supervisor(&run, &directories, &identities)?),
@@ -163,6 +165,20 @@ impl Session {
     /// The same, for who is to read its file again: those below its directory can be opened for reading.
     pub fn confine_beside(&self, file: &Path) -> Result<(), Error> {
         fence::confine(&self.directories, Some(file))
+    }
+
+    /// Has this instance look into these stores too, where no file was given that names them: those that it may, and what is the
+    /// matter with the others. To be done before it shuts itself in.
+    pub fn look_into(&mut self, stores: Vec<PathBuf>) -> Vec<Error> {
+        let (mut good, mut bad) = (Vec::new(), Vec::new());
+        for store in stores {
+            match preload::check(&store, &self.identities) {
+                Ok(()) => good.push(store),
+                Err(error) => bad.push(error),
+            }
+        }
+        self.directories.preload = Some(good);
+        bad
     }
 
     /// The run directory, open.

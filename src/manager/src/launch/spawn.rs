@@ -115,6 +115,8 @@ fn start(run: &OwnedFd, directories: &Directories, identities: &Identities) -> R
         },
         entrances: delegation.entrances().collect(),
         helper: program.with_file_name("casemate-helper"),
+        state: directories.state.clone(),
+        preload: directories.preload.clone(),
         arguments: arguments(directories, identities, None),
     };
     let again = |step| move |error: std::io::Error| Error::at(&directories.helper_log(), step, error);
@@ -254,7 +256,7 @@ mod tests {
     fn threat_20_the_helpers_socket_is_for_its_manager_alone() {
         use std::os::unix::fs::MetadataExt;
         let base = tempfile::tempdir().unwrap();
-        let directories = Directories { state: base.path().into(), run: base.path().into() };
+        let directories = Directories::new(base.path(), base.path());
         let me =
             super::super::Ids { uid: rustix::process::geteuid().as_raw(), gid: rustix::process::getegid().as_raw() };
         let run = rustix::fs::open(base.path(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).unwrap();
@@ -267,7 +269,7 @@ mod tests {
     #[test]
     fn a_forged_list_of_cgroups_removes_nothing() {
         let base = tempfile::tempdir().unwrap();
-        let directories = Directories { state: base.path().into(), run: base.path().into() };
+        let directories = Directories::new(base.path(), base.path());
         let victim = base.path().join("casemate").join(instance(base.path()));
         std::fs::create_dir_all(&victim).unwrap();
         std::fs::write(base.path().join(CGROUPS), format!("{}\n\n/\n../x\n", victim.display())).unwrap();

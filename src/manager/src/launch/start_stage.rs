@@ -4,7 +4,7 @@
 //! It exists because all of this has to happen after fork and before exec, which safe Rust does by executing itself. Nobody
 //! gains by calling it: it does nothing that its caller may not do.
 
-use super::{Error, Ids, privilege};
+use super::{Error, Ids, preload, privilege};
 use rustix::io::FdFlags;
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -17,13 +17,17 @@ pub const NAME: &str = "casemate-launch";
 const SOCKET: i32 = 3;
 
 /// What the start stage is told. It travels as arguments in a fixed order: `uid:gid` or `-`, the number of cgroup files, these
-/// files, the helper's path, its arguments.
+/// files, the state directory, the number of stores or `-`, these stores, the helper's path, its arguments.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Orders {
     /// The helper's user, where it is not the caller.
     pub user: Option<Ids>,
     /// `cgroup.procs` files to enter.
     pub entrances: Vec<PathBuf>,
+    /// Where the helper has its layers.
+    pub state: PathBuf,
+    /// Stores whose layers it is lent; `None`: those that it is lent already.
+    pub preload: Option<Vec<PathBuf>>,
     /// The program.
     pub helper: PathBuf,
     /// Its arguments.
@@ -36,6 +40,9 @@ impl Orders {
         let ids = self.user.map_or("-".to_owned(), |ids| format!("{}:{}", ids.uid, ids.gid));
         let mut out: Vec<OsString> = vec![ids.into(), self.entrances.len().to_string().into()];
         out.extend(self.entrances.iter().map(OsString::from));
+        out.push(self.state.clone().into());
+        out.push(self.preload.as_ref().map_or("-".to_owned(), |stores| stores.len().to_string()).into());
+        out.extend(self.preload.iter().flatten().map(OsString::from));
         out.push(self.helper.clone().into());
         out.extend(self.arguments.iter().cloned());
         out
@@ -53,8 +60,17 @@ impl Orders {
         };
         let count: usize = arguments.next()?.to_str()?.parse().ok()?;
         let entrances: Vec<PathBuf> = arguments.by_ref().take(count).map(PathBuf::from).collect();
+        let state = arguments.next()?.into();
+        let (stores, many) = match arguments.next()?.to_str()? {
+            "-" => (None, 0),
+            many => {
+                let many: usize = many.parse().ok()?;
+                (Some(arguments.by_ref().take(many).map(PathBuf::from).collect::<Vec<_>>()), many)
+            }
+        };
+        let whole = entrances.len() == count && stores.as_ref().is_none_or(|stores| stores.len() == many);
         let helper = arguments.next()?.into();
-        (entrances.len() == count).then(|| Self { user, entrances, helper, arguments: arguments.collect() })
+        whole.then(|| Self { user, entrances, state, preload: stores, helper, arguments: arguments.collect() })
     }
 }
 
@@ -87,6 +103,9 @@ fn carry_out(orders: &Orders) -> Result<std::convert::Infallible, Error> {
     if let Some(ids) = orders.user {
         privilege::become_helper(ids)?;
     }
+    if let Some(stores) = &orders.preload {
+        preload::link(&orders.state, stores)?;
+    }
     let error = Command::new(&orders.helper).args(&orders.arguments).env_clear().stdin(Stdio::null()).exec();
     Err(Error::at(&orders.helper, "execute", error).remedy("install it beside `casemate`"))
 }
@@ -104,10 +123,24 @@ mod tests {
     #[test]
     fn orders_survive_the_journey() {
         for (user, entrances) in [(None, vec![]), (Some(Ids { uid: 1, gid: 2 }), vec!["/a".into(), "/b".into()])] {
-            let orders = Orders { user, entrances, helper: "/h".into(), arguments: vec!["--x".into(), "y".into()] };
-            assert_eq!(Orders::from_arguments(orders.to_arguments()), Some(orders));
+            for preload in [None, Some(vec![]), Some(vec!["/p".into(), "/q".into()])] {
+                let arguments = vec!["--x".into(), "y".into()];
+                let entrances = entrances.clone();
+                let orders = Orders { user, entrances, state: "/s".into(), preload, helper: "/h".into(), arguments };
+                assert_eq!(Orders::from_arguments(orders.to_arguments()), Some(orders));
+            }
         }
-        for bad in [&[][..], &["-"], &["1"], &["-", "1", "/h"], &["-", "x", "/h"], &["a:b", "0", "/h"]] {
+        for bad in [
+            &[][..],
+            &["-"],
+            &["1"],
+            &["-", "1", "/h"],
+            &["-", "x", "/s", "-", "/h"],
+            &["a:b", "0", "/s", "-", "/h"],
+            &["-", "0", "/s", "-"],
+            &["-", "0", "/s", "x", "/h"],
+            &["-", "0", "/s", "2", "/p", "/h"],
+        ] {
             assert_eq!(Orders::from_arguments(bad.iter().map(OsString::from)), None, "{bad:?}");
         }
     }

@@ -125,7 +125,7 @@ mod tests {
             return;
         }
         let base = tempfile::tempdir().unwrap();
-        let directories = Directories { state: base.path().join("state"), run: base.path().join("run") };
+        let directories = Directories::new(base.path().join("state"), base.path().join("run"));
         let ids = |n| Ids { uid: n, gid: n };
         let range = Range { base: 70_000, count: 9 };
         let identities = Identities::Service { manager: ids(60_001), helper: ids(60_002), fetch: ids(60_003), range };

@@ -19,6 +19,18 @@ const OPEN: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC)
 /// Opens the absolute path, following symbolic links only where root or the caller made them, in directories where nobody but
 /// `owner` could have. Missing directories are made as the caller, 0755; `true` when the last one was.
 pub(super) fn open_or_make(path: &Path, owner: Ids, others_pass: bool) -> Result<(OwnedFd, bool), Error> {
+    // What a link leads to may be given away at the end, so a manager that was taken over must not say where that is.
+    let may_link = rustix::process::geteuid().as_raw();
+    follow(path, (owner.uid, may_link), others_pass, true)
+}
+
+/// The same of what has to be there, and is to be read and not given away.
+pub(super) fn open(path: &Path, owner: Ids, others_pass: bool) -> Result<OwnedFd, Error> {
+    Ok(follow(path, (owner.uid, owner.uid), others_pass, false)?.0)
+}
+
+/// `owner` and `may_link` are users besides root: who may have made directories, and who links.
+fn follow(path: &Path, (owner, may_link): (u32, u32), others_pass: bool, make: bool) -> Result<(OwnedFd, bool), Error> {
     let fail = |at: &Path, step, reason: &dyn std::fmt::Display| Err(Error::at(at, step, reason));
     let mut pending: VecDeque<OsString> = names(path);
     let mut at = PathBuf::from("/");
@@ -29,7 +41,7 @@ pub(super) fn open_or_make(path: &Path, owner: Ids, others_pass: bool) -> Result
         let next = at.join(&name);
         made = false;
         let entry = match rustix::fs::openat(&directory, &name, OPEN, Mode::empty()) {
-            Err(Errno::NOENT) => {
+            Err(Errno::NOENT) if make => {
                 rustix::fs::mkdirat(&directory, &name, Mode::from_raw_mode(0o755))
                     .map_err(|errno| Error::at(&next, "make the directory", errno))?;
                 made = true;
@@ -40,8 +52,7 @@ pub(super) fn open_or_make(path: &Path, owner: Ids, others_pass: bool) -> Result
         .map_err(|errno| Error::at(&next, "open", errno))?;
         let stat = rustix::fs::fstat(&entry).map_err(|errno| Error::at(&next, "stat", errno))?;
         let link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
-        // What a link leads to may be given away at the end, so a manager that was taken over must not say where that is.
-        trusted_owner(&next, &stat, if link { rustix::process::geteuid().as_raw() } else { owner.uid })?;
+        trusted_owner(&next, &stat, if link { may_link } else { owner })?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Symlink if links < MAX_LINKS => {
                 links += 1;

@@ -24,7 +24,7 @@ keys! {
     DEFAULTS "[defaults]" ["read_only" "init" "cap_drop" "restart" "stop_signal" "stop_grace_period" "security" "logging"]
     DEFAULT_LOGGING "[defaults.logging]" ["driver"]
     DEFAULT_SECURITY "[defaults.security]" ["seccomp" "landlock" "masked_paths"]
-    STORE "[store]" ["keep" "free_space" "verify" "max_concurrent_downloads" "max_download_rate"]
+    STORE "[store]" ["preload" "keep" "free_space" "verify" "max_concurrent_downloads" "max_download_rate"]
     REGISTRY "[registries.\"HOST[:PORT]\"]" ["mirrors" "ca" "insecure" "auth_file" "credential" "proxy" "ports"]
     VOLUME "[volumes.NAME]" ["persistence"]
     CONTAINER "[containers.NAME]" [

@@ -1,6 +1,6 @@
 //! What holds for the whole file and not for one container: `[policy]` and `[store]`, resolved.
 
-use super::values::ByteSize;
+use super::values::{AbsolutePath, ByteSize};
 
 /// `[policy]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub struct Policy {
 /// `[store]`: how images are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StorePolicy {
+    /// Stores of others that are used in place and never written, in the order in which they are asked.
+    pub preload: Vec<AbsolutePath>,
     /// Applied files that are kept, the one in force included; 1 and up. What none of them names may be collected.
     pub keep: usize,
     /// Bytes that an import leaves free on the store's file system; 0: it may fill it.
@@ -26,7 +28,14 @@ pub struct StorePolicy {
 
 impl Default for StorePolicy {
     fn default() -> Self {
-        Self { keep: 2, free_space: 0, verify: Verify::Pull, max_concurrent_downloads: 3, max_download_rate: None }
+        Self {
+            preload: Vec::new(),
+            keep: 2,
+            free_space: 0,
+            verify: Verify::Pull,
+            max_concurrent_downloads: 3,
+            max_download_rate: None,
+        }
     }
 }
 

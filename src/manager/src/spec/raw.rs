@@ -32,6 +32,7 @@ pub(super) struct RawSpec {
 
 #[derive(Default)]
 pub(super) struct RawStore {
+    pub(super) preload: Option<Vec<At<AbsolutePath>>>,
     pub(super) keep: Option<usize>,
     pub(super) free_space: Option<u64>,
     pub(super) verify: Option<Verify>,

@@ -56,7 +56,9 @@ pub(super) fn require_limits(raw: &RawSpec) -> Vec<Limit> {
 /// What a silent file gets.
 pub(super) fn store(raw: &RawStore) -> StorePolicy {
     let silent = StorePolicy::default();
+    let preload = raw.preload.iter().flatten().map(|path| path.value.clone()).collect();
     StorePolicy {
+        preload,
         keep: raw.keep.unwrap_or(silent.keep),
         free_space: raw.free_space.unwrap_or(silent.free_space),
         verify: raw.verify.unwrap_or(silent.verify),

@@ -113,7 +113,8 @@ impl Supervisor {
         let Some(container) = self.containers.get_mut(n) else { return Ok(()) };
         let Some(order) = &container.order else { return Ok(()) };
         if order.prove_layers {
-            match image::prove_layers(&mut self.client, &self.directories.state, &order.job.layers) {
+            let (state, preload) = (&self.directories.state, self.directories.preloaded());
+            match image::prove_layers(&mut self.client, state, preload, &order.job.layers) {
                 Ok(()) => {}
                 Err(image::Error::Helper { error, .. }) if !matches!(error, ClientError::Failed(_)) => {
                     return Err(Error::Helper(error));

@@ -2,9 +2,8 @@
 
 use super::output::written_by;
 use crate::cli::file::{Faulty, File};
-use crate::cli::image::{progress, text};
+use crate::cli::image::{opened, progress, text};
 use crate::cli::{Code, Error, Global};
-use crate::image::Store;
 use crate::image::bundle::{self, Contents};
 use crate::launch::{self, Role};
 use crate::plan;
@@ -37,9 +36,9 @@ impl Save {
         }
         let file = File::read(&self.file, None)?.map_err(Faulty::tell)?;
         let contents = self.contents(&file)?;
-        let session = launch::enter(global.directories()?, Role::Store)?;
+        let session = launch::enter(global.directories_of(&file.spec.store)?, Role::Store)?;
         session.confine()?;
-        let store = Store::open(&session.directories.state)?;
+        let store = opened(&session)?;
         let _using = store.using(|| text::note("waiting for a process that removes images"))?;
         let out = BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
         bundle::save(&store, &contents, out, progress::progress().as_mut())?;

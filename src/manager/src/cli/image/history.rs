@@ -1,9 +1,9 @@
 //! `casemate image history`.
 
-use super::text;
+use super::{entered, opened, text};
 use crate::cli::{Error, Global, escaped};
-use crate::image::{self, Image, Store, history};
-use crate::launch::{self, Role};
+use crate::image::{self, Image, history};
+use crate::launch::Role;
 use serde::Serialize;
 
 /// Show what an image says of its making, newest step first
@@ -34,10 +34,10 @@ struct Row {
 
 impl History {
     pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
-        let session = launch::enter(global.directories()?, Role::Store)?;
+        let (session, _) = entered(global, Role::Store)?;
         session.confine()?;
-        let store = Store::open(&session.directories.state)?;
-        let pin = image::select(&store.records()?, &self.image)?.pin;
+        let store = opened(&session)?;
+        let pin = image::select(&store.all_records()?, &self.image)?.pin;
         let rows = rows(&store.resolve(&pin)?, store.history(&pin)?);
         if self.json { text::print_json(&rows) } else { text::print(&table(&rows, self.no_trunc)) }
     }

@@ -79,7 +79,7 @@ impl Inspect {
 
     fn look(&self, work: &mut Work) -> Result<Shown, Error> {
         work.confine()?;
-        let records = work.store.records()?;
+        let records = work.store.all_records()?;
         let record = image::select(&records, &self.image)?;
         let image = work.store.resolve(&record.pin)?;
         let present = image::layers(&mut work.client)?;

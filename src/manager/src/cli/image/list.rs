@@ -1,10 +1,11 @@
 //! `casemate image ls`.
 
-use super::text;
+use super::{entered, opened, text};
 use crate::cli::{Error, Global, escaped};
-use crate::image::{Record, Store, rfc3339};
-use crate::launch::{self, Role};
+use crate::image::{self, Preloaded, Record, Store, rfc3339};
+use crate::launch::Role;
 use serde::Serialize;
+use std::path::Path;
 
 /// List the images of the store
 #[derive(Debug, clap::Args)]
@@ -25,20 +26,39 @@ struct Row<'a> {
     bytes: u64,
     layers: usize,
     imported: String,
+    /// The store that it is used from, where that is one which is only read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preloaded: Option<&'a Path>,
 }
 
 impl Ls {
     pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
-        let session = launch::enter(global.directories()?, Role::Store)?;
-        let records = Store::open(&session.directories.state)?.records()?;
+        let (session, _) = entered(global, Role::Store)?;
+        let store = opened(&session)?;
+        let records = store.all_records()?;
         if self.json {
-            return text::print_json(&records.iter().map(row).collect::<Vec<_>>());
+            let rows = records.iter().map(|record| Ok(row(record, store.lender(&record.pin)?)));
+            return text::print_json(&rows.collect::<Result<Vec<_>, Error>>()?);
         }
-        text::print(&if self.no_trunc { whole(&records) } else { table(&records) })
+        let table = if self.no_trunc { whole(&records) } else { table(&records) };
+        let lent = store.preloaded().iter().map(|other| Ok(lent(&store, other, &records)?));
+        text::print(&(table + &lent.collect::<Result<String, Error>>()?))
     }
 }
 
-fn row(record: &Record) -> Row<'_> {
+/// The line under the table that says which store some of its images are used from.
+fn lent(store: &Store, other: &Preloaded, records: &[Record]) -> Result<String, image::Error> {
+    let mut pins = Vec::new();
+    for record in records {
+        if store.lender(&record.pin)? == Some(other.path()) {
+            pins.push(record.pin.hex().chars().take(12).collect::<String>());
+        }
+    }
+    let pins = if pins.is_empty() { "none of these".to_owned() } else { pins.join(" ") };
+    Ok(format!("only read, in {}: {pins}\n", escaped(&other.path().to_string_lossy())))
+}
+
+fn row<'a>(record: &'a Record, lender: Option<&'a Path>) -> Row<'a> {
     Row {
         names: &record.names,
         pin: record.pin.to_string(),
@@ -46,6 +66,7 @@ fn row(record: &Record) -> Row<'_> {
         bytes: record.bytes(),
         layers: record.layers.len(),
         imported: rfc3339(record.imported),
+        preloaded: lender,
     }
 }
 

@@ -11,11 +11,11 @@ mod push;
 mod remove;
 pub(super) mod text;
 
-use crate::cli::{Code, Error, Global};
+use crate::cli::{Code, Error, Global, look_into};
 use crate::helper_client::Client;
 use crate::image::{self, Limits, Store};
 use crate::launch::{self, Role, Session};
-use crate::spec::{self, ByteSize};
+use crate::spec::{self, ByteSize, StorePolicy};
 use crate::supervise::revisions;
 use std::path::PathBuf;
 
@@ -116,21 +116,18 @@ pub(super) struct Work {
 impl Work {
     /// Becomes the manager and connects to the helper, which is started for the time of the work if none runs.
     pub(super) fn enter(global: &Global) -> Result<Self, Error> {
-        let mut work = Self::enter_with(global, 0)?;
-        let state = &work.session.directories.state;
-        let applied = revisions::current(state).map_err(|error| {
-            Error::new(Code::Failed, state.join("revisions/current").display(), "read the applied file", error)
-        })?;
-        let policy = applied.map(|text| spec::store_policy(&text)).unwrap_or_default();
-        work.store = work.store.with_reserve(policy.free_space);
-        Ok(work)
+        let (session, policy) = entered(global, Role::Client)?;
+        Self::connect(session, &policy)
     }
 
-    /// As [`Self::enter`], leaving so many bytes free.
-    pub(super) fn enter_with(global: &Global, free_space: u64) -> Result<Self, Error> {
-        let session = launch::enter(global.directories()?, Role::Client)?;
+    /// As [`Self::enter`], by the policy of a file that is given.
+    pub(super) fn enter_with(global: &Global, policy: &StorePolicy) -> Result<Self, Error> {
+        Self::connect(launch::enter(global.directories_of(policy)?, Role::Client)?, policy)
+    }
+
+    fn connect(session: Session, policy: &StorePolicy) -> Result<Self, Error> {
         let (client, _) = session.connect(false)?;
-        let store = Store::open(&session.directories.state)?.with_reserve(free_space);
+        let store = opened(&session)?.with_reserve(policy.free_space);
         Ok(Self { session, client, store })
     }
 
@@ -147,6 +144,24 @@ impl Work {
         left?;
         Ok(value)
     }
+}
+
+/// Becomes the manager for a verb that is given no file: what the applied one says of the store holds.
+fn entered(global: &Global, role: Role) -> Result<(Session, StorePolicy), Error> {
+    let mut session = launch::enter(global.directories()?, role)?;
+    let state = &session.directories.state;
+    let applied = revisions::current(state).map_err(|error| {
+        Error::new(Code::Failed, state.join("revisions/current").display(), "read the applied file", error)
+    })?;
+    let policy = applied.map(|text| spec::store_policy(&text)).unwrap_or_default();
+    look_into(&mut session, &policy);
+    Ok((session, policy))
+}
+
+/// The store of an instance, with those that it looks into.
+pub(super) fn opened(session: &Session) -> Result<Store, Error> {
+    let directories = &session.directories;
+    Ok(Store::open_with(&directories.state, directories.preloaded())?)
 }
 
 /// The program that reads archives; it lies beside this one.

@@ -1,9 +1,9 @@
 //! `casemate image pin` and `unpin`.
 
-use super::{text, waiting};
+use super::{entered, opened, text, waiting};
 use crate::cli::{Error, Global};
-use crate::image::{self, Store};
-use crate::launch::{self, Role};
+use crate::image;
+use crate::launch::Role;
 
 const EXAMPLE: &str = "Example:\n  casemate image pin docker.io/library/redis:8";
 
@@ -18,12 +18,13 @@ pub struct Pin {
 
 impl Pin {
     pub(super) fn run(&self, global: &Global, held: bool) -> Result<(), Error> {
-        let session = launch::enter(global.directories()?, Role::Store)?;
+        let (session, _) = entered(global, Role::Store)?;
         session.confine()?;
-        let store = Store::open(&session.directories.state)?;
+        let store = opened(&session)?;
         let writer = store.lock(waiting)?;
-        let records = store.records()?;
+        let records = store.all_records()?;
         let selected = self.images.iter().map(|text| image::select(&records, text)).collect::<Result<Vec<_>, _>>()?;
+        selected.iter().try_for_each(|record| store.expect_own(&record.pin))?;
         image::hold(&writer, &selected, held)?;
         let word = if held { "pinned" } else { "unpinned" };
         text::print(&selected.iter().map(|record| format!("{word} {}\n", record.pin)).collect::<String>())

@@ -1,11 +1,11 @@
 //! `casemate image push`.
 
-use super::{text, unpacker};
+use super::{entered, opened, text, unpacker};
 use crate::cli::file::{Faulty, File};
 use crate::cli::{Code, Error, Global};
 use crate::image::import::Opened;
 use crate::image::push::{self, Target};
-use crate::image::{Store, select};
+use crate::image::select;
 use crate::launch::{self, Role};
 use crate::registry::{self, Lane};
 use crate::spec::ImagePin;
@@ -51,14 +51,14 @@ impl Push {
         let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         let (terms, wanted) = registry::reach_one(&tables, &to, credentials.as_deref())?;
         // Opened by the caller, read by the manager: see the identities in SECURITY.md.
-        let opened = self.from.as_deref().map(Opened::open).transpose()?;
+        let layout = self.from.as_deref().map(Opened::open).transpose()?;
         let unpacker = unpacker()?;
         let mut connections = launch::fetch::connect(&global.directories()?, 1)?;
         let connection = connections
             .pop()
             .ok_or_else(|| Error::new(Code::Failed, "casemate-fetch", "connect", "there is no connection"))?;
-        let session = launch::enter(global.directories()?, Role::Store)?;
-        let input = opened.map(|opened| opened.index(&unpacker)).transpose()?;
+        let (session, _) = entered(global, Role::Store)?;
+        let input = layout.map(|layout| layout.index(&unpacker)).transpose()?;
         let mut lane = Lane::open(connection, &terms)?;
         session.confine()?;
         let told = |digest: &Digest, size: u64| text::note(&format!("{digest}: {}", text::size(size)));
@@ -66,9 +66,9 @@ impl Push {
         let digest = if let Some(input) = &input {
             push::from_layout(input, &self.image, &mut target)?
         } else {
-            let store = Store::open(&session.directories.state)?;
+            let store = opened(&session)?;
             let _using = store.using(|| text::note("waiting for a process that removes images"))?;
-            let pin = select(&store.records()?, &self.image)?.pin;
+            let pin = select(&store.all_records()?, &self.image)?.pin;
             push::from_store(&store, &pin, &mut target)?
         };
         text::print(&format!("{}\n", ImagePin { digest, ..to }))

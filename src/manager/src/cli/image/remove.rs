@@ -44,10 +44,11 @@ impl Rm {
     fn remove(&self, work: &mut Work, revisions: &Path) -> Result<(Vec<Digest>, u64), image::Error> {
         let _taking = work.store.taking(waiting)?;
         let writer = work.store.lock(waiting)?;
-        let records = work.store.records()?;
+        let records = work.store.all_records()?;
         let selected = self.images.iter().map(|text| image::select(&records, text));
         let selected: Vec<&Record> = selected.collect::<Result<_, _>>()?;
         for record in &selected {
+            work.store.expect_own(&record.pin)?;
             if let Some(by) = image::pinned_by(revisions, record)? {
                 return Err(image::Error::InUse { image: record.pin, by });
             }

@@ -3,7 +3,7 @@
 use crate::cli::image::{Work, text};
 use crate::cli::{Code, Error, Global, escaped};
 use crate::helper_client::ClientError;
-use crate::image::{self, Item, Usage, name};
+use crate::image::{self, Item, Lent, Usage, name};
 use crate::launch::Directories;
 use casemate_wire::{Digest, LayerReport, Name, Reply, Request};
 use rustix::fs::{Mode, OFlags};
@@ -11,12 +11,12 @@ use serde::Serialize;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Show what images, layers, volumes and logs take on the disk
 ///
 /// What several images share is counted once. RECLAIMABLE is what no applied file needs. Layers count as what their files take,
-/// blobs as they were brought in.
+/// blobs as they were brought in. "only read" are images of preloaded stores, which are used in place and never written.
 #[derive(Debug, clap::Args)]
 pub struct Df {
     /// Show every image, volume and log
@@ -34,6 +34,8 @@ struct Shown {
     layers: Vec<ShownItem>,
     volumes: Vec<ShownVolume>,
     logs: Vec<ShownLog>,
+    /// Stores that are only read; nothing of them is counted above.
+    preloaded: Vec<ShownStore>,
     /// Bytes of blobs that a pull has not finished.
     unfinished: u64,
     /// Bytes that can still be written on the store's file system.
@@ -69,6 +71,14 @@ struct ShownVolume {
     /// None of both: its payload has made it so that it cannot be measured, too deep above all.
     entries: Option<u64>,
     bytes: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct ShownStore {
+    path: PathBuf,
+    images: usize,
+    /// Of its blobs, and of those of its layers that are used here.
+    bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -120,6 +130,7 @@ fn look(work: &mut Work, volumes: &[Name]) -> Result<Shown, Error> {
         layers: usage.layers.iter().map(shown_item).collect(),
         volumes: measured,
         logs: logs(&directories),
+        preloaded: usage.lent.iter().map(shown_store).collect(),
         unfinished: work.store.unfinished()?,
         free: work.store.free()?,
         reserve: work.store.reserved(),
@@ -156,6 +167,10 @@ fn shown_image(record: &image::Record, applied: bool, usage: &Usage) -> ShownIma
     }
 }
 
+fn shown_store(lent: &Lent) -> ShownStore {
+    ShownStore { path: lent.path.clone(), images: lent.images, bytes: lent.blobs.saturating_add(lent.layers) }
+}
+
 fn shown_item(item: &Item) -> ShownItem {
     ShownItem {
         digest: item.digest.to_string(),
@@ -182,6 +197,10 @@ fn summary(shown: &Shown) -> String {
     text += &row("layers", shown.layers.len(), sum(&shown.layers), rest(&shown.layers));
     text += &row("volumes", shown.volumes.len(), shown.volumes.iter().filter_map(|volume| volume.bytes).sum(), None);
     text += &row("logs", shown.logs.len(), shown.logs.iter().map(|log| log.bytes).sum(), None);
+    if !shown.preloaded.is_empty() {
+        let images = shown.preloaded.iter().map(|store| store.images).sum();
+        text += &row("only read", images, shown.preloaded.iter().map(|store| store.bytes).sum(), None);
+    }
     let reserve = if shown.reserve > 0 { format!(", {} kept free", text::size(shown.reserve)) } else { String::new() };
     text + &format!("free: {}{reserve}\n", text::size(shown.free))
 }
@@ -200,5 +219,9 @@ fn details(shown: &Shown) -> String {
         format!("\n{head:<36} {:>10}\n{}", "SIZE", rows.collect::<String>())
     };
     text += &lines("VOLUME", shown.volumes.iter().map(|volume| (volume.name.as_str(), volume.bytes)).collect());
+    for store in &shown.preloaded {
+        let path = escaped(&store.path.to_string_lossy());
+        text += &format!("\nonly read: {path}: {} images, {}\n", store.images, text::size(store.bytes));
+    }
     text + &lines("LOG", shown.logs.iter().map(|log| (log.container.as_str(), Some(log.bytes))).collect())
 }

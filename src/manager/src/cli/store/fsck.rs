@@ -4,11 +4,12 @@ use crate::cli::image::{Work, progress, text, waiting};
 use crate::cli::{Code, Error, Global, escaped};
 use crate::image::fsck::{self, Finding, Kind, Report};
 use serde::Serialize;
+use std::path::{Path, PathBuf};
 
 /// Look whether the store is sound
 ///
 /// Hashes every blob again, proves every image from its pin to its layers, and compares the files of every layer with what is known
-/// since it was unpacked. Exits with 4 if anything is damaged or missing and stays so. What nobody needs is named and harmless.
+/// since it was unpacked. Preloaded stores are looked at too; nothing is ever written there. Exits with 4 if anything is damaged or missing and stays so. What nobody needs is named and harmless.
 #[derive(Debug, clap::Args)]
 pub struct Fsck {
     /// Remove what is damaged, half or not needed, and unpack layers again from good blobs
@@ -26,6 +27,15 @@ struct Shown<'a> {
     layers: usize,
     sound: bool,
     findings: Vec<ShownFinding<'a>>,
+    /// Stores that are only read: looked at, and not repaired.
+    preloaded: Vec<ShownStore<'a>>,
+}
+
+#[derive(Serialize)]
+struct ShownStore<'a> {
+    path: &'a Path,
+    images: usize,
+    blobs: usize,
 }
 
 #[derive(Serialize)]
@@ -86,7 +96,9 @@ fn shown(report: &Report, sound: bool) -> Shown<'_> {
         repaired: *repaired,
     });
     let findings = findings.collect();
-    Shown { images: report.images, blobs: report.blobs, layers: report.layers, sound, findings }
+    let preloaded = report.lent.iter().map(|(path, images, blobs)| ShownStore { path, images: *images, blobs: *blobs });
+    let preloaded = preloaded.collect();
+    Shown { images: report.images, blobs: report.blobs, layers: report.layers, sound, findings, preloaded }
 }
 
 fn page(report: &Report) -> String {
@@ -96,7 +108,11 @@ fn page(report: &Report) -> String {
         format!("{}: {object}: {reason}{done}\n", word(finding.kind))
     };
     let lines: String = report.findings.iter().map(line).collect();
+    let lent = |(path, images, blobs): &(PathBuf, usize, usize)| {
+        format!("only read, in {}: images: {images}, blobs: {blobs}\n", escaped(&path.to_string_lossy()))
+    };
+    let lent: String = report.lent.iter().map(lent).collect();
     let Report { images, blobs, layers, .. } = report;
     let state = if report.findings.iter().any(is_open) { "not sound" } else { "sound" };
-    format!("{lines}images: {images}, blobs: {blobs}, layers: {layers}: {state}\n")
+    format!("{lines}{lent}images: {images}, blobs: {blobs}, layers: {layers}: {state}\n")
 }

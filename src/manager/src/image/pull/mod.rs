@@ -111,7 +111,9 @@ pub fn pull(
 fn there(client: &mut Client, writer: &Writer<'_>, wanted: &Wanted) -> Result<Option<Record>, Error> {
     let store = writer.store();
     let Some(record) = store.record(&wanted.pin.digest)? else { return Ok(None) };
-    for (blob, size) in &record.blobs {
+    // One of another store is used as it is, by whatever name it came there.
+    let lent = store.lender(&record.pin)?.is_some();
+    for (blob, size) in record.blobs.iter().filter(|_| !lent) {
         if !writer.has_blob(blob, *size)? {
             return Ok(None);
         }
@@ -121,7 +123,7 @@ fn there(client: &mut Client, writer: &Writer<'_>, wanted: &Wanted) -> Result<Op
         Err(Error::Damaged { .. }) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let whole = record.names.contains(&name(wanted)) && is_complete(client, store, &image)?;
+    let whole = (lent || record.names.contains(&name(wanted))) && is_complete(client, store, &image)?;
     Ok(Some(record).filter(|_| whole))
 }
 
