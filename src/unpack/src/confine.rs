@@ -12,8 +12,8 @@ use casemate_wire::{Failure, FailureKind, LayerLimits};
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-/// Address space: a zstd window of 128 MiB, the marks of a million entries, directory names, stacks and heaps of two threads.
-const ADDRESS_SPACE: u64 = 768 * 1024 * 1024;
+/// Memory, touched or not: twice what budget, zstd window, buffers and the stacks of two threads take of it at most.
+const MEMORY: u64 = 64 * 1024 * 1024;
 /// Bytes of a list: a million entries with long names.
 const LARGEST_LIST: u64 = 1 << 30;
 /// One descriptor a level while a tree is removed.
@@ -77,7 +77,7 @@ pub fn for_index() -> Result<(), Failure> {
 /// RLIMIT_NPROC is left alone: it counts all processes of the user, who has others. The filter knows no new process.
 fn common(largest_file: u64) -> Result<(), Failure> {
     for (resource, limit) in [
-        (Resource::As, ADDRESS_SPACE),
+        (Resource::Data, MEMORY),
         (Resource::Fsize, largest_file),
         (Resource::Nofile, DESCRIPTORS),
         (Resource::Core, 0),

@@ -16,8 +16,8 @@ use std::thread;
 const CHUNK: usize = 256 * 1024;
 /// Chunks under way between the two threads.
 const DEPTH: usize = 8;
-/// The largest zstd window, 128 MiB: what `zstd` itself takes without being told to.
-const ZSTD_WINDOW_LOG: u32 = 27;
+/// The largest zstd window, 8 MiB: what every decoder shall take (RFC 8878, section 3.1.1.1.2), and encoders of images keep to.
+const ZSTD_WINDOW_LOG: u32 = 23;
 /// The ratio counts from here on; small files of zeros are not bombs.
 const RATIO_FREE: u64 = 16 * 1024 * 1024;
 
@@ -210,6 +210,9 @@ fn decode<R: Read>(
 fn broken(error: &io::Error) -> Failure {
     match error.raw_os_error() {
         Some(_) => system("read blob", b"blob", errno(error)),
+        None if error.to_string().contains("too much memory") => {
+            refused("decompress", format!("its zstd window is larger than {} MiB", (1 << ZSTD_WINDOW_LOG) >> 20))
+        }
         None => refused("decompress", error.to_string()),
     }
 }

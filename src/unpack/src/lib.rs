@@ -5,12 +5,14 @@
 //! chooses what it sees: `layer`, `list` and `measure` stand in a directory as `/`, in namespaces of its own, `index` opens nothing.
 #![forbid(unsafe_code)]
 
+mod budget;
 mod confine;
 pub mod decode;
 mod fail;
 mod index;
 mod layer;
 mod made;
+mod names;
 mod path;
 pub mod tar;
 mod tree;

@@ -86,8 +86,10 @@ impl Up {
     #[track_caller]
     pub fn wait(&mut self, time: Duration) -> Output {
         let Some(status) = poll::within(time, || self.child.try_wait().unwrap()) else {
+            let at = ["wchan", "syscall", "stack"]
+                .map(|what| std::fs::read_to_string(format!("/proc/{}/{what}", self.pid())));
             let _ = self.child.kill();
-            panic!("it does not end\nstdout:\n{}\nstderr:\n{}", self.stdout(), self.stderr());
+            panic!("it does not end; it waits at {at:?}\nstdout:\n{}\nstderr:\n{}", self.stdout(), self.stderr());
         };
         // A child of it that outlives it may hold the pipes, so the readers get time and not for ever.
         poll::within(Duration::from_secs(5), || self.readers.iter().all(JoinHandle::is_finished).then_some(()));

@@ -56,8 +56,7 @@ impl Tree {
             }
             Kind::HardLink(target) => self.make_link(directory, name, entry, target)?,
         }
-        self.made.add(&path);
-        Ok(())
+        self.made.add(&path)
     }
 
     /// Makes something under a name that must be free, and frees it when it is not.

@@ -6,6 +6,7 @@ mod make;
 mod parents;
 mod remove;
 
+use crate::budget::Budget;
 use crate::fail::{printable, refused, system};
 use crate::made::Made;
 use crate::path::{LayerPath, Meaning};
@@ -19,8 +20,8 @@ use std::rc::Rc;
 
 /// Left-out things that the report names.
 const NAMED: usize = 32;
-/// Bytes of directory names kept until their times are set at the end.
-const MAX_DIRECTORY_BYTES: usize = 64 * 1024 * 1024;
+/// What is kept of a directory besides its path, until its time is set at the end.
+const DIRECTORY: usize = 48;
 
 /// The layer under construction.
 pub struct Tree {
@@ -31,8 +32,8 @@ pub struct Tree {
     cache: Option<(Vec<u8>, Rc<Directory>)>,
     made: Made,
     /// Times that the directories get at the end; making their entries changes them until then.
-    times: Vec<(Vec<u8>, Time)>,
-    times_bytes: usize,
+    times: Vec<(Box<[u8]>, Time)>,
+    budget: Budget,
     /// Entries of the archive, and directories made without one.
     entries: u64,
     /// Sizes of files with holes: what they hold is not in the archive's bytes.
@@ -43,14 +44,15 @@ pub struct Tree {
 impl Tree {
     /// Builds below `root`; the process's umask must be 0.
     pub fn new(root: OwnedFd, ids: IdSpace, limits: LayerLimits) -> Self {
+        let budget = Budget::new();
         Self {
             root,
             ids,
             limits,
             cache: None,
-            made: Made::default(),
+            made: Made::new(budget.clone()),
             times: Vec::new(),
-            times_bytes: 0,
+            budget,
             entries: 0,
             sparse: 0,
             report: LayerReport::default(),
@@ -149,11 +151,8 @@ impl Tree {
     }
 
     fn remember_times(&mut self, path: &[u8], time: Time) -> Result<(), Failure> {
-        self.times_bytes += path.len();
-        if self.times_bytes > MAX_DIRECTORY_BYTES {
-            return Err(named(path, "the names of the layer's directories take more than 64 MiB"));
-        }
-        self.times.push((path.to_vec(), time));
+        self.budget.take(path.len() + DIRECTORY)?;
+        self.times.push((path.into(), time));
         Ok(())
     }
 

@@ -32,7 +32,7 @@ impl Tree {
         }
         let mut steps = MAX_STEPS;
         let directory = Rc::new(self.find_or_make(path, &mut steps)?);
-        self.made.pass(&directory.path);
+        self.made.pass(&directory.path)?;
         self.cache = Some((path.to_vec(), Rc::clone(&directory)));
         Ok(directory)
     }

@@ -3,11 +3,13 @@
 
 use super::Tree;
 use super::parents::Directory;
+use crate::budget::Budget;
 use crate::fail::system;
 use crate::made::Mark;
+use crate::names::Names;
 use crate::path::join;
 use casemate_wire::Failure;
-use rustix::fs::{AtFlags, Dir, Gid, Mode, OFlags, Uid};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -16,7 +18,7 @@ impl Tree {
     pub(super) fn remove(&mut self, directory: &Directory, name: &[u8]) -> Result<(), Failure> {
         // The cached path may lead through what goes now.
         self.cache = None;
-        remove_all(&directory.fd, name).map_err(|errno| system("remove", &join(&directory.path, name), errno))
+        remove_all(&directory.fd, name, &join(&directory.path, name), &self.budget)
     }
 
     /// Removes what the parents have under this name.
@@ -38,8 +40,9 @@ impl Tree {
 
     /// Removes everything in a directory that the parents have there.
     pub(super) fn empty_lower(&mut self, directory: &Directory) -> Result<(), Failure> {
-        let failed = |errno| system("list directory", &directory.path, errno);
-        let names = open_directory(&directory.fd, b".").and_then(|fd| names(&fd)).map_err(failed)?;
+        let fd = open_directory(&directory.fd, b".");
+        let fd = fd.map_err(|errno| system("open directory", &directory.path, errno))?;
+        let names = Names::read(&fd, &directory.path, &self.budget)?;
         names.iter().try_for_each(|name| self.remove_lower(directory, name))
     }
 }
@@ -54,28 +57,17 @@ fn reset(fd: &OwnedFd) -> Result<(), Errno> {
     rustix::fs::fchmod(fd, Mode::from_raw_mode(0o755))
 }
 
-fn names(fd: &OwnedFd) -> Result<Vec<Vec<u8>>, Errno> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(fd)? {
-        let entry = entry?;
-        let name = entry.file_name().to_bytes();
-        if !matches!(name, b"." | b"..") {
-            names.push(name.to_vec());
-        }
-    }
-    Ok(names)
-}
-
 /// As `rm -rf`. Bounded by the limit of descriptors: one a level.
-fn remove_all(directory: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
+fn remove_all(directory: &OwnedFd, name: &[u8], path: &[u8], budget: &Budget) -> Result<(), Failure> {
+    let failed = |errno| system("remove", path, errno);
     match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
         Err(Errno::ISDIR) => {}
         Err(Errno::NOENT) => return Ok(()),
-        result => return result,
+        result => return result.map_err(failed),
     }
-    let inner = open_directory(directory, name)?;
-    for name in names(&inner)? {
-        remove_all(&inner, &name)?;
+    let inner = open_directory(directory, name).map_err(failed)?;
+    for name in Names::read(&inner, path, budget)?.iter() {
+        remove_all(&inner, name, path, budget)?;
     }
-    rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR)
+    rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR).map_err(failed)
 }

@@ -2,6 +2,7 @@
 //! stands in a name is written so that it is one word of plain ASCII.
 
 use crate::fail::system;
+use crate::names::printable;
 use casemate_wire::{Digest, Failure};
 use rustix::fs::{FileType, Stat, fgetxattr, flistxattr, major, minor};
 use rustix::io::Errno;
@@ -113,17 +114,4 @@ fn each(text: &mut String, path: &str, fd: &OwnedFd, names: &[u8]) -> Result<(),
         let _ = write!(text, " {}={digest}", printable(name));
     }
     Ok(())
-}
-
-/// Printable ASCII but for the blank and the backslash as it is, every other byte as `\xHH`: one word, whatever the name.
-pub fn printable(name: &[u8]) -> String {
-    let mut text = String::with_capacity(name.len());
-    for &byte in name {
-        if byte.is_ascii_graphic() && byte != b'\\' {
-            text.push(char::from(byte));
-        } else {
-            let _ = write!(text, "\\x{byte:02x}");
-        }
-    }
-    text
 }

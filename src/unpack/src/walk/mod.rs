@@ -6,11 +6,13 @@
 
 mod line;
 
+use crate::budget::Budget;
 use crate::confine;
 use crate::fail::{refused, system};
+use crate::names::{Names, printable};
 use casemate_wire::{Failure, LayerReport, UnpackOutcome};
-use line::{Line, printable};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use line::Line;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -21,6 +23,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const MAX_DEPTH: usize = 256;
 /// Files that are open at a time: with the directories, they stay below the limit of descriptors.
 const BATCH: usize = 256;
+/// Bytes of lines that wait.
+const TEXT: usize = 1 << 20;
 
 /// What is done with what is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +50,9 @@ const FILE: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLO
 
 fn walk(root: &OwnedFd, purpose: Purpose, out: impl Write) -> UnpackOutcome {
     let out = BufWriter::with_capacity(1 << 18, out);
-    let mut walker = Walker { purpose, out, batch: Vec::new(), files: 0, report: LayerReport::default() };
+    let budget = Budget::new();
+    let mut walker =
+        Walker { purpose, out, budget, batch: Vec::new(), files: 0, text: 0, report: LayerReport::default() };
     let stat = rustix::fs::fstat(root).map_err(|errno| system("stat", b"/", errno))?;
     walker.add(Line::of_directory("/", &stat, root)?)?;
     walker.directory(root, "", 0)?;
@@ -61,6 +67,8 @@ struct Walker<W: Write> {
     /// Lines in their order; some wait for the digest of an open file.
     batch: Vec<Line>,
     files: usize,
+    text: usize,
+    budget: Budget,
     report: LayerReport,
 }
 
@@ -70,20 +78,20 @@ impl<W: Write> Walker<W> {
         if depth >= MAX_DEPTH {
             return Err(refused("walk", format!("{path}: more than {MAX_DEPTH} directories deep")));
         }
-        for (shown, name) in names(fd, path)? {
-            let path = format!("{path}/{shown}");
+        for name in Names::read(fd, path.as_bytes(), &self.budget)?.sorted().iter() {
+            let path = format!("{path}/{}", printable(name));
             let failed = |step: &'static str| {
                 let path = path.clone();
                 move |errno| system(step, path.as_bytes(), errno)
             };
-            let stat = match rustix::fs::statat(fd, name.as_slice(), AtFlags::SYMLINK_NOFOLLOW) {
+            let stat = match rustix::fs::statat(fd, name, AtFlags::SYMLINK_NOFOLLOW) {
                 Err(errno) if self.passes_by(errno) => continue,
                 stat => stat.map_err(failed("stat"))?,
             };
             self.report.entries += 1;
             self.report.bytes += u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
             let kind = FileType::from_raw_mode(stat.st_mode);
-            let open = |flags| rustix::fs::openat(fd, name.as_slice(), flags, Mode::empty());
+            let open = |flags| rustix::fs::openat(fd, name, flags, Mode::empty());
             if kind == FileType::Directory {
                 let inner = match open(DIRECTORY) {
                     Err(errno) if self.passes_by(errno) => continue,
@@ -95,7 +103,7 @@ impl<W: Write> Walker<W> {
                 let line = match kind {
                     FileType::RegularFile => Line::of_file(&path, &stat, open(FILE).map_err(failed("open file"))?)?,
                     FileType::Symlink => {
-                        let target = rustix::fs::readlinkat(fd, name.as_slice(), Vec::new());
+                        let target = rustix::fs::readlinkat(fd, name, Vec::new());
                         Line::of_link(&path, &stat, target.map_err(failed("read link"))?.to_bytes())
                     }
                     _ => Line::of_node(&path, &stat),
@@ -116,14 +124,15 @@ impl<W: Write> Walker<W> {
             return Ok(());
         }
         self.files += usize::from(line.file.is_some());
+        self.text += line.text.len();
         self.batch.push(line);
-        if self.files >= BATCH || self.batch.len() >= 16 * BATCH { self.settle() } else { Ok(()) }
+        if self.files >= BATCH || self.text >= TEXT { self.settle() } else { Ok(()) }
     }
 
     /// Takes the digests that are missing, and writes the lines.
     fn settle(&mut self) -> Result<(), Failure> {
         hash(&mut self.batch)?;
-        self.files = 0;
+        (self.files, self.text) = (0, 0);
         for line in self.batch.drain(..) {
             self.out
                 .write_all(&line.text)
@@ -151,21 +160,6 @@ fn hash(lines: &mut [Line]) -> Result<(), Failure> {
         let gave_up = || Err(refused("hash", "a thread gave up"));
         own.and(other.map_or(Ok(()), |other| other.join().unwrap_or_else(|_| gave_up())))
     })
-}
-
-/// The names in a directory as lines show them, sorted by that, each with the name itself.
-fn names(fd: &OwnedFd, path: &str) -> Result<Vec<(String, Vec<u8>)>, Failure> {
-    let failed = |errno| system("list directory", path.as_bytes(), errno);
-    let mut names = Vec::new();
-    for entry in Dir::read_from(fd).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name().to_bytes();
-        if !matches!(name, b"." | b"..") {
-            names.push((printable(name), name.to_vec()));
-        }
-    }
-    names.sort_unstable();
-    Ok(names)
 }
 
 fn unwritten(error: &std::io::Error) -> Failure {

@@ -273,6 +273,36 @@ fn threat_15_bombs_end_at_the_limits() {
 }
 
 #[test]
+fn threat_15_memory_does_not_grow_with_the_layer() {
+    let limits = LayerLimits { bytes: 64 << 20, entries: 1_000_000, path: 4096, depth: 64, ratio: 1_000_000 };
+    // What has to be remembered of directories: their paths.
+    let deep = format!("{}/", "x".repeat(240)).repeat(16);
+    let paths = (0..6000).fold(Tar::new(), |tar, n| {
+        let path = format!("{deep}{n}");
+        tar.pax(&[("path", path.as_bytes())]).raw(&Head::new("a", b'5'), b"")
+    });
+    let paths = paths.end();
+    assert_eq!(limited(limits, &paths, &paths), "limit memory");
+    // A window that is larger than what every decoder takes, and one that is not.
+    let some = vec![b'a'; 17 << 20];
+    let tar = Tar::new().raw(&Head { size: some.len() as u64, ..Head::new("a", b'0') }, &some).end();
+    let compressed = |window| {
+        let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
+        encoder.window_log(window).unwrap();
+        std::io::Write::write_all(&mut encoder, &tar).unwrap();
+        encoder.finish().unwrap()
+    };
+    let mut store = Store::new();
+    store.limits = limits;
+    let failure = store.apply_blob(&compressed(24), sha256(&tar)).unwrap_err();
+    assert_eq!(
+        (failure.step.as_str(), failure.object.as_str()),
+        ("decompress", "its zstd window is larger than 8 MiB")
+    );
+    store.apply_blob(&compressed(23), sha256(&tar)).unwrap();
+}
+
+#[test]
 fn threat_15_a_blob_is_what_was_pinned_to_its_last_byte() {
     let tar = Tar::new().file("a", &"some text ".repeat(200)).end();
     let blob = gzip(&tar);
