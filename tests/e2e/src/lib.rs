@@ -30,7 +30,7 @@ pub mod web;
 pub use casemate_probe::report::Report;
 pub use instance::{Instance, Output, finish, parse_report};
 pub use mode::{Feature, Mode, needs};
-pub use moments::Moments;
+pub use moments::{Moment, Moments};
 pub use spec::{Container, Spec, quoted};
 pub use up::Up;
 
@@ -51,5 +51,22 @@ macro_rules! both_modes {
                 $crate::Mode::User.run(concat!(module_path!(), "::as_user"), body);
             }
         })*
+    };
+}
+
+/// Makes of `fn NAME(casemate, units) { ... }` a test of the two services of an instance, for root.
+#[macro_export]
+macro_rules! services {
+    ($(#[$attribute:meta])* fn $name:ident($casemate:ident, $units:pat) $body:block) => {
+        $(#[$attribute])*
+        #[test]
+        fn $name() {
+            if !$crate::needs(concat!(module_path!(), "::", stringify!($name)), &[$crate::Feature::Root]) {
+                return;
+            }
+            let $casemate = $crate::Instance::new($crate::Mode::Root);
+            let $units = $crate::units::Units::new(&$casemate);
+            $body
+        }
     };
 }

@@ -104,6 +104,13 @@ impl<'a> Units<'a> {
         self.as_helper(&["helper"])
     }
 
+    /// The same, once it has said that it is ready.
+    pub fn helper_ready(&self) -> Up {
+        let helper = self.helper();
+        self.until_helper_says("READY=1");
+        helper
+    }
+
     /// What that unit executes before it.
     pub fn lend(&self, file: &str) -> Up {
         self.as_helper(&["helper", "--lend", file])
@@ -127,6 +134,13 @@ impl<'a> Units<'a> {
         let user = ["--reuid", &MANAGER.to_string(), "--regid", &MANAGER.to_string(), "--clear-groups"];
         let none = ["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"];
         self.start("notify-manager", false, &[&user[..], &none].concat(), words)
+    }
+
+    /// The same with a file, once all of it is up.
+    pub fn supervise(&self, file: &str) -> Up {
+        let manager = self.manager(&["supervise", file]);
+        self.until_manager_says("READY=1");
+        manager
     }
 
     fn start(&self, notify: &str, socket: bool, setpriv: &[&str], words: &[&str]) -> Up {

@@ -7,8 +7,7 @@
     reason = "a test reports by panicking"
 )]
 
-use casemate_e2e::{Container, Feature, Instance, Moments, Spec, Up, both_modes, host, needs, oci, place, poll};
-use rustix::process::Signal;
+use casemate_e2e::{Container, Feature, Instance, Moments, Spec, Up, both_modes, needs, oci, place};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
@@ -154,20 +153,8 @@ both_modes! {
         let archive = archive.to_str().unwrap();
         let all = pins(&here);
         let mut moments = Moments::new(8, Duration::from_millis(100));
-        while let Some((round, pause)) = moments.take() {
-            let mut load = Up::start(there.command(&["bundle", "load", archive]));
-            std::thread::sleep(pause);
-            let victims = match round % 3 {
-                0 => vec![load.pid()],
-                1 => there.helpers().iter().map(|p| p.pid).collect(),
-                _ => there.processes().iter().map(|p| p.pid).collect(),
-            };
-            moments.was(!load.has_ended());
-            for victim in victims {
-                host::signal(victim, Signal::KILL);
-            }
-            load.wait(poll::PATIENCE);
-            there.end();
+        while let Some(moment) = moments.take() {
+            moments.kill(moment, &there, Up::start(there.command(&["bundle", "load", archive])));
             // Each image is whole or not there; the records come one after the other, at the end.
             for pin in pins(&there) {
                 assert!(all.contains(&pin));

@@ -7,7 +7,7 @@
     reason = "a test reports by panicking"
 )]
 
-use casemate_e2e::{Container, Instance, Moments, Spec, Up, both_modes, host, oci, poll};
+use casemate_e2e::{Container, Instance, Moments, Spec, Up, both_modes, oci, poll};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -126,23 +126,11 @@ both_modes! {
         casemate.up_to_the_end(&spec).expect(0);
         let alone = kept(&casemate);
         let mut moments = Moments::new(8, Duration::from_millis(100));
-        while let Some((round, pause)) = moments.take() {
+        while let Some(moment) = moments.take() {
             for name in ["x", "y"] {
                 image(&casemate, &base, name);
             }
-            let mut gc = Up::start(casemate.command(&["store", "gc", "--min-age", "0"]));
-            std::thread::sleep(pause);
-            let victims = match round % 3 {
-                0 => vec![gc.pid()],
-                1 => casemate.helpers().iter().map(|p| p.pid).collect(),
-                _ => casemate.processes().iter().map(|p| p.pid).collect(),
-            };
-            moments.was(!gc.has_ended());
-            for victim in victims {
-                host::signal(victim, Signal::KILL);
-            }
-            gc.wait(poll::PATIENCE);
-            casemate.end();
+            moments.kill(moment, &casemate, Up::start(casemate.command(&["store", "gc", "--min-age", "0"])));
             // Whatever is left has all of its blobs, and what is needed runs.
             let report = casemate.run(&["store", "fsck", "--json"]).stdout;
             let report: Value = serde_json::from_str(&report).unwrap();
@@ -150,7 +138,7 @@ both_modes! {
                 let layer = finding["object"].as_str().unwrap().starts_with("layer ");
                 assert!(finding["kind"] == "leftover" || (finding["kind"] == "missing" && layer), "{report}");
             }
-            if round % 4 == 0 {
+            if moment.round % 4 == 0 {
                 casemate.up_to_the_end(&spec).expect(0);
             }
         }

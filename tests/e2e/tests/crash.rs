@@ -7,7 +7,7 @@
     reason = "a test reports by panicking"
 )]
 
-use casemate_e2e::{Container, Instance, Mode, Spec, Up, both_modes, host, oci, poll};
+use casemate_e2e::{Container, Instance, Mode, Moments, Spec, Up, both_modes, host, oci, poll};
 use rustix::process::Signal;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -157,32 +157,18 @@ both_modes! {
         let casemate = Instance::new(mode);
         let (layout, digest) = large_image(&casemate);
         let layout = layout.to_str().unwrap();
-        let mut dice = Dice::new();
-        let (mut killed, mut ended) = (0, 0);
-        for round in 0..30 {
-            let mut import = Up::start(casemate.command(&["image", "import", layout, "--name", "large"]));
-            std::thread::sleep(dice.pause(400));
-            let victims = match round % 3 {
-                0 => vec![import.pid()],
-                1 => casemate.helpers().iter().map(|p| p.pid).collect(),
-                _ => casemate.processes().iter().map(|p| p.pid).collect(),
-            };
-            killed += usize::from(!import.has_ended());
-            for victim in victims {
-                host::signal(victim, Signal::KILL);
-            }
-            ended += usize::from(import.wait(poll::PATIENCE).code == 0);
-            casemate.end();
-            if round % 5 == 4 {
+        let mut moments = Moments::new(15, Duration::from_millis(300));
+        while let Some(moment) = moments.take() {
+            let import = Up::start(casemate.command(&["image", "import", layout, "--name", "large"]));
+            let ended = moments.kill(moment, &casemate, import).code == 0;
+            if moment.round % 5 == 4 {
                 casemate.run(&["image", "ls"]).expect(0);
             }
-            if ended > 3 {
+            if ended {
                 // What is there already takes no time any more; begin again.
                 casemate.run(&["image", "rm", &digest]).expect(0);
-                ended = 0;
             }
         }
-        assert!(killed > 10, "only {killed} of 30 were killed in their work");
         casemate.run(&["image", "import", layout, "--name", "large"]).expect(0);
         let image = format!("localhost/large@{digest}");
         let output = casemate.up_to_the_end(&Spec::new([

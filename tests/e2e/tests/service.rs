@@ -9,7 +9,7 @@
 )]
 
 use casemate_e2e::units::{Units, receive};
-use casemate_e2e::{Container, Feature, Instance, Mode, Spec, host, needs, oci, place, poll};
+use casemate_e2e::{Container, Instance, Output, Spec, Up, host, oci, place, poll, services};
 use rustix::fs::FlockOperation;
 use rustix::process::Signal;
 use std::os::unix::net::UnixDatagram;
@@ -17,6 +17,13 @@ use std::os::unix::net::UnixDatagram;
 fn payload(casemate: &Instance, word: &str) -> Vec<i32> {
     let all = casemate.processes().into_iter();
     all.filter(|p| p.arguments.iter().any(|argument| argument == word)).map(|p| p.pid).collect()
+}
+
+/// The containers of [`file`].
+fn ended_in_reverse(casemate: &Instance, stopped: &Output) {
+    let at = |name: &str| stopped.stderr.find(&format!("casemate: {name}: exited")).unwrap_or(usize::MAX);
+    assert!(at("second") < at("first") && at("first") < usize::MAX, "{}", stopped.stderr);
+    assert!(payload(casemate, "sleep").is_empty());
 }
 
 /// Two containers that sleep, of a file that waives limits: what is delegated to a service is cgroup v2, which not every
@@ -30,21 +37,13 @@ fn file(casemate: &Instance) -> String {
     casemate.write("casemate.toml", &spec.text())
 }
 
-#[test]
-fn the_services_start_tell_and_outlive_each_other() {
-    if !needs("the_services_start_tell_and_outlive_each_other", &[Feature::Root]) {
-        return;
-    }
-    let casemate = Instance::new(Mode::Root);
-    let units = Units::new(&casemate);
-    let mut helper = units.helper();
-    units.until_helper_says("READY=1");
+services! { fn the_services_start_tell_and_outlive_each_other(casemate, units) {
+    let mut helper = units.helper_ready();
     units.until_helper_says("WATCHDOG=1");
     let file = file(&casemate);
 
     // The declared set is up when the manager says so.
-    let manager = units.manager(&["supervise", &file]);
-    units.until_manager_says("READY=1");
+    let manager = units.supervise(&file);
     let before = poll::until("both containers", || Some(payload(&casemate, "sleep")).filter(|pids| pids.len() == 2));
     units.until_manager_says("WATCHDOG=1");
 
@@ -75,15 +74,12 @@ fn the_services_start_tell_and_outlive_each_other() {
 
     // Somebody asks for the end of all while no manager runs: in reverse order, and the helper stays.
     let stopped = units.manager(&["supervise", "--stop", &file]).finish().expect(0);
-    let at = |name: &str| stopped.stderr.find(&format!("casemate: {name}: exited")).unwrap_or(usize::MAX);
-    assert!(at("second") < at("first") && at("first") < usize::MAX, "{}", stopped.stderr);
-    assert!(payload(&casemate, "sleep").is_empty());
+    ended_in_reverse(&casemate, &stopped);
     assert!(!helper.has_ended());
 
     // And while one runs.
     units.forget();
-    let manager = units.manager(&["supervise", &file]);
-    units.until_manager_says("READY=1");
+    let manager = units.supervise(&file);
     units.manager(&["supervise", "--stop", &file]).finish().expect(0);
     manager.finish().expect(0);
     units.until_manager_says("STOPPING=1");
@@ -100,22 +96,14 @@ fn the_services_start_tell_and_outlive_each_other() {
     helper.signal(Signal::TERM);
     helper.wait(poll::PATIENCE).expect(0);
     poll::until("the end of A", || casemate.helpers().is_empty().then_some(()));
-}
+} }
 
-#[test]
-fn what_runs_ends_in_order_whatever_has_become_of_its_file() {
-    if !needs("what_runs_ends_in_order_whatever_has_become_of_its_file", &[Feature::Root]) {
-        return;
-    }
-    let casemate = Instance::new(Mode::Root);
-    let units = Units::new(&casemate);
-    let _helper = units.helper();
-    units.until_helper_says("READY=1");
+services! { fn what_runs_ends_in_order_whatever_has_become_of_its_file(casemate, units) {
+    let _helper = units.helper_ready();
     // Installed, without a file yet: there is nothing to stop.
     units.manager(&["supervise", "--stop", "/nonexistent"]).finish().expect(0);
     let file = file(&casemate);
-    let manager = units.manager(&["supervise", &file]);
-    units.until_manager_says("READY=1");
+    let manager = units.supervise(&file);
     manager.signal(Signal::TERM);
     manager.finish().expect(0);
     assert_eq!(payload(&casemate, "sleep").len(), 2);
@@ -130,10 +118,8 @@ fn what_runs_ends_in_order_whatever_has_become_of_its_file() {
     assert!(!stop.has_ended() && payload(&casemate, "sleep").len() == 2);
     drop(lock);
     let stopped = stop.finish().expect(0);
-    let at = |name: &str| stopped.stderr.find(&format!("casemate: {name}: exited")).unwrap_or(usize::MAX);
-    assert!(at("second") < at("first") && at("first") < usize::MAX, "{}", stopped.stderr);
-    assert!(payload(&casemate, "sleep").is_empty());
-}
+    ended_in_reverse(&casemate, &stopped);
+} }
 
 /// Puts the file in its place as editors do, whole.
 fn put(casemate: &Instance, spec: &Spec) -> String {
@@ -147,7 +133,7 @@ fn put(casemate: &Instance, spec: &Spec) -> String {
 }
 
 /// As systemd sees a reload: it has begun, at this time, and it is over.
-fn reload(units: &Units<'_>, manager: &casemate_e2e::Up) {
+fn reload(units: &Units<'_>, manager: &Up) {
     units.forget();
     manager.signal(Signal::HUP);
     let began = units.until_manager_says("RELOADING=1");
@@ -158,16 +144,9 @@ fn reload(units: &Units<'_>, manager: &casemate_e2e::Up) {
     units.until_manager_says("READY=1");
 }
 
-#[test]
-fn a_reload_changes_what_the_file_changes_and_nothing_else() {
-    if !needs("a_reload_changes_what_the_file_changes_and_nothing_else", &[Feature::Root]) {
-        return;
-    }
+services! { fn a_reload_changes_what_the_file_changes_and_nothing_else(casemate, units) {
     const LINES: u32 = 5000;
-    let casemate = Instance::new(Mode::Root);
-    let units = Units::new(&casemate);
-    let _helper = units.helper();
-    units.until_helper_says("READY=1");
+    let _helper = units.helper_ready();
     let image = casemate.probe();
     let container = |name: &str, uid| Container::new(name, &image, uid).set("stop_grace_period", "\"500ms\"");
     let sleeper = |name: &str, uid, word: &str| container(name, uid).command(&["misbehave", "sleep", word]);
@@ -184,8 +163,7 @@ fn a_reload_changes_what_the_file_changes_and_nothing_else() {
         ])
         .without_limits(),
     );
-    let manager = units.manager(&["supervise", &file]);
-    units.until_manager_says("READY=1");
+    let manager = units.supervise(&file);
     let pid = |word: &str| payload(&casemate, word);
     let before = (pid("lines"), pid("10002"));
     assert!(pid("10003").len() == 1 && pid("10004").len() == 1);
@@ -200,7 +178,7 @@ fn a_reload_changes_what_the_file_changes_and_nothing_else() {
     let comes = Container::new("comes", &other, 10_004)
         .command(&["misbehave", "sleep", "20004"])
         .set("security", &format!("{{ seccomp = {{ profile = \"own.toml\", sha256 = \"{own}\" }} }}"));
-    let waits = casemate_e2e::Up::start(casemate.command(&["wait", "goes"]));
+    let waits = Up::start(casemate.command(&["wait", "goes"]));
 
     // Another command for one, a container of another image in the place of one, the rest as it was: with the same processes.
     let next = [lines, stays(), sleeper("changes", 10_003, "20003"), comes, sleeper("rests", 10_005, "10005")];
@@ -234,17 +212,10 @@ fn a_reload_changes_what_the_file_changes_and_nothing_else() {
     assert!(numbers.into_iter().eq(1..=LINES), "a line is lost or doubled");
     casemate.run(&["down"]).expect(0);
     manager.finish().expect(0);
-}
+} }
 
-#[test]
-fn a_manager_that_waits_for_the_store_gives_signs_of_life_and_can_be_ended() {
-    if !needs("a_manager_that_waits_for_the_store_gives_signs_of_life", &[Feature::Root]) {
-        return;
-    }
-    let casemate = Instance::new(Mode::Root);
-    let units = Units::new(&casemate);
-    let _helper = units.helper();
-    units.until_helper_says("READY=1");
+services! { fn a_manager_that_waits_for_the_store_gives_signs_of_life_and_can_be_ended(casemate, units) {
+    let _helper = units.helper_ready();
     // Nothing is known of its image's layers, so they are to be unpacked anew; and somebody pulls.
     let file = file(&casemate);
     for known in std::fs::read_dir(casemate.state().join("images/trees")).unwrap() {
@@ -260,29 +231,20 @@ fn a_manager_that_waits_for_the_store_gives_signs_of_life_and_can_be_ended() {
     let ended = manager.finish();
     assert!(ended.stderr.contains("told to stop"), "{ended:?}");
     drop(store);
-    let manager = units.manager(&["supervise", &file]);
-    units.until_manager_says("READY=1");
+    let manager = units.supervise(&file);
     casemate.run(&["down"]).expect(0);
     manager.finish().expect(0);
-}
+} }
 
-#[test]
-fn a_user_is_another_containers_when_nothing_runs_by_it_any_more() {
-    if !needs("a_user_is_another_containers_when_nothing_runs_by_it_any_more", &[Feature::Root]) {
-        return;
-    }
-    let casemate = Instance::new(Mode::Root);
-    let units = Units::new(&casemate);
-    let _helper = units.helper();
-    units.until_helper_says("READY=1");
+services! { fn a_user_is_another_containers_when_nothing_runs_by_it_any_more(casemate, units) {
+    let _helper = units.helper_ready();
     let image = casemate.probe();
     let container = |name: &str, uid, words: &[&str]| {
         Container::new(name, &image, uid).command(words).set("stop_grace_period", "\"1s\"")
     };
     let deaf = |uid| container("deaf", uid, &["misbehave", "ignore-term"]);
     let file = put(&casemate, &Spec::new([deaf(10_001)]).without_limits());
-    let manager = units.manager(&["supervise", &file]);
-    units.until_manager_says("READY=1");
+    let manager = units.supervise(&file);
     let after = |stderr: &str, what: &str| {
         let from = stderr.rfind("deaf: ended by signal 9").unwrap_or_else(|| panic!("{stderr}"));
         assert!(stderr.find(what).is_some_and(|at| at > from), "{what:?} in {stderr}");
@@ -295,28 +257,19 @@ fn a_user_is_another_containers_when_nothing_runs_by_it_any_more() {
     manager.finish().expect(0);
     put(&casemate, &Spec::new([container("newer", 10_002, &["misbehave", "sleep"]), deaf(10_003)]).without_limits());
     units.forget();
-    let manager = units.manager(&["supervise", &file]);
-    units.until_manager_says("READY=1");
+    let manager = units.supervise(&file);
     after(&manager.stderr(), "newer: started");
     casemate.run(&["down"]).expect(0);
     manager.finish().expect(0);
-}
+} }
 
-#[test]
-fn a_reload_of_a_wrong_file_changes_nothing_and_says_why() {
-    if !needs("a_reload_of_a_wrong_file_changes_nothing_and_says_why", &[Feature::Root]) {
-        return;
-    }
-    let casemate = Instance::new(Mode::Root);
-    let units = Units::new(&casemate);
-    let _helper = units.helper();
-    units.until_helper_says("READY=1");
+services! { fn a_reload_of_a_wrong_file_changes_nothing_and_says_why(casemate, units) {
+    let _helper = units.helper_ready();
     let image = casemate.probe();
     let sleeper = |name: &str, uid| Container::new(name, &image, uid).command(&["misbehave", "sleep"]);
     let good = || Spec::new([sleeper("first", 10_001)]).without_limits();
     let file = put(&casemate, &good());
-    let manager = units.manager(&["supervise", &file]);
-    units.until_manager_says("READY=1");
+    let manager = units.supervise(&file);
     let before = payload(&casemate, "sleep");
     let revision = || std::fs::read_link(casemate.state().join("revisions/current")).unwrap();
     let applied = revision();
@@ -365,18 +318,11 @@ fn a_reload_of_a_wrong_file_changes_nothing_and_says_why() {
     assert_eq!(payload(&casemate, "sleep"), before);
     casemate.run(&["down"]).expect(0);
     manager.finish().expect(0);
-}
+} }
 
-#[test]
-fn lines_and_our_own_words_reach_the_logs_of_the_host() {
-    if !needs("lines_and_our_own_words_reach_the_logs_of_the_host", &[Feature::Root]) {
-        return;
-    }
-    let casemate = Instance::new(Mode::Root);
-    let mut units = Units::new(&casemate);
+services! { fn lines_and_our_own_words_reach_the_logs_of_the_host(casemate, mut units) {
     let [journal, syslog] = units.host_logs();
-    let _helper = units.helper();
-    units.until_helper_says("READY=1");
+    let _helper = units.helper_ready();
     let image = casemate.probe();
     let container = |name: &str, uid, driver: &str| {
         let lines = Container::new(name, &image, uid).command(&["misbehave", "lines", "2"]);
@@ -413,16 +359,10 @@ fn lines_and_our_own_words_reach_the_logs_of_the_host() {
     until(&syslog, &[" casemate ", "applies sha256:"]);
     casemate.run(&["down"]).expect(0);
     manager.finish().expect(0);
-}
+} }
 
-#[test]
-fn what_the_service_manager_has_not_done_is_an_error() {
-    if !needs("what_the_service_manager_has_not_done_is_an_error", &[Feature::Root]) {
-        return;
-    }
-    let casemate = Instance::new(Mode::Root);
-    let units = Units::new(&casemate);
-    let refused = |up: casemate_e2e::Up, words: &str| {
+services! { fn what_the_service_manager_has_not_done_is_an_error(casemate, units) {
+    let refused = |up: Up, words: &str| {
         let output = up.finish();
         assert!(output.code != 0 && output.stderr.contains(words), "{output:?}");
     };
@@ -434,4 +374,4 @@ fn what_the_service_manager_has_not_done_is_an_error() {
     let file = casemate.write("casemate.toml", "");
     let output = casemate.run(&["supervise", &file]);
     assert!(output.code != 0, "{output:?}");
-}
+} }
