@@ -158,6 +158,20 @@ impl Instance {
         self.up(spec).finish()
     }
 
+    /// The same under strace(1), which has to be there: these calls of all of its processes. For an instance without a cgroup, as
+    /// the way into one is a shell.
+    pub fn trace_up(&self, spec: &Spec, calls: &str) -> String {
+        assert!(self.cgroup.is_none());
+        let file = self.write("traced.toml", &self.text_of(spec));
+        let trace = self.directory.join("trace");
+        let mut outer = self.mode.command("/usr/bin/strace");
+        outer.args(["-f", "-qq", "-e", &format!("trace={calls}"), "-o"]).arg(&trace);
+        let inner = self.command(&["up", &file]);
+        outer.arg(inner.get_program()).args(inner.get_args());
+        finish(outer, poll::PATIENCE).expect(0);
+        fs::read_to_string(trace).unwrap()
+    }
+
     /// Packs one static program as an image and gives its pin.
     pub fn pack_binary(&self, name: &str, program: &Path) -> String {
         self.pack(name, &["--binary", program.to_str().unwrap()])

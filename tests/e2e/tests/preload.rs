@@ -8,7 +8,7 @@
 )]
 
 use casemate_e2e::units::Units;
-use casemate_e2e::{Container, Feature, Instance, Mode, Output, Spec, Up, both_modes, finish, needs, oci, poll};
+use casemate_e2e::{Container, Feature, Instance, Mode, Output, Spec, Up, both_modes, needs, oci, poll};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -241,21 +241,13 @@ both_modes! {
         if !needs(name, &[Feature::Program("/usr/bin/strace")]) {
             return;
         }
-        // Without a cgroup: the way into it is a shell, which would be in the trace.
         let casemate = Instance::without_cgroup(mode);
         let (lent, image) = lent(&casemate);
         let head = format!("[store]\npreload = [\"{}\"]", lent.display());
         let spec = Spec::new([Container::new("a", &image, 10_001).command(&["true"])]).head(&head);
-        let file = casemate.write("traced.toml", &casemate.text_of(&spec));
-        let trace = casemate.directory().join("trace");
-        let mut outer = mode.command("/usr/bin/strace");
-        outer.args(["-f", "-qq", "-e", "trace=%network,execve,execveat", "-o"]).arg(&trace);
-        let inner = casemate.command(&["up", &file]);
-        outer.arg(inner.get_program()).args(inner.get_args());
         assert!(!casemate.state().exists());
-        finish(outer, poll::PATIENCE).expect(0);
+        let trace = casemate.trace_up(&spec, "%network,execve,execveat");
         assert_eq!(links(&casemate), [true, true]);
-        let trace = fs::read_to_string(trace).unwrap();
         assert!(trace.contains("casemate-helper") && trace.contains("AF_UNIX"), "{trace}");
         let connects = |line: &&str| line.contains("AF_INET") && !line.contains("socket(");
         assert_eq!(trace.lines().find(connects), None, "{trace}");

@@ -250,19 +250,10 @@ both_modes! {
         if !needs(name, &[Feature::Program("/usr/bin/strace")]) {
             return;
         }
-        // Without a cgroup: the way into it is a shell, which would be in the trace.
         let casemate = Instance::without_cgroup(mode);
         let image = casemate.probe();
         let spec = Spec::new([Container::new("a", &image, 10_001).command(&["true"])]);
-        let file = casemate.write("traced.toml", &casemate.text_of(&spec));
-        let trace = casemate.directory().join("trace");
-        let mut outer = mode.command("/usr/bin/strace");
-        outer.args(["-f", "-qq", "-e", "trace=%network,execve", "-o"]).arg(&trace);
-        let inner = casemate.command(&["up", &file]);
-        outer.arg(inner.get_program()).args(inner.get_args());
-        let output = finish(outer, poll::PATIENCE);
-        assert_eq!(output.code, 0, "{output:?}");
-        let trace = fs::read_to_string(trace).unwrap();
+        let trace = casemate.trace_up(&spec, "%network,execve");
         assert!(trace.contains("AF_UNIX") && !trace.contains("casemate-fetch"), "{trace}");
         // The one AF_INET socket brings the loopback up in the container's own network namespace; it is never connected.
         let network = |line: &&str| line.contains("AF_INET") && !line.contains("socket(");

@@ -406,19 +406,10 @@ both_modes! {
         if !needs(name, &[Feature::Program("/usr/bin/strace")]) {
             return;
         }
-        // Without a cgroup: the way into it is a shell, which would be in the trace.
         let casemate = Instance::without_cgroup(mode);
         let image = casemate.probe();
         let spec = Spec::new([Container::new("a", &image, 10_001).command(&["true"])]);
-        let file = casemate.write("traced.toml", &casemate.text_of(&spec));
-        let trace = casemate.directory().join("trace");
-        let mut outer = mode.command("/usr/bin/strace");
-        outer.args(["-f", "-qq", "-e", "trace=execve,execveat", "-o"]).arg(&trace);
-        let inner = casemate.command(&["up", &file]);
-        outer.arg(inner.get_program()).args(inner.get_args());
-        let output = casemate_e2e::finish(outer, poll::PATIENCE);
-        assert_eq!(output.code, 0, "{output:?}");
-        let trace = fs::read_to_string(trace).unwrap();
+        let trace = casemate.trace_up(&spec, "execve,execveat");
         let mut programs: BTreeSet<&str> = BTreeSet::new();
         let mut hidden = 0;
         for line in trace.lines().filter(|line| line.contains("exec")) {
