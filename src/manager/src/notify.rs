@@ -29,21 +29,9 @@ struct Way {
 }
 
 impl Notifier {
-    /// As the environment says: `NOTIFY_SOCKET`, and `WATCHDOG_USEC` where it is meant for this process.
+    /// As the environment says.
     pub fn of_environment() -> Result<Self, Errno> {
-        let own = std::env::var("WATCHDOG_PID").map_or(true, |pid| pid == std::process::id().to_string());
-        let watchdog = std::env::var("WATCHDOG_USEC").ok().filter(|_| own);
-        match std::env::var_os("NOTIFY_SOCKET") {
-            Some(address) => Self::connect(&address, watchdog.as_deref()),
-            None => Ok(Self::default()),
-        }
-    }
-
-    fn connect(address: &OsStr, watchdog: Option<&str>) -> Result<Self, Errno> {
-        let half =
-            watchdog.and_then(|microseconds| microseconds.parse().ok()).map(|all| Duration::from_micros(all) / 2);
-        let pause = half.filter(|half| !half.is_zero()).map_or(UNASKED, |half| half.min(UNASKED));
-        Ok(Self(Some(Rc::new(Way { socket: connect(address)?, pause }))))
+        Ok(Self(of_environment()?.map(|(socket, pause)| Rc::new(Way { socket, pause }))))
     }
 
     /// How long to wait at most between two signs of life; none: nobody waits for one.
@@ -88,8 +76,23 @@ impl Notifier {
     }
 }
 
+/// As the environment says: `NOTIFY_SOCKET`, connected, and by `WATCHDOG_USEC`, where it is meant for this process, how long to wait at
+/// most between two signs of life. None: there is nobody to tell.
+pub fn of_environment() -> Result<Option<(OwnedFd, Duration)>, Errno> {
+    let own = std::env::var("WATCHDOG_PID").map_or(true, |pid| pid == std::process::id().to_string());
+    let watchdog = std::env::var("WATCHDOG_USEC").ok().filter(|_| own);
+    let address = std::env::var_os("NOTIFY_SOCKET");
+    address.map(|address| Ok((connect(&address)?, pause(watchdog.as_deref())))).transpose()
+}
+
+/// Half of the watchdog's patience, in microseconds.
+fn pause(watchdog: Option<&str>) -> Duration {
+    let half = watchdog.and_then(|microseconds| microseconds.parse().ok()).map(|all| Duration::from_micros(all) / 2);
+    half.filter(|half| !half.is_zero()).map_or(UNASKED, |half| half.min(UNASKED))
+}
+
 /// A datagram socket connected to the address of the environment: a path, or with `@` in front an abstract name.
-pub fn connect(address: &OsStr) -> Result<OwnedFd, Errno> {
+fn connect(address: &OsStr) -> Result<OwnedFd, Errno> {
     let address = match address.as_bytes() {
         [b'@', name @ ..] => SocketAddrUnix::new_abstract_name(name)?,
         path @ [b'/', ..] => SocketAddrUnix::new(path)?,
@@ -106,6 +109,10 @@ mod tests {
     use super::*;
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+    fn notifier(address: &OsStr, watchdog: Option<&str>) -> Result<Notifier, Errno> {
+        Ok(Notifier(Some(Rc::new(Way { socket: connect(address)?, pause: pause(watchdog) }))))
+    }
 
     fn heard(socket: &UnixDatagram) -> String {
         let mut buffer = [0; 4096];
@@ -124,7 +131,7 @@ mod tests {
             (UnixDatagram::bind(&path).unwrap(), path.as_os_str()),
             (UnixDatagram::bind_addr(&abstract_name).unwrap(), OsStr::new(&at)),
         ] {
-            let notifier = Notifier::connect(address, Some("4000000")).unwrap();
+            let notifier = notifier(address, Some("4000000")).unwrap();
             assert_eq!(notifier.pause(), Some(Duration::from_secs(2)));
             notifier.ready();
             notifier.alive();
@@ -146,7 +153,7 @@ mod tests {
         let base = tempfile::tempdir().unwrap();
         let path = base.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
-        let notifier = Notifier::connect(path.as_os_str(), None).unwrap();
+        let notifier = notifier(path.as_os_str(), None).unwrap();
         for _ in 0..10_000 {
             notifier.alive();
         }
@@ -161,7 +168,7 @@ mod tests {
     #[test]
     fn an_address_that_is_none_is_an_error_and_none_is_silence() {
         for bad in ["", "relative", "/nonexistent/notify", "vsock:2:1"] {
-            assert!(Notifier::connect(OsStr::new(bad), None).is_err(), "{bad}");
+            assert!(notifier(OsStr::new(bad), None).is_err(), "{bad}");
         }
         let silent = Notifier::default();
         silent.ready();
@@ -170,12 +177,9 @@ mod tests {
 
     #[test]
     fn a_watchdog_that_is_nonsense_or_slow_leaves_the_pause() {
-        let base = tempfile::tempdir().unwrap();
-        let path = base.path().join("notify");
-        let _socket = UnixDatagram::bind(&path).unwrap();
-        for (watchdog, seconds) in [(None, 10), (Some("0"), 10), (Some("x"), 10), (Some("60000000"), 10)] {
-            let notifier = Notifier::connect(path.as_os_str(), watchdog).unwrap();
-            assert_eq!(notifier.pause(), Some(Duration::from_secs(seconds)), "{watchdog:?}");
+        for watchdog in [None, Some("0"), Some("x"), Some("60000000")] {
+            assert_eq!(pause(watchdog), UNASKED, "{watchdog:?}");
         }
+        assert_eq!(pause(Some("4000000")), Duration::from_secs(2));
     }
 }

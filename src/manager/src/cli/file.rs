@@ -68,11 +68,7 @@ impl File {
 
     /// Judges a text as what this file is to become.
     pub fn of_text(path: &Path, text: &str) -> Result<Self, Faulty> {
-        let (path, text) = (path.to_owned(), text.to_owned());
-        match spec::parse(&text, today()) {
-            Ok((spec, warnings)) => Ok(Self { path, text, spec, warnings }),
-            Err(findings) => Err(Faulty { path, text, findings }),
-        }
+        Self::judge(path, text.as_bytes(), None)
     }
 
     /// The same as [`Self::tell`] tells, one line each, for a log.

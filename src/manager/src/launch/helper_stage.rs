@@ -23,8 +23,6 @@ use std::time::Duration;
 const UNIT: &str = "casemate-helper.service";
 /// Where the helper finds its connected notification socket.
 const NOTIFY: i32 = 4;
-/// Between two signs of life where no watchdog is set.
-const UNASKED: Duration = Duration::from_secs(10);
 
 /// Becomes the helper. Returns only what failed.
 pub fn run(directories: &Directories) -> Error {
@@ -101,16 +99,13 @@ fn enter_leaf() -> Result<(), Error> {
 
 /// The helper has no environment, so it is told by a descriptor and an argument.
 fn notification() -> Result<Option<(OwnedFd, Duration)>, Error> {
-    let Some(address) = env::var_os("NOTIFY_SOCKET") else { return Ok(None) };
     let failed = |step| move |errno| Error::new("NOTIFY_SOCKET", step, errno);
-    let mut socket = notify::connect(&address).map_err(failed("connect"))?;
+    let Some((mut socket, pause)) = notify::of_environment().map_err(failed("connect"))? else { return Ok(None) };
     if socket.as_raw_fd() != NOTIFY {
         socket = rustix::io::fcntl_dupfd_cloexec(&socket, NOTIFY).map_err(failed("place"))?;
     }
     if socket.as_raw_fd() != NOTIFY {
         return Err(Error::new("NOTIFY_SOCKET", "place", "descriptor 4 is taken"));
     }
-    let watchdog = env::var("WATCHDOG_USEC").ok().and_then(|microseconds| microseconds.parse().ok());
-    let pause = watchdog.map_or(UNASKED, |all| (Duration::from_micros(all) / 2).min(UNASKED));
     Ok(Some((socket, pause)))
 }

