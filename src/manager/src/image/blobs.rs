@@ -15,6 +15,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Work in progress has this name: the writer's lock leaves room for one, and a sweep knows it.
 const PARTIAL: &str = ".partial";
@@ -32,6 +33,30 @@ pub(super) struct Blobs {
     partial_path: PathBuf,
     /// Bytes that a write leaves free.
     reserve: u64,
+    /// Bytes that have room already and are not written yet: several blobs are brought at a time.
+    promised: AtomicU64,
+}
+
+/// A promise of room for bytes that are not written yet. What is left of it in the end is given back.
+#[derive(Debug)]
+struct Room<'a> {
+    blobs: &'a Blobs,
+    left: u64,
+}
+
+impl Room<'_> {
+    /// So many of them are written.
+    fn written(&mut self, bytes: u64) {
+        let bytes = bytes.min(self.left);
+        self.left -= bytes;
+        self.blobs.promised.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.written(self.left);
+    }
 }
 
 /// What the bytes of a blob have to be.
@@ -51,7 +76,8 @@ pub(super) enum Promise {
 impl Blobs {
     /// `directory` holds both: whole blobs in `sha256`, others in `partial`.
     pub(super) fn new(dir: OwnedFd, partial: OwnedFd, directory: &Path) -> Self {
-        Self { dir, path: directory.join("sha256"), partial, partial_path: directory.join("partial"), reserve: 0 }
+        let (path, partial_path) = (directory.join("sha256"), directory.join("partial"));
+        Self { dir, path, partial, partial_path, reserve: 0, promised: AtomicU64::new(0) }
     }
 
     /// From now on, so many bytes stay free.
@@ -64,18 +90,22 @@ impl Blobs {
         self.reserve
     }
 
-    /// Whether so many bytes can be written without touching the reserve.
-    fn expect_room(&self, object: &str, needed: u64) -> Result<(), Error> {
-        let free = self.room()?;
+    /// Promises room for so many bytes, if the reserve and what others were promised leave it.
+    fn promise(&self, object: &str, needed: u64) -> Result<Room<'_>, Error> {
+        // First taken and then judged, so that two at a time cannot both find the same bytes free.
+        let before = self.promised.fetch_add(needed, Ordering::Relaxed);
+        let room = Room { blobs: self, left: needed };
+        let free = self.free()?.saturating_sub(self.reserve.saturating_add(before));
         if self.reserve == 0 || needed <= free {
-            return Ok(());
+            return Ok(room);
         }
         Err(Error::NoSpace { object: object.to_owned(), needed: Some(needed), reserve: self.reserve })
     }
 
-    /// Bytes that can be written without touching the reserve.
+    /// Bytes that can be written without touching the reserve, or what others were promised.
     pub(super) fn room(&self) -> Result<u64, Error> {
-        Ok(self.free()?.saturating_sub(self.reserve))
+        let taken = self.reserve.saturating_add(self.promised.load(Ordering::Relaxed));
+        Ok(self.free()?.saturating_sub(taken))
     }
 
     /// Bytes that can be written.
@@ -156,7 +186,7 @@ impl Blobs {
         progress: &mut dyn FnMut(u64),
     ) -> Result<Digest, Error> {
         let (Promise::Exact { size, .. } | Promise::Size(size)) = promise;
-        self.expect_room(object, size)?;
+        let _room = self.promise(object, size)?;
         let partial = self.path(PARTIAL);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.dir, PARTIAL, flags, Mode::from_raw_mode(0o600));

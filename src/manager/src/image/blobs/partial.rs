@@ -1,7 +1,7 @@
 //! A blob on its way from a registry: kept under its digest over interruptions and reboots, and proven from its first byte to its
 //! last before it becomes a blob of the store.
 
-use super::{Blobs, CHUNK, check, names};
+use super::{Blobs, CHUNK, Room, check, names};
 use crate::image::blobs::Promise;
 use crate::image::error::Error;
 use casemate_wire::Digest;
@@ -21,6 +21,8 @@ pub(in crate::image) struct Partial<'a> {
     size: u64,
     at: u64,
     hash: Sha256,
+    /// For the rest of it.
+    room: Option<Room<'a>>,
 }
 
 impl Blobs {
@@ -32,12 +34,12 @@ impl Blobs {
         let file = rustix::fs::openat(&self.partial, &name, flags, Mode::from_raw_mode(0o600));
         let file = File::from(file.map_err(Error::errno("create", &path))?);
         let length = file.metadata().map_err(Error::io("stat", &path))?.len();
-        let mut partial = Partial { blobs: self, file, path, digest, size, at: 0, hash: Sha256::new() };
+        let mut partial = Partial { blobs: self, file, path, digest, size, at: 0, hash: Sha256::new(), room: None };
         if length > size {
             partial.start_over()?;
         }
         partial.hash_what_is_there()?;
-        self.expect_room(&digest.to_string(), size.saturating_sub(partial.at))?;
+        partial.room = Some(self.promise(&digest.to_string(), size.saturating_sub(partial.at))?);
         Ok(partial)
     }
 
@@ -78,6 +80,7 @@ impl Partial<'_> {
             return check(&self.digest.to_string(), promise, self.digest, at);
         }
         self.file.write_all(bytes).map_err(Error::io("write", &self.path))?;
+        self.room.iter_mut().for_each(|room| room.written(bytes.len() as u64));
         self.hash.update(bytes);
         self.at = at;
         Ok(())
@@ -152,6 +155,25 @@ mod tests {
         partial.finish().unwrap();
         assert!(blobs.has(&name, size).unwrap());
         assert_eq!(fs::read_dir(state.path().join("blobs/partial")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn no_byte_of_room_is_promised_twice() {
+        let state = state();
+        let store = Store::open(state.path()).unwrap().with_reserve(1);
+        let writer = store.lock(|| ()).unwrap();
+        let blobs = writer.blobs();
+        // More than half of what there is: on a machine where others write too, two of them fit at no time.
+        let most = blobs.room().unwrap() / 10 * 6;
+        let [first, second] = [b"first", b"other"].map(|name| digest(name));
+        let mut partial = blobs.go_on(first, most).unwrap();
+        assert!(matches!(blobs.go_on(second, most), Err(Error::NoSpace { .. })));
+        assert!(blobs.room().unwrap() < most);
+        partial.write(b"one").unwrap();
+        assert!(blobs.go_on(second, most).is_err());
+        drop(partial);
+        blobs.go_on(second, most).unwrap();
+        assert!(blobs.room().unwrap() > most, "what was promised has come back");
     }
 
     #[test]
