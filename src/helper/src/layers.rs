@@ -42,13 +42,12 @@ pub fn prepare(state: &Path) -> Result<(), Fault> {
     fs::remove_dir_all(&unfinished).and_then(|()| fs::create_dir(&unfinished)).at("layers/tmp")
 }
 
-/// ChainIDs of all layers, sorted.
-pub fn list(state: &Path) -> Result<Vec<Digest>, Fault> {
+/// ChainIDs of all layers, and whether each is a link.
+pub fn list(state: &Path) -> Result<Vec<(Digest, bool)>, Fault> {
     let entries = fs::read_dir(all(state)).at("layers")?;
-    let mut layers: Vec<Digest> =
-        entries.flatten().filter_map(|entry| Digest::from_hex(entry.file_name().to_str()?).ok()).collect();
-    layers.sort();
-    Ok(layers)
+    let layers = entries.flatten().filter_map(|entry| Digest::from_hex(entry.file_name().to_str()?).ok());
+    let layers = layers.filter(|layer| exists(state, layer));
+    Ok(layers.map(|layer| (layer, all(state).join(layer.hex()).is_symlink())).collect())
 }
 
 /// Whether a layer is there.
@@ -65,10 +64,12 @@ pub fn begin(state: &Path, layer: &Digest) -> Result<PathBuf, Fault> {
     Ok(directory)
 }
 
-/// Makes a finished layer visible. Its content was synced by the process that wrote it.
+/// Makes a finished layer visible, in the place of a link. Its content was synced by the process that wrote it.
 pub fn commit(state: &Path, layer: &Digest, directory: &Path) -> Result<(), Fault> {
     fs::remove_dir_all(directory.join("work")).at("work")?;
     sync(directory)?;
+    // Where there is no link, or a layer, it takes nothing away.
+    let _ = fs::remove_file(all(state).join(layer.hex()));
     fs::rename(directory, all(state).join(layer.hex())).at(layer)?;
     sync(&all(state))
 }

@@ -126,8 +126,8 @@ pub enum Answer {
 pub enum Reply {
     /// To `Hello`.
     Facts(Facts),
-    /// ChainIDs of the complete layers.
-    Layers(Vec<Digest>),
+    /// ChainIDs of the complete layers, and whether each is a link into a store that is lent.
+    Layers(Vec<(Digest, bool)>),
     /// The layer is there.
     Unpacked(LayerReport),
     /// The payload was executed.

@@ -80,6 +80,24 @@ both_modes! {
         casemate.run(&["store", "fsck"]).expect(0);
     }
 
+    fn what_a_pull_has_just_asked_for_is_new(mode) {
+        let casemate = Instance::new(mode);
+        let image = image(&casemate, &base(&casemate), "a");
+        let old = |name: &str| {
+            let pin = name.split_once("@sha256:").unwrap().1;
+            let record = casemate.state().join("images").join(format!("{pin}.json"));
+            let mut document: Value = serde_json::from_slice(&fs::read(&record).unwrap()).unwrap();
+            document["imported"] = json!(1_000_000_000);
+            fs::write(&record, document.to_string()).unwrap();
+        };
+        let spec = Spec::new([Container::new("a", &image, 10_001).command(&["true"])]);
+        let file = casemate.write("new.toml", &casemate.text_of(&spec));
+        old(&image);
+        assert!(casemate.run(&["pull", &file]).expect(0).stdout.contains("there already"));
+        casemate.run(&["store", "gc"]).expect(0);
+        casemate.up_to_the_end(&spec).expect(0);
+    }
+
     fn what_a_container_runs_on_stays(mode) {
         let casemate = Instance::new(mode);
         let base = base(&casemate);

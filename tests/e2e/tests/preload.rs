@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -236,6 +236,66 @@ both_modes! {
         casemate.up_to_the_end(&spec(&lent, &image)).expect(0);
     }
 
+    fn what_another_file_is_lent_stays(mode) {
+        let casemate = Instance::new(mode);
+        let (lent, image) = lent(&casemate);
+        let own = casemate.import_layers("b", &layers(&casemate, "b"), &json!({ "Entrypoint": ["/probe"] }));
+        let head = format!("[store]\npreload = [\"{}\"]", lent.display());
+        let sleeper = Container::new("a", &image, 10_001).command(&["misbehave", "sleep"]);
+        let mut up = casemate.up(&Spec::new([sleeper]).head(&head));
+        up.until_line("sleeping");
+        // For a moment nothing runs on the layers, and somebody sweeps who is told of no other store.
+        casemate.run(&["stop", "a"]).expect(0);
+        let other = Spec::new([Container::new("b", &own, 10_002).command(&["misbehave", "sleep"])]);
+        let pulled = casemate.run(&["pull", &casemate.write("other.toml", &casemate.text_of(&other))]).expect(0).stdout;
+        assert!(pulled.contains("there already"), "{pulled}");
+        assert_eq!(links(&casemate).iter().filter(|link| **link).count(), 2);
+        casemate.run(&["start", "a"]).expect(0);
+        up.signal(Signal::INT);
+        up.wait(poll::PATIENCE);
+        // A helper that was lent nothing: the image is unpacked from where it lies, and no byte of it is asked for.
+        let mut up = casemate.up(&other);
+        up.until_line("sleeping");
+        assert_eq!(links(&casemate), [false, false]);
+        let blobs = count(&casemate.state().join("blobs/sha256"));
+        let file = casemate.write("lent.toml", &casemate.text_of(&spec(&lent, &image)));
+        let pulled = casemate.run(&["pull", &file]).expect(0).stdout;
+        assert!(pulled.contains("there already"), "{pulled}");
+        assert_eq!((links(&casemate), count(&casemate.state().join("blobs/sha256"))), (vec![false; 4], blobs));
+        assert_eq!(casemate.run(&["pull", &file]).expect(0).stdout, pulled);
+        up.signal(Signal::INT);
+        up.wait(poll::PATIENCE);
+        casemate.up_to_the_end(&spec(&lent, &image)).expect(0);
+    }
+
+    fn a_damaged_document_of_a_preloaded_store_damages_nothing_else(mode) {
+        let casemate = Instance::new(mode);
+        let (lent, _) = lent(&casemate);
+        let own = casemate.import_layers("b", &layers(&casemate, "b"), &json!({ "Entrypoint": ["/probe"] }));
+        let head = format!("[store]\npreload = [\"{}\"]\nverify = \"start\"", lent.display());
+        let spec = Spec::new([Container::new("b", &own, 10_001).command(&["true"])]).head(&head);
+        casemate.up_to_the_end(&spec).expect(0);
+        for directory in ["images", "images/trees"] {
+            for document in fs::read_dir(lent.join(directory)).unwrap().map(|entry| entry.unwrap().path()) {
+                if document.is_file() {
+                    let mut bytes = fs::read(&document).unwrap();
+                    bytes[0] ^= 1;
+                    fs::write(&document, bytes).unwrap();
+                }
+            }
+            casemate.up_to_the_end(&spec).expect(0);
+            casemate.run(&["pull", &casemate.write("pull.toml", &casemate.text_of(&spec))]).expect(0);
+            for words in [&["store", "df"][..], &["store", "gc"], &["image", "ls"]] {
+                casemate.run(words).expect(0);
+            }
+            casemate.import_layers("c", &layers(&casemate, directory), &json!({ "Entrypoint": ["/probe"] }));
+            for words in [&["store", "fsck"][..], &["store", "fsck", "--repair"]] {
+                let found = casemate.run(words).expect(4).stdout;
+                assert!(found.contains(&format!("of {}, which is only read", lent.display())), "{found}");
+            }
+        }
+    }
+
     fn a_start_from_a_preloaded_store_unpacks_nothing_and_asks_nobody(mode) {
         let name = "a_start_from_a_preloaded_store_unpacks_nothing_and_asks_nobody";
         if !needs(name, &[Feature::Program("/usr/bin/strace")]) {
@@ -293,11 +353,21 @@ fn the_helpers_service_is_lent_what_its_file_names() {
     casemate.run(&["reload"]).expect(0);
     units.manager(&["supervise", "--stop", &file]).finish().expect(0);
     manager.finish().expect(0);
-    // Without the links a start does not fail: it unpacks from the same store.
-    helper.signal(Signal::TERM);
-    helper.wait(poll::PATIENCE).expect(0);
+    // Of two stores, the one that is in order is lent.
+    let second = format!("\"{}\", \"{}\"", other.display(), lent.display());
+    let both = text.replace(&format!("\"{}\"", lent.display()), &second);
     units.lend("/nonexistent").finish().expect(0);
     assert!(links(&casemate).is_empty());
+    let refused = units.lend(&casemate.write("both.toml", &both)).finish().expect(1);
+    assert!(refused.stderr.contains(other.to_str().unwrap()), "{refused:?}");
+    assert_eq!(links(&casemate), [true, true]);
+    // Without the layers a start does not fail: it unpacks from the same store.
+    helper.signal(Signal::TERM);
+    helper.wait(poll::PATIENCE).expect(0);
+    for link in fs::read_dir(casemate.state().join("layers/sha256")).unwrap().map(|link| link.unwrap().path()) {
+        fs::remove_file(&link).unwrap();
+        symlink("/nonexistent", link).unwrap();
+    }
     units.forget();
     let mut helper = units.helper();
     units.until_helper_says("READY=1");

@@ -221,16 +221,18 @@ services! { fn a_manager_that_waits_for_the_store_gives_signs_of_life_and_can_be
     for known in std::fs::read_dir(casemate.state().join("images/trees")).unwrap() {
         std::fs::remove_file(known.unwrap().path()).unwrap();
     }
-    let store = std::fs::File::open(casemate.state().join("images")).unwrap();
-    rustix::fs::flock(&store, FlockOperation::LockExclusive).unwrap();
-    let manager = units.manager(&["supervise", &file]);
-    for _ in 0..3 {
-        units.until_manager_says("WATCHDOG=1");
+    // The lock of those who write, and that of those who take images away.
+    for lock in ["images", "images/trees"] {
+        let store = std::fs::File::open(casemate.state().join(lock)).unwrap();
+        rustix::fs::flock(&store, FlockOperation::LockExclusive).unwrap();
+        let manager = units.manager(&["supervise", &file]);
+        for _ in 0..3 {
+            units.until_manager_says("WATCHDOG=1");
+        }
+        manager.signal(Signal::TERM);
+        let ended = manager.finish();
+        assert!(ended.stderr.contains("told to stop"), "{lock}: {ended:?}");
     }
-    manager.signal(Signal::TERM);
-    let ended = manager.finish();
-    assert!(ended.stderr.contains("told to stop"), "{ended:?}");
-    drop(store);
     let manager = units.supervise(&file);
     casemate.run(&["down"]).expect(0);
     manager.finish().expect(0);

@@ -46,7 +46,8 @@ pub fn ready(
     ground: &Ground<'_>,
 ) -> Result<(Vec<Order>, Using), Vec<Error>> {
     let store = ground.store().map_err(one)?;
-    let using = store.using(|| log::info!("waiting for a process that removes images")).map_err(one)?;
+    let using =
+        image::using(client, &store, || log::info!("waiting for a process that removes images")).map_err(one)?;
     let (orders, mut images) = planned(file, outside, ground)?;
     images.sort_by_key(|image| image.manifest);
     images.dedup_by_key(|image| image.manifest);

@@ -10,7 +10,7 @@ use super::prove::prove;
 use super::prove_layers::{Doubt, prove_layer};
 use super::record::Record;
 use super::store::{Store, Writer};
-use super::unpack::{layers, remove_layer, sweep_layers, unpack_all};
+use super::unpack::{layers, own_and_lent, remove_layer, sweep_layers, unpack_all};
 use crate::helper_client::Client;
 use casemate_wire::Digest;
 use std::collections::{BTreeMap, BTreeSet};
@@ -294,7 +294,7 @@ impl Search<'_> {
         for digest in blobs.keys().filter(|digest| !named.contains(digest)) {
             self.note(Kind::Leftover, format_args!("blob {digest}"), "no image needs it");
         }
-        for layer in layers(client)?.difference(&needed(records)).filter(|layer| !lent.contains(layer)) {
+        for layer in own_and_lent(client)?.0.difference(&needed(records)).filter(|layer| !lent.contains(layer)) {
             self.note(Kind::Leftover, format_args!("layer {layer}"), "no image needs it");
         }
         for name in self.store.strays()? {

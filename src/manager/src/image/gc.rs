@@ -6,7 +6,7 @@ use super::change::{pinned_by, sweep};
 use super::error::Error;
 use super::record::Record;
 use super::store::{Store, Using, Writer};
-use super::unpack::{layers, remove_layer};
+use super::unpack::{own_and_lent, remove_layer};
 use crate::helper_client::Client;
 use casemate_wire::Digest;
 use std::collections::BTreeSet;
@@ -81,7 +81,7 @@ pub fn collect(client: &mut Client, writer: &Writer<'_>, _taking: &Using, plan: 
 
 /// Takes the layers away, uppermost first; a container that runs on the image holds that one above all.
 fn is_free(client: &mut Client, store: &Store, own: &[&Digest]) -> Result<bool, Error> {
-    let present = layers(client)?;
+    let (present, _) = own_and_lent(client)?;
     for layer in own.iter().filter(|layer| present.contains(layer)) {
         if !remove_layer(client, store, layer)? {
             return Ok(false);
@@ -92,7 +92,7 @@ fn is_free(client: &mut Client, store: &Store, own: &[&Digest]) -> Result<bool, 
 
 fn layer_bytes(client: &mut Client, store: &Store) -> Result<u64, Error> {
     let mut bytes = 0;
-    for layer in layers(client)? {
+    for layer in own_and_lent(client)?.0 {
         bytes += store.known(&layer)?.map_or(0, |known| known.disk);
     }
     Ok(bytes)

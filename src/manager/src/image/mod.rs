@@ -44,6 +44,6 @@ pub use record::Record;
 pub use select::select;
 pub use store::{Store, Using, Writer};
 pub use trees::Known;
-pub use unpack::{layers, sweep_layers, unpack_all, unpack_missing};
+pub use unpack::{layers, sweep_layers, unpack_all, unpack_missing, using};
 pub use usage::{Item, Lent, Usage, usage};
 pub use write::rfc3339;

@@ -34,14 +34,11 @@ impl Preloaded {
         &self.path
     }
 
-    /// Its images, by pin. One whose record cannot be read is none: nobody here can repair it, and the others are good for something.
+    /// Its images, by pin. One whose record is damaged is none.
     pub fn records(&self) -> Result<Vec<Record>, Error> {
         let mut records = Vec::new();
         for (_, record) in self.each_record()? {
-            match record {
-                Err(Error::Document { .. }) => {}
-                record => records.push(record?),
-            }
+            records.extend(readable(record.map(Some))?);
         }
         Ok(records)
     }
@@ -76,7 +73,16 @@ impl Preloaded {
 
     /// What is known of a layer here.
     pub(super) fn known(&self, layer: &Digest) -> Result<Option<Known>, Error> {
-        self.store.known(layer)
+        readable(self.store.known(layer))
+    }
+}
+
+/// A document of a lent store that is damaged is not there: nobody here can repair it, and what this store has itself must not
+/// fail by it. `fsck` names it.
+fn readable<T>(document: Result<Option<T>, Error>) -> Result<Option<T>, Error> {
+    match document {
+        Err(Error::Document { .. }) => Ok(None),
+        document => document,
     }
 }
 
@@ -93,7 +99,7 @@ impl Store {
             return Ok(Some(own));
         }
         for other in self.preloaded() {
-            if let Some(record) = other.store.record(pin)? {
+            if let Some(record) = readable(other.store.own_record(pin))? {
                 return Ok(Some(record));
             }
         }
@@ -118,7 +124,7 @@ impl Store {
             return Ok(None);
         }
         for other in self.preloaded() {
-            if other.store.record(pin)?.is_some() {
+            if readable(other.store.own_record(pin))?.is_some() {
                 return Ok(Some(other.path()));
             }
         }
@@ -147,19 +153,6 @@ impl Store {
         Ok(self.lent_records()?.into_iter().flat_map(|record| record.layers).collect())
     }
 
-    /// Whether a layer that the helper has lies in a store of others: unpack keeps what it has seen of every other one.
-    pub(super) fn is_lent(&self, layer: &Digest) -> Result<bool, Error> {
-        if self.trees().known(layer)?.is_some() {
-            return Ok(false);
-        }
-        for other in self.preloaded() {
-            if other.known(layer)?.is_some() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
     /// What is known of a layer since it was unpacked; `None`: nothing, so it is not proven.
     pub fn known(&self, layer: &Digest) -> Result<Option<Known>, Error> {
         Ok(self.tree(layer)?.map(|(known, _)| known))
@@ -171,7 +164,7 @@ impl Store {
             return Ok(Some(own));
         }
         for other in self.preloaded() {
-            if let Some(found) = other.store.trees().open(layer)? {
+            if let Some(found) = readable(other.store.trees().open(layer))? {
                 return Ok(Some(found));
             }
         }

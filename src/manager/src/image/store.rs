@@ -233,7 +233,12 @@ impl Store {
         self.host
     }
 
-    /// Waits until nobody takes images away, and keeps it so: between looking for an image and applying the file that names it.
+    /// Keeps images from being taken away, between looking for one and applying the file that names it; `None`: somebody is about it.
+    pub fn try_using(&self) -> Result<Option<Using>, Error> {
+        Ok(self.trees.try_lock(FlockOperation::NonBlockingLockShared)?.map(Using))
+    }
+
+    /// As [`Self::try_using`], and waits for it.
     pub fn using(&self, waiting: impl FnOnce()) -> Result<Using, Error> {
         let (shared, wait) = (FlockOperation::NonBlockingLockShared, FlockOperation::LockShared);
         self.trees.lock((shared, wait), waiting).map(Using)
@@ -247,13 +252,8 @@ impl Store {
 
     /// The right to change the store; `None`: somebody else has it.
     pub fn try_lock(&self) -> Result<Option<Writer<'_>>, Error> {
-        let failed = |errno| Error::errno("lock", &self.path)(errno);
-        let lock = rustix::fs::openat(&self.images, ".", DIRECTORY, Mode::empty()).map_err(failed)?;
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Writer { store: self, _lock: lock })),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(errno) => Err(failed(errno)),
-        }
+        let lock = try_lock(&self.images, &self.path, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(lock.map(|lock| Writer { store: self, _lock: lock }))
     }
 
     /// Waits for the right to change the store. `waiting` is called when somebody else has it.
@@ -352,17 +352,25 @@ pub(super) fn lock(
     (now, wait): (FlockOperation, FlockOperation),
     waiting: impl FnOnce(),
 ) -> Result<OwnedFd, Error> {
+    if let Some(lock) = try_lock(directory, path, now)? {
+        return Ok(lock);
+    }
+    waiting();
+    let failed = |errno| Error::errno("lock", path)(errno);
+    let lock = rustix::fs::openat(directory, ".", DIRECTORY, Mode::empty()).map_err(failed)?;
+    rustix::io::retry_on_intr(|| rustix::fs::flock(&lock, wait)).map_err(failed)?;
+    Ok(lock)
+}
+
+/// The same without waiting; `None`: somebody else has it.
+pub(super) fn try_lock(directory: &OwnedFd, path: &Path, now: FlockOperation) -> Result<Option<OwnedFd>, Error> {
     let failed = |errno| Error::errno("lock", path)(errno);
     let lock = rustix::fs::openat(directory, ".", DIRECTORY, Mode::empty()).map_err(failed)?;
     match rustix::fs::flock(&lock, now) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => {
-            waiting();
-            rustix::io::retry_on_intr(|| rustix::fs::flock(&lock, wait)).map_err(failed)?;
-        }
-        Err(errno) => return Err(failed(errno)),
+        Ok(()) => Ok(Some(lock)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(errno) => Err(failed(errno)),
     }
-    Ok(lock)
 }
 
 fn record_name(pin: &Digest) -> String {

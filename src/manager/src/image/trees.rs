@@ -51,12 +51,12 @@ impl Trees {
         super::store::lock(&self.dir, &self.path, how, waiting)
     }
 
-    /// What is known of a layer; `None`: nothing.
-    pub(super) fn known(&self, layer: &Digest) -> Result<Option<Known>, Error> {
-        Ok(self.open(layer)?.map(|(known, _)| known))
+    /// The same without waiting; `None`: somebody else has it.
+    pub(super) fn try_lock(&self, how: FlockOperation) -> Result<Option<OwnedFd>, Error> {
+        super::store::try_lock(&self.dir, &self.path, how)
     }
 
-    /// The record with its list, which is read from here on.
+    /// What is known of a layer with its list, which is read from here on; `None`: nothing.
     pub(super) fn open(&self, layer: &Digest) -> Result<Option<(Known, impl BufRead + use<>)>, Error> {
         let path = self.path.join(layer.hex());
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
@@ -163,12 +163,16 @@ mod tests {
         Trees::new(fd, dir.path().to_owned())
     }
 
+    fn known_of(trees: &Trees, layer: &Digest) -> Result<Option<Known>, Error> {
+        Ok(trees.open(layer)?.map(|(known, _)| known))
+    }
+
     #[test]
     fn a_record_comes_back_and_only_what_is_kept_stays() {
         let dir = tempfile::tempdir().unwrap();
         let trees = trees(&dir);
         let layer = Digest::from_bytes([7; 32]);
-        assert_eq!(trees.known(&layer).unwrap(), None);
+        assert_eq!(known_of(&trees, &layer).unwrap(), None);
         let mut list = trees.scratch().unwrap();
         assert!(list.as_fd().try_clone_to_owned().is_ok());
         list.write_all(b"/ dir\n/a file\n").unwrap();
@@ -183,7 +187,7 @@ mod tests {
         list.write_all(b"/b file\n").unwrap();
         assert!(!known.is(&mut list).unwrap());
         trees.keep_only(|digest| *digest == layer).unwrap();
-        assert!(trees.known(&layer).unwrap().is_some());
+        assert!(known_of(&trees, &layer).unwrap().is_some());
         trees.keep_only(|_| false).unwrap();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
@@ -195,10 +199,10 @@ mod tests {
         let layer = Digest::from_bytes([7; 32]);
         for text in ["", "{}\n", "{\"version\":1}\n/ dir\n", "/ dir\n"] {
             std::fs::write(dir.path().join(layer.hex()), text).unwrap();
-            assert!(trees.known(&layer).is_err(), "{text:?}");
+            assert!(known_of(&trees, &layer).is_err(), "{text:?}");
         }
         trees.forget(&layer).unwrap();
-        assert_eq!(trees.known(&layer).unwrap(), None);
+        assert_eq!(known_of(&trees, &layer).unwrap(), None);
         trees.forget(&layer).unwrap();
     }
 }

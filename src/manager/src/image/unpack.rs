@@ -3,7 +3,7 @@
 use super::error::Error;
 use super::import::Progress;
 use super::model::{Image, Layer, Limits};
-use super::store::{Store, Writer};
+use super::store::{Store, Using, Writer};
 use crate::helper_client::{Client, ClientError};
 use casemate_wire::{Digest, Failure, FailureKind, LayerReport, Reply, Request, UnpackLayer};
 use std::collections::BTreeSet;
@@ -30,18 +30,31 @@ pub fn unpack_missing(
     if is_complete(client, store, image)? {
         return Ok(());
     }
+    let writer = patiently(client, || store.try_lock(), || progress.waiting())?;
+    unpack_all(client, &writer, image, limits, progress)
+}
+
+/// Waits until nobody takes images away, and keeps it so: between looking for an image and applying the file that names it.
+pub fn using(client: &Client, store: &Store, waiting: impl FnMut()) -> Result<Using, Error> {
+    patiently(client, || store.try_using(), waiting)
+}
+
+/// Tries until there is something. A pull may have it for long, and whoever waits here may be one whose silence is taken for its end.
+fn patiently<T>(
+    client: &Client,
+    take: impl Fn() -> Result<Option<T>, Error>,
+    mut waiting: impl FnMut(),
+) -> Result<T, Error> {
     let mut told = false;
-    let writer = loop {
-        if let Some(writer) = store.try_lock()? {
-            break writer;
+    loop {
+        if let Some(taken) = take()? {
+            return Ok(taken);
         }
         if !std::mem::replace(&mut told, true) {
-            progress.waiting();
+            waiting();
         }
-        // A pull may have it for long, and whoever waits here may be one whose silence is taken for its end.
         client.rest(PAUSE).map_err(|error| Error::Helper { layer: None, error })?;
-    };
-    unpack_all(client, &writer, image, limits, progress)
+    }
 }
 
 /// Whether nothing of this image has to be unpacked.
@@ -78,17 +91,18 @@ pub(super) fn unpack_each(
     limits: &Limits,
     before: &mut dyn FnMut(usize, &Layer) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let present = layers(client)?;
+    let (own, lent) = own_and_lent(client)?;
     let mut left = *limits;
     let mut parents = Vec::new();
     for (done, layer) in image.layers.iter().enumerate() {
-        let known = writer.store().known(&layer.chain_id)?.filter(|_| present.contains(&layer.chain_id));
+        let is_there = own.contains(&layer.chain_id) || lent.contains(&layer.chain_id);
+        let known = writer.store().known(&layer.chain_id)?.filter(|_| is_there);
         let report = match known {
             Some(known) => known.report,
             None => {
                 before(done + 1, layer)?;
-                let stays =
-                    present.contains(&layer.chain_id) && !remove_layer(client, writer.store(), &layer.chain_id)?;
+                // A link stays until the layer is there that takes its place.
+                let stays = own.contains(&layer.chain_id) && !remove_layer(client, writer.store(), &layer.chain_id)?;
                 // A container stands on it already: it is not proven by that, and not taken away either.
                 if stays { LayerReport::default() } else { unpack(client, writer.store(), layer, &parents, &left)? }
             }
@@ -108,20 +122,32 @@ pub(super) fn remove_layer(client: &mut Client, store: &Store, layer: &Digest) -
     }
 }
 
-/// Removes the layers that no image needs, links to those of other stores among them. One that a container still stands on stays until the next time.
+/// Removes the layers that no image needs. One that a container still stands on stays until the next time; links stay, as the caller
+/// may look into other stores than the file that is in force: they are made and removed when the helper starts.
 pub fn sweep_layers(client: &mut Client, store: &Store) -> Result<(), Error> {
     let needed: BTreeSet<_> = store.all_records()?.into_iter().flat_map(|record| record.layers).collect();
-    for layer in layers(client)?.difference(&needed) {
+    for layer in own_and_lent(client)?.0.difference(&needed) {
         remove_layer(client, store, layer)?;
     }
-    let left = layers(client)?;
+    let (left, _) = own_and_lent(client)?;
     store.trees().keep_only(|layer| left.contains(layer))
 }
 
 /// The layers that the helper has.
 pub fn layers(client: &mut Client) -> Result<BTreeSet<Digest>, Error> {
+    let (mut layers, lent) = own_and_lent(client)?;
+    layers.extend(lent);
+    Ok(layers)
+}
+
+/// The layers that lie in this store, and those that are links into others.
+pub(super) fn own_and_lent(client: &mut Client) -> Result<(BTreeSet<Digest>, BTreeSet<Digest>), Error> {
     match client.call(Request::Layers, &[]) {
-        Ok((Reply::Layers(layers), _)) => Ok(layers.into_iter().collect()),
+        Ok((Reply::Layers(layers), _)) => {
+            let (lent, own): (Vec<_>, Vec<_>) = layers.into_iter().partition(|(_, is_link)| *is_link);
+            let digests = |layers: Vec<(Digest, bool)>| layers.into_iter().map(|(layer, _)| layer).collect();
+            Ok((digests(own), digests(lent)))
+        }
         Ok(_) => Err(unexpected(None)),
         Err(error) => Err(Error::Helper { layer: None, error }),
     }

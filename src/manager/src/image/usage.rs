@@ -5,7 +5,7 @@ use super::error::Error;
 use super::preloaded::Preloaded;
 use super::record::Record;
 use super::store::Store;
-use super::unpack::layers;
+use super::unpack::own_and_lent;
 use crate::helper_client::Client;
 use casemate_wire::Digest;
 use std::collections::{BTreeMap, BTreeSet};
@@ -67,12 +67,8 @@ pub fn usage(client: &mut Client, store: &Store, revisions: &Path) -> Result<Usa
     let blobs = store.blobs()?.into_iter().map(|(digest, bytes)| item(&users, digest, Some(bytes), None)).collect();
     let users = self::users(&images, |record| record.layers.clone());
     let mut found = Vec::new();
-    let mut borrowed = BTreeSet::new();
-    for layer in layers(client)? {
-        if store.is_lent(&layer)? {
-            borrowed.insert(layer);
-            continue;
-        }
+    let (own, borrowed) = own_and_lent(client)?;
+    for layer in own {
         let known = store.known(&layer)?;
         let (bytes, entries) = (known.as_ref().map(|known| known.disk), known.as_ref().map(|k| k.report.entries));
         found.push(item(&users, layer, bytes, entries));

@@ -30,7 +30,7 @@ pub fn run(directories: &Directories) -> Error {
 }
 
 /// Before that, in a process of its own: the layers of these stores are made the helper's. `read` gives them, when this process has
-/// no capability any more.
+/// no capability any more. One store that is not in order is an error, and keeps nobody from the layers of the others.
 pub fn lend<E: From<Error>>(
     directories: &Directories,
     read: impl FnOnce() -> Result<Vec<PathBuf>, E>,
@@ -39,8 +39,11 @@ pub fn lend<E: From<Error>>(
     privilege::expect(identities.helper())?;
     privilege::become_powerless(identities.helper())?;
     let stores = read()?;
-    stores.iter().try_for_each(|store| preload::check(store, &identities))?;
-    Ok(preload::link(&directories.state, &stores)?)
+    let mut refused = None;
+    let mut check = |store: &PathBuf| preload::check(store, &identities).map_err(|error| refused = Some(error)).is_ok();
+    let good: Vec<_> = stores.into_iter().filter(|store| check(store)).collect();
+    preload::link(&directories.state, &good)?;
+    refused.map_or(Ok(()), |error| Err(error.into()))
 }
 
 fn become_it(directories: &Directories) -> Result<std::convert::Infallible, Error> {

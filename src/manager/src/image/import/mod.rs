@@ -154,11 +154,16 @@ pub(super) fn record(pin: &Descriptor, names: Vec<String>, proof: &Proof) -> Rec
         size: pin.size,
         manifest: proof.image.manifest,
         names,
-        imported: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        imported: now(),
         blobs: proof.blobs(),
         held: false,
         layers: proof.image.chain(),
     }
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 pub(super) fn check_blob_size(object: &str, size: u64, limits: &Limits) -> Result<(), Error> {

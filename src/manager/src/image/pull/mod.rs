@@ -11,7 +11,7 @@ mod rate;
 
 use super::change;
 use super::error::Error;
-use super::import::{check_blob_size, record};
+use super::import::{check_blob_size, now, record};
 use super::manifest::Descriptor;
 use super::model::Limits;
 use super::prove::Proof;
@@ -27,6 +27,7 @@ use casemate_wire::Digest;
 use rate::Rate;
 use rustix::fd::BorrowedFd;
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 
 /// Told how far the work is, from several threads.
 pub trait Progress: Sync {
@@ -83,7 +84,7 @@ pub fn pull(
     let mut done = Vec::new();
     let mut begun = Vec::new();
     for wanted in wanted {
-        match there(client, writer, wanted)? {
+        match there(client, writer, wanted, terms, progress).map_err(stopped)? {
             Some(record) => done.push(Pulled { name: wanted.pin.to_string(), record, fetched: None }),
             None => {
                 let lane = lanes.first_mut().ok_or(Error::Interrupted)?;
@@ -97,18 +98,29 @@ pub fn pull(
     let pulled: Result<Vec<_>, _> = crew.work(lanes, terms.stop, |crew| {
         begun.into_iter().map(|image| finish(client, writer, image, terms, crew, progress)).collect()
     });
-    done.extend(pulled.map_err(|error| match error {
-        Error::Helper { error: ClientError::Interrupted, .. } => Error::Interrupted,
-        error => error,
-    })?);
+    done.extend(pulled.map_err(stopped)?);
     // Everything that the file names is there: what else lies about belongs to nobody.
     writer.blobs().forget_partials()?;
     change::sweep(client, writer)?;
     Ok(done)
 }
 
+/// The wish to stop is the same, wherever it was seen.
+fn stopped(error: Error) -> Error {
+    match error {
+        Error::Helper { error: ClientError::Interrupted, .. } => Error::Interrupted,
+        error => error,
+    }
+}
+
 /// The record of an image that is whole, names included; `None` where something of it is missing or damaged.
-fn there(client: &mut Client, writer: &Writer<'_>, wanted: &Wanted) -> Result<Option<Record>, Error> {
+fn there(
+    client: &mut Client,
+    writer: &Writer<'_>,
+    wanted: &Wanted,
+    terms: &Terms<'_>,
+    progress: &dyn Progress,
+) -> Result<Option<Record>, Error> {
     let store = writer.store();
     let Some(record) = store.record(&wanted.pin.digest)? else { return Ok(None) };
     // One of another store is used as it is, by whatever name it came there.
@@ -123,8 +135,27 @@ fn there(client: &mut Client, writer: &Writer<'_>, wanted: &Wanted) -> Result<Op
         Err(Error::Damaged { .. }) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let whole = (lent || record.names.contains(&name(wanted))) && is_complete(client, store, &image)?;
-    Ok(Some(record).filter(|_| whole))
+    if lent {
+        // Its layers that the helper was not lent are unpacked from there; only what is damaged there has to come again.
+        let count = image.layers.len();
+        let unpacked = unpack_each(client, writer, &image, &terms.limits, &mut |number, _| {
+            progress.layer(&wanted.place(), number, count);
+            Ok(())
+        });
+        return match unpacked {
+            Ok(()) => Ok(Some(record)),
+            Err(Error::Damaged { .. }) => Ok(None),
+            Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        };
+    }
+    if !record.names.contains(&name(wanted)) || !is_complete(client, store, &image)? {
+        return Ok(None);
+    }
+    // Somebody is about to use it: for `store gc` it is as new as one that has just come.
+    let record = Record { imported: now(), ..record };
+    writer.replace(&record)?;
+    Ok(Some(record))
 }
 
 /// Under which name an image is kept.
