@@ -728,20 +728,48 @@ fn threat_02_the_manager_keeps_no_descriptor_of_its_caller() {
     Mode::Root.run("threat_02_the_manager_keeps_no_descriptor_of_its_caller", |mode| {
         let casemate = Instance::new(mode);
         let secret = casemate.write("secret", "");
-        let spec = Spec::new([Container::new("a", &casemate.probe(), 10_001).command(&["misbehave", "sleep"])]);
-        let inner = casemate.command(&["up", &casemate.write("leak.toml", &casemate.text_of(&spec))]);
-        let mut outer = Command::new("/bin/bash");
-        outer.args(["-c", "exec 9<\"$0\"; exec 300<\"$0\"; exec \"$@\"", &secret]);
-        outer.arg(inner.get_program()).args(inner.get_args());
-        let mut up = casemate_e2e::Up::start(outer);
-        up.until_line("sleeping");
-        for process in casemate.processes() {
-            let open = fs::read_dir(format!("/proc/{}/fd", process.pid)).unwrap().flatten();
-            let leaked: Vec<_> =
-                open.filter(|entry| fs::read_link(entry.path()).is_ok_and(|to| to == Path::new(&secret))).collect();
-            assert!(leaked.is_empty(), "{leaked:?} of {process:?}");
+        let image = casemate.probe();
+        let start = |words: &[&str]| {
+            let inner = casemate.command(words);
+            let mut outer = Command::new("/bin/bash");
+            outer.args(["-c", "exec 9<\"$0\"; exec 300<\"$0\"; exec \"$@\"", &secret]);
+            outer.arg(inner.get_program()).args(inner.get_args());
+            casemate_e2e::Up::start(outer)
+        };
+        let expect_none = || {
+            let processes = casemate.processes();
+            assert!(!processes.is_empty());
+            for process in processes {
+                let open = fs::read_dir(format!("/proc/{}/fd", process.pid)).unwrap().flatten();
+                let leaked: Vec<_> =
+                    open.filter(|entry| fs::read_link(entry.path()).is_ok_and(|to| to == Path::new(&secret))).collect();
+                assert!(leaked.is_empty(), "{leaked:?} of {process:?}");
+            }
+        };
+        let probe = place::program("casemate-probe");
+        // The other verbs while they wait for the store, as that user and with what others wrote still to be read.
+        let store = fs::File::open(casemate.state().join("images")).unwrap();
+        rustix::fs::flock(&store, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        let pack = ["image", "pack", "--binary", probe.to_str().unwrap()];
+        for words in [&["store", "gc"][..], &["store", "fsck"], &["image", "rm", "a"], &pack] {
+            let verb = start(words);
+            poll::until("its word that it waits", || verb.stderr().contains("waiting").then_some(()));
+            expect_none();
+            host::signal(verb.pid(), Signal::KILL);
+            verb.finish();
         }
+        drop(store);
+        let spec = Spec::new([Container::new("a", &image, 10_001).command(&["misbehave", "sleep"])]);
+        let mut up = start(&["up", &casemate.write("leak.toml", &casemate.text_of(&spec))]);
+        up.until_line("sleeping");
+        expect_none();
         up.signal(Signal::INT);
         up.finish().expect(0);
+        // What an argument names is what the caller means.
+        let file = casemate.write("meant.toml", &casemate.text_of(&spec));
+        let inner = casemate.command(&["check", "/dev/fd/9"]);
+        let mut outer = Command::new("/bin/bash");
+        outer.args(["-c", "exec 9<\"$0\"; exec \"$@\"", &file]).arg(inner.get_program()).args(inner.get_args());
+        casemate_e2e::finish(outer, poll::PATIENCE).expect(0);
     });
 }

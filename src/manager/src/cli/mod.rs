@@ -21,7 +21,7 @@ pub use crate::exit::Code;
 pub use crate::printable::escaped;
 pub use error::Error;
 
-use crate::launch::{Directories, Session, fetch_stage, start_stage};
+use crate::launch::{self, Directories, Session, fetch_stage, start_stage};
 use crate::spec::StorePolicy;
 use clap::Parser;
 use std::ffi::OsString;
@@ -174,7 +174,22 @@ pub fn main() -> ExitCode {
     })
 }
 
+/// The descriptors that these arguments name, as a shell does for `<(COMMAND)`: those the caller means.
+fn named(arguments: impl Iterator<Item = OsString>) -> Vec<i32> {
+    let number = |rest: &str| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
+    let numbers = |argument: OsString| -> Vec<i32> {
+        let argument = argument.to_string_lossy();
+        let rests = ["/dev/fd/", "/proc/self/fd/"].map(|directory| argument.split(directory).skip(1));
+        rests.into_iter().flatten().filter_map(number).collect()
+    };
+    arguments.flat_map(numbers).collect()
+}
+
 fn run(Line { global, verb }: &Line) -> Result<ExitCode, Error> {
+    // Many verbs go on as another user and read what others wrote. Only the helper takes a socket that its starter opened.
+    if !matches!(verb, Verb::Helper(_)) {
+        launch::close_inherited(&named(std::env::args_os().skip(1)))?;
+    }
     match verb {
         Verb::Check(verb) => verb.run(),
         Verb::Up(verb) => verb.run(global),
@@ -195,5 +210,18 @@ fn run(Line { global, verb }: &Line) -> Result<ExitCode, Error> {
         Verb::Supervise(verb) => verb.run(global),
         Verb::Helper(verb) => verb.run(global),
         Verb::Version => ask::version(global),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_descriptor_that_an_argument_names_is_meant() {
+        let of = |words: &[&str]| named(words.iter().map(OsString::from));
+        assert_eq!(of(&["up", "/dev/fd/63"]), [63]);
+        assert_eq!(of(&["--output=/proc/self/fd/4", "a=/dev/fd/5/x", "/dev/fd/5"]), [4, 5, 5]);
+        assert!(of(&["up", "/dev/fd/", "/dev/fd/x", "fd/3", "/proc/1/fd/3", "/dev/fd/99999999999"]).is_empty());
     }
 }

@@ -43,7 +43,7 @@ impl Pull {
         file.tell();
         let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         let reached = registry::reach(&file.spec, credentials.as_deref())?;
-        launch::close_inherited()?;
+        launch::close_inherited(&[])?;
         let directories = global.directories()?;
         let connections = launch::fetch::connect(&directories, file.spec.store.max_concurrent_downloads)?;
         let mut work = Work::enter_with(global, &file.spec.store)?;

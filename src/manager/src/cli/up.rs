@@ -55,7 +55,8 @@ pub(super) fn attend(file: &Path, mut directories: Directories, stay: Stay) -> R
     if stay != Stay::ToStop {
         directories.preload = Some(preloaded(&file.spec.store));
     }
-    launch::close_inherited()?;
+    // The file is read: what it came through is of no more use.
+    launch::close_inherited(&[])?;
     let notifier = notifier(stay)?;
     own::open(unless_it_ends(stay, host_log::own(&file.spec))?, stay == Stay::WithContainers);
     let hosts = unless_it_ends(stay, host_log::connect(&file.spec, |_| false))?;

@@ -104,12 +104,13 @@ pub fn enter(directories: Directories, role: Role) -> Result<Session, Error> {
     Ok(Session { directories, identities, run, helper, _supervisor: supervisor })
 }
 
-/// Closes what the caller left open besides the standard streams: no change of user and no rule takes it away again. To be called
-/// while nothing of this process's own is open.
-pub fn close_inherited() -> Result<(), Error> {
+/// Closes what the caller left open besides the standard streams, but for these: no change of user and no rule takes it away again. To
+/// be called while nothing of this process's own is open.
+pub fn close_inherited(but: &[i32]) -> Result<(), Error> {
     let failed = |error| Error::new("/proc/self/fd", "list inherited descriptors", error);
     let names = std::fs::read_dir("/proc/self/fd").map_err(failed)?.flatten().map(|entry| entry.file_name());
-    let numbers: Vec<i32> = names.filter_map(|name| name.to_str()?.parse().ok()).filter(|number| *number > 2).collect();
+    let numbers = names.filter_map(|name| name.to_str()?.parse().ok());
+    let numbers: Vec<i32> = numbers.filter(|number| *number > 2 && !but.contains(number)).collect();
     // The list's own descriptor is in it, and closed by now.
     numbers.into_iter().for_each(|number| drop(casemate_sys::inherited::take(number)));
     Ok(())
