@@ -12,5 +12,5 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let _ = Names::new(text, text);
-    let _ = question(1, text, Kind::A);
+    let _ = question(1, text, Kind::A, true);
 });

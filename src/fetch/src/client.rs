@@ -6,18 +6,19 @@ use crate::challenge;
 use crate::fault::{Fault, Then};
 use crate::host::{Host, certificates};
 use crate::login::{self, Logins, MAX_TOKEN, Scope, TokenRequest};
-use crate::reach::{self, Reach};
+use crate::reach::{self, Own, Reach};
 use crate::retry;
+use crate::stream;
 use crate::transport::{Arrived, CONNECT, IDLE, Tcp, Watch};
 use crate::url::Url;
 use casemate_fetch_wire::{Endpoint, Secret, Step};
-use std::io::Read;
 use std::sync::Arc;
 use ureq::Body;
 use ureq::http::{HeaderValue, Response, header};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
 use ureq::{Agent, Proxy};
+use zeroize::Zeroizing;
 
 /// A registry sends its clients to a storage, and a storage may send them on.
 const MAX_REDIRECTS: usize = 5;
@@ -87,13 +88,14 @@ impl Client {
             .proxy(proxy.clone())
             .tls_config(tls)
             .build();
+        let own = Own::new(endpoint.host.clone());
         let connector =
             ().chain(ConnectProxyConnector::default())
-                .chain(Tcp(Arc::clone(watch)))
+                .chain(Tcp(Arc::clone(watch), Arc::clone(&own)))
                 .chain(RustlsConnector::default())
-                .chain(Arrived(Arc::clone(watch)));
+                .chain(Arrived(Arc::clone(watch), Arc::clone(&own)));
         let proxy = proxy.map(|proxy| proxy.host().to_owned());
-        let reach = Reach::new(Arc::clone(names), endpoint.host.clone(), proxy);
+        let reach = Reach::new(Arc::clone(names), own, proxy);
         let agent = Agent::with_parts(config, connector, reach);
         Ok(Self { endpoint, agent, watch: Arc::clone(watch), logins: Logins::default() })
     }
@@ -135,14 +137,14 @@ impl Client {
     ) -> Result<Response<Body>, Fault> {
         for attempt in 0..2 {
             let authorization = self.logins.header(&self.endpoint, scope);
-            let mut response = send(self, authorization.as_ref())?;
+            let response = send(self, authorization.as_ref())?;
             if response.status().as_u16() != 401 {
                 return Ok(response);
             }
             self.logins.forget(scope);
             if attempt == 0 {
                 let server = self.server();
-                self.log_in(scope, &mut response).map_err(|fault| fault.with(&server))?;
+                self.log_in(scope, response).map_err(|fault| fault.with(&server))?;
             }
         }
         let reason = match &self.endpoint.login {
@@ -172,12 +174,8 @@ impl Client {
                 response.headers().get(header::LOCATION).ok_or_else(|| refused("it does not say where to"))?;
             let location = location.to_str().map_err(|_| refused("it leads to what is no URL"))?;
             let next = at.join(location).map_err(|reason| refused(&format!("it leads to {reason}")))?;
-            if origin.secure && !next.secure {
-                return Err(refused(&format!("it leads to {next} without TLS")));
-            }
-            if self.endpoint.proxy.is_some() && !next.same_origin(origin) && reach::is_inward(&next.host) {
-                return Err(refused(&format!("it leads into a private network, to {next}")));
-            }
+            reach::may_name(&self.endpoint, &next)
+                .map_err(|reason| refused(&format!("it leads to {next}, {reason}")))?;
             at = next;
         }
         let reason = format!("more than {MAX_REDIRECTS} redirects");
@@ -201,11 +199,11 @@ impl Client {
         Fault::http(step, error)
     }
 
-    fn log_in(&mut self, scope: Scope<'_>, response: &mut Response<Body>) -> Result<(), Fault> {
+    fn log_in(&mut self, scope: Scope<'_>, response: Response<Body>) -> Result<(), Fault> {
         let headers = response.headers().get_all(header::WWW_AUTHENTICATE);
         let challenge = challenge::choose(headers.iter().map(HeaderValue::as_bytes));
         // Reading the rest of a small body keeps the connection; of a large one, the connection is not worth it.
-        let _ = std::io::copy(&mut response.body_mut().as_reader().take(MAX_TOKEN), &mut std::io::sink());
+        let _ = stream::small(response, MAX_TOKEN, &self.watch);
         match challenge {
             None => Err(Fault::new(Step::LogIn, "it asks for a login of a kind that is not known here").status(401)),
             Some(challenge::Challenge::Basic) => {
@@ -238,11 +236,8 @@ impl Client {
             }
         };
         let response = answer.map_err(|error| {
-            let mut fault = self.fault(&error);
-            if fault.failure.step == Step::Request {
-                fault.failure.step = Step::LogIn;
-            }
-            fault
+            let fault = self.fault(&error);
+            if fault.failure.step == Step::Request { fault.at(Step::LogIn) } else { fault }
         })?;
         let status = response.status().as_u16();
         if status != 200 {
@@ -252,12 +247,9 @@ impl Client {
             };
             return Err(retry::judge(fault.status(status), response.headers()));
         }
-        let mut body = Vec::new();
-        let read = response.into_body().into_reader().take(MAX_TOKEN + 1).read_to_end(&mut body);
-        read.map_err(|error| Fault::io(Step::LogIn, &error))?;
-        if body.len() as u64 > MAX_TOKEN {
-            return Err(Fault::new(Step::LogIn, "the token server's answer has more than 64 KiB"));
-        }
+        let long = || Fault::new(Step::LogIn, "the token server's answer has more than 64 KiB");
+        let body = stream::small(response, MAX_TOKEN, &self.watch).map_err(|fault| fault.at(Step::LogIn))?;
+        let body = Zeroizing::new(body.ok_or_else(long)?);
         login::token(&body)
     }
 }

@@ -47,6 +47,12 @@ impl Fault {
         self
     }
 
+    /// Says which step it was part of.
+    pub const fn at(mut self, step: Step) -> Self {
+        self.failure.step = step;
+        self
+    }
+
     /// Adds the HTTP status.
     pub fn status(mut self, status: u16) -> Self {
         self.failure.status = Some(status);
@@ -75,6 +81,9 @@ impl Fault {
             }
             if let Some(refused) = inner.downcast_ref::<Refused>() {
                 return Self::new(step, refused.0.clone());
+            }
+            if let Some(unresolved) = inner.downcast_ref::<Unresolved>() {
+                return Self::new(Step::Resolve, unresolved.0);
             }
             if let Some(http) = inner.downcast_ref::<ureq::Error>() {
                 return Self::http(step, http);
@@ -128,3 +137,15 @@ impl std::fmt::Display for Refused {
 }
 
 impl std::error::Error for Refused {}
+
+/// A name server answers, but with nothing that could be used.
+#[derive(Debug)]
+pub struct Unresolved(pub &'static str);
+
+impl std::fmt::Display for Unresolved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Unresolved {}

@@ -5,6 +5,7 @@
 
 use crate::challenge::Challenge;
 use crate::fault::Fault;
+use crate::reach;
 use crate::url::{Url, encoded};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -95,9 +96,8 @@ pub fn token_request(endpoint: &Endpoint, scope: Scope<'_>, challenge: &Challeng
     };
     let mut url = Url::parse(realm)
         .map_err(|reason| Fault::new(Step::LogIn, format!("the realm of its challenge is {reason}")))?;
-    if endpoint.secure && !url.secure {
-        return Err(Fault::new(Step::LogIn, format!("it names a token server without TLS, {url}")));
-    }
+    reach::may_name(endpoint, &url)
+        .map_err(|reason| Fault::new(Step::LogIn, format!("it names {url} as its token server, {reason}")))?;
     if !endpoint.secure && url.host != endpoint.host.to_ascii_lowercase() {
         let reason = format!("it names {url} as its token server: without TLS that has to be on the same host");
         return Err(Fault::new(Step::LogIn, reason));

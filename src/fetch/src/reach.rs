@@ -3,9 +3,11 @@
 
 use crate::fault::Refused;
 use crate::resolve::{Names, literal};
+use crate::url::Url;
+use casemate_fetch_wire::Endpoint;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
@@ -15,34 +17,72 @@ use ureq::unversioned::transport::NextTimeout;
 #[derive(Debug)]
 pub struct Reach {
     names: Arc<Names>,
-    /// The endpoint's host, which the file names.
-    own: String,
-    /// Its proxy's, which the file names too.
+    /// The endpoint, which the file names.
+    own: Arc<Own>,
+    /// Its proxy's host, which the file names too.
     proxy: Option<String>,
-    /// Whether the endpoint was found to lie in a private network.
-    near: Mutex<bool>,
+}
+
+/// Where the endpoint itself lies. Its name alone does not say: a registry can give its own name a private address beside the one
+/// where it is, and would be let in for it.
+#[derive(Debug)]
+pub struct Own {
+    host: String,
+    place: Mutex<Place>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    /// Whether the connection that is being made leads to a private address, if it is one to the endpoint.
+    tried: Option<bool>,
+    /// Whether the last one that was made did. None made: no.
+    near: bool,
+}
+
+impl Own {
+    /// An endpoint's host.
+    pub fn new(host: String) -> Arc<Self> {
+        Arc::new(Self { host, place: Mutex::default() })
+    }
+
+    fn is(&self, host: &str) -> bool {
+        host.eq_ignore_ascii_case(&self.host)
+    }
+
+    /// There is a TCP connection to this host, at this address.
+    pub fn tried(&self, host: &str, address: IpAddr) {
+        self.place().tried = self.is(host).then(|| !is_global(address));
+    }
+
+    /// TLS is there too, where there is to be any: somebody else at the address would not have got so far.
+    pub fn arrived(&self) {
+        let mut place = self.place();
+        place.near = place.tried.take().unwrap_or(place.near);
+    }
+
+    fn is_near(&self) -> bool {
+        self.place().near
+    }
+
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Reach {
     /// For an endpoint and, where it has one, its proxy.
-    pub fn new(names: Arc<Names>, own: String, proxy: Option<String>) -> Self {
-        Self { names, own, proxy, near: Mutex::new(false) }
+    pub const fn new(names: Arc<Names>, own: Arc<Own>, proxy: Option<String>) -> Self {
+        Self { names, own, proxy }
     }
 
     /// The addresses that may be connected to for this host.
     fn addresses(&self, host: &str) -> io::Result<Vec<IpAddr>> {
         let found = self.names.resolve(host)?;
-        let poisoned = |_| io::Error::other("a lock is poisoned");
-        let mut near = self.near.lock().map_err(poisoned)?;
-        if host.eq_ignore_ascii_case(&self.own) {
-            *near = *near || found.iter().any(|address| !is_global(*address));
+        if self.own.is(host) || self.proxy.as_deref().is_some_and(|proxy| proxy.eq_ignore_ascii_case(host)) {
             return Ok(found);
         }
-        if self.proxy.as_deref().is_some_and(|proxy| proxy.eq_ignore_ascii_case(host)) {
-            return Ok(found);
-        }
-        let all = found.len();
-        let allowed: Vec<_> = found.into_iter().filter(|address| may_follow(*address, *near)).collect();
+        let (all, near) = (found.len(), self.own.is_near());
+        let allowed: Vec<_> = found.into_iter().filter(|address| may_follow(*address, near)).collect();
         if all > 0 && allowed.is_empty() {
             let reason = format!("{host} lies in a private network, where the registry itself does not");
             return Err(io::Error::other(Refused(reason)));
@@ -56,9 +96,23 @@ fn may_follow(address: IpAddr, near: bool) -> bool {
     is_global(address) || (near && !is_link_local(address))
 }
 
-/// Whether a host that is an address lies inward: for what goes through a proxy, and so is not resolved here.
-pub fn is_inward(host: &str) -> bool {
-    literal(host).is_some_and(|address| !is_global(address))
+/// Whether a server may send us there, be it with a redirect, as its token server, or for what it is sent; why not. TLS is not
+/// given up. What goes through a proxy is not resolved here and not judged by [`Reach`], so of that a host that is an address is.
+pub fn may_name(endpoint: &Endpoint, next: &Url) -> Result<(), &'static str> {
+    if endpoint.secure && !next.secure {
+        return Err("without TLS");
+    }
+    let proxied = endpoint.proxy.is_some() && !next.host.eq_ignore_ascii_case(&endpoint.host);
+    let address = |host: &str| match host.trim_end_matches('.') {
+        // RFC 6761, section 6.3: every resolver knows it as this.
+        "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        host => literal(host),
+    };
+    let near = address(&endpoint.host).is_some_and(|address| !is_global(address));
+    if proxied && address(&next.host).is_some_and(|address| !may_follow(address, near)) {
+        return Err("in a private network, where the registry itself is not");
+    }
+    Ok(())
 }
 
 fn is_link_local(address: IpAddr) -> bool {
@@ -137,21 +191,75 @@ mod tests {
             assert!(may_follow(address(outside), false), "{outside}");
         }
         assert!(!may_follow(address("64:ff9b::a00:1"), false));
-        assert!(is_inward("[::1]") && is_inward("10.0.0.1") && !is_inward("a.example") && !is_inward("1.1.1.1"));
+    }
+
+    #[test]
+    fn threat_17_and_31_what_is_asked_of_a_proxy_is_outside() {
+        let endpoint = |host: &str, proxy: Option<&str>| Endpoint {
+            secure: true,
+            host: host.to_owned(),
+            port: 443,
+            prefix: String::new(),
+            authorities: Vec::new(),
+            login: None,
+            proxy: proxy.map(str::to_owned),
+            ports: Vec::new(),
+        };
+        let proxy = Some("http://proxy.example:3128");
+        let may = |own: &str, proxy, next: &str| may_name(&endpoint(own, proxy), &Url::parse(next).unwrap());
+        let inward = ["https://10.0.0.1/", "https://[::1]:5001/", "https://localhost/", "https://169.254.169.254/"];
+        for inward in inward {
+            assert!(may("registry.example", proxy, inward).is_err(), "{inward}");
+            assert_eq!(may("registry.example", None, inward), Ok(()), "its address is judged, {inward}");
+        }
+        assert_eq!(may("registry.example", proxy, "https://cdn.example/"), Ok(()));
+        assert_eq!(may("10.0.0.1", proxy, "https://10.0.0.1:5001/"), Ok(()));
+        assert_eq!(may("10.0.0.1", proxy, "https://10.0.0.2/"), Ok(()));
+        assert!(may("10.0.0.1", proxy, "https://169.254.169.254/").is_err());
+        assert_eq!(may("registry.example", None, "http://registry.example/"), Err("without TLS"));
     }
 
     #[test]
     fn threat_17_a_redirect_inward_is_refused_unless_the_registry_is_there() {
         let names = Names::new("", "1.1.1.1 far.example\n10.0.0.1 near.example\n10.0.0.2 storage.example\n");
-        let reach = |own: &str| Reach::new(Arc::new(names.clone()), own.to_owned(), None);
+        let reach = |own: &str| Reach::new(Arc::new(names.clone()), Own::new(own.to_owned()), None);
         let far = reach("far.example");
         assert_eq!(far.addresses("far.example").unwrap(), [address("1.1.1.1")]);
         let refused = far.addresses("storage.example").unwrap_err();
         assert!(refused.to_string().contains("private network"), "{refused}");
         assert!(far.addresses("127.0.0.1").is_err());
         let near = reach("near.example");
-        near.addresses("near.example").unwrap();
+        assert_eq!(near.addresses("near.example").unwrap(), [address("10.0.0.1")]);
+        assert!(near.addresses("storage.example").is_err(), "there has been no connection");
+        near.own.tried("near.example", address("10.0.0.1"));
+        near.own.arrived();
         assert_eq!(near.addresses("storage.example").unwrap(), [address("10.0.0.2")]);
         assert!(near.addresses("169.254.169.254").is_err());
+    }
+
+    #[test]
+    fn threat_17_a_registry_lies_where_it_was_connected_to_whatever_its_name_says() {
+        let hosts = "1.1.1.1 own.example\n10.0.0.1 own.example\n10.0.0.2 inside.example\n10.0.0.3 other.example\n";
+        let own = Own::new("own.example".to_owned());
+        let reach = Reach::new(Arc::new(Names::new("", hosts)), Arc::clone(&own), None);
+        let lets_in = || {
+            reach.addresses("own.example").unwrap();
+            reach.addresses("inside.example").is_ok()
+        };
+        assert!(!lets_in());
+        own.tried("own.example", address("10.0.0.1"));
+        assert!(!lets_in(), "nobody with its certificate has answered there");
+        own.tried("own.example", address("1.1.1.1"));
+        own.arrived();
+        assert!(!lets_in());
+        own.tried("other.example", address("10.0.0.3"));
+        own.arrived();
+        assert!(!lets_in(), "another server's place");
+        own.tried("own.example", address("10.0.0.1"));
+        own.arrived();
+        assert!(lets_in());
+        own.tried("own.example", address("1.1.1.1"));
+        own.arrived();
+        assert!(!lets_in(), "the last one counts");
     }
 }

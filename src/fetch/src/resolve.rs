@@ -1,10 +1,12 @@
 //! From names to addresses without NSS, which a static program cannot load: the text of /etc/hosts, then DNS over UDP (RFC 1035,
-//! RFC 3596) to the servers of /etc/resolv.conf. A reply counts only if it answers the question that was asked.
+//! RFC 3596, RFC 6891) to the servers of /etc/resolv.conf. A reply counts only if it answers the question that was asked. There is
+//! no TCP: a reply that does not fit into a packet is an error.
 
+use crate::fault::Unresolved;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
-use simple_dns::rdata::RData;
+use simple_dns::rdata::{OPT, RData};
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, TYPE};
 use std::collections::HashMap;
 use std::io;
@@ -19,7 +21,9 @@ const MAX_HOSTS: usize = 10_000;
 /// How long one server gets, and how often all are asked.
 const PATIENCE: Duration = Duration::from_secs(3);
 const ROUNDS: usize = 2;
-/// The largest reply: what UDP carries without EDNS is 512 bytes, and more does no harm.
+/// What a reply may have where both sides know EDNS: what no network has to cut into pieces. Without EDNS it is 512 bytes.
+const EDNS: u16 = 1232;
+/// The largest reply that is read: more than was asked for does no harm.
 const LARGEST: usize = 4096;
 /// Aliases that are followed.
 const MAX_ALIASES: usize = 8;
@@ -96,7 +100,11 @@ impl Names {
         }
         for candidate in candidates {
             let mut addresses = self.ask(&candidate, Kind::A)?;
-            addresses.extend(self.ask(&candidate, Kind::Aaaa)?);
+            match self.ask(&candidate, Kind::Aaaa) {
+                Ok(more) => addresses.extend(more),
+                Err(error) if addresses.is_empty() => return Err(error),
+                Err(_) => {}
+            }
             if !addresses.is_empty() {
                 addresses.truncate(MAX_ADDRESSES);
                 return Ok(addresses);
@@ -107,8 +115,10 @@ impl Names {
 
     fn ask(&self, name: &str, kind: Kind) -> io::Result<Vec<IpAddr>> {
         let mut last = io::Error::new(io::ErrorKind::TimedOut, "no name server answers");
-        for server in self.servers.iter().cycle().take(ROUNDS * self.servers.len()) {
-            match ask_one(server, name, kind) {
+        let rounds = (0..ROUNDS).flat_map(|round| self.servers.iter().map(move |server| (round, server)));
+        for (round, server) in rounds {
+            // Old servers call a question with EDNS malformed, and old firewalls drop it.
+            match ask_one(server, name, kind, round == 0) {
                 Ok(Some(addresses)) => return Ok(addresses),
                 Ok(None) => {}
                 Err(error) => last = error,
@@ -125,11 +135,11 @@ pub fn literal(host: &str) -> Option<IpAddr> {
 }
 
 /// One question to one server. `None` when it does not answer in time, or not with an answer.
-fn ask_one(server: &SocketAddr, name: &str, kind: Kind) -> io::Result<Option<Vec<IpAddr>>> {
+fn ask_one(server: &SocketAddr, name: &str, kind: Kind, edns: bool) -> io::Result<Option<Vec<IpAddr>>> {
     let mut id = [0; 2];
     rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty())?;
     let id = u16::from_ne_bytes(id);
-    let Some(question) = question(id, name, kind) else {
+    let Some(question) = question(id, name, kind, edns) else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a name that DNS could have"));
     };
     let family = if server.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
@@ -152,6 +162,7 @@ fn ask_one(server: &SocketAddr, name: &str, kind: Kind) -> io::Result<Option<Vec
             Answer::NotOurs => {}
             Answer::Addresses(addresses) => return Ok(Some(addresses)),
             Answer::Failed => return Ok(None),
+            Answer::Truncated => return Err(io::Error::other(Unresolved(TRUNCATED))),
         }
     }
     Ok(None)
@@ -164,12 +175,17 @@ fn readable(socket: &OwnedFd, deadline: Instant) -> io::Result<bool> {
     Ok(rustix::io::retry_on_intr(|| poll(&mut ready, Some(&time)))? > 0)
 }
 
+const TRUNCATED: &str = "the name server's answer does not fit into a packet, and DNS over TCP is not spoken here; /etc/hosts could name it";
+
 /// A question's packet; `None` for what is no name of DNS.
-pub fn question(id: u16, name: &str, kind: Kind) -> Option<Vec<u8>> {
+pub fn question(id: u16, name: &str, kind: Kind, edns: bool) -> Option<Vec<u8>> {
     let mut packet = Packet::new_query(id);
     packet.set_flags(PacketFlag::RECURSION_DESIRED);
     let name = Name::new(name).ok()?;
     packet.questions.push(Question::new(name, QTYPE::TYPE(wanted(kind)), QCLASS::CLASS(CLASS::IN), false));
+    if edns {
+        *packet.opt_mut() = Some(OPT { opt_codes: Vec::new(), udp_packet_size: EDNS, version: 0 });
+    }
     packet.build_bytes_vec().ok()
 }
 
@@ -189,6 +205,8 @@ pub enum Answer {
     Addresses(Vec<IpAddr>),
     /// The server cannot say.
     Failed,
+    /// What it has to say did not fit, and what did has no address.
+    Truncated,
 }
 
 /// Reads a reply. Only what the name itself, or what it is an alias of, has in it counts.
@@ -221,6 +239,7 @@ pub fn answer(id: u16, name: &str, kind: Kind, bytes: &[u8]) -> Answer {
         }
         match alias {
             Some(target) if addresses.is_empty() => current = target,
+            _ if addresses.is_empty() && packet.has_flags(PacketFlag::TRUNCATION) => return Answer::Truncated,
             _ => {
                 addresses.truncate(MAX_ADDRESSES);
                 return Answer::Addresses(addresses);
@@ -256,7 +275,7 @@ mod tests {
     }
 
     fn reply(id: u16, asked: &str, records: &[(&str, RData<'static>)]) -> Vec<u8> {
-        let question = question(id, asked, Kind::A).unwrap();
+        let question = question(id, asked, Kind::A, false).unwrap();
         let mut packet = Packet::parse(&question).unwrap().into_reply();
         for (name, data) in records {
             let name = Name::new(name).unwrap().into_owned();
@@ -283,11 +302,67 @@ mod tests {
         assert_eq!(addresses(&reply(8, "a.example", &[])), Answer::NotOurs);
         assert_eq!(addresses(&reply(7, "b.example", &[])), Answer::NotOurs);
         assert_eq!(answer(7, "a.example", Kind::Aaaa, &good), Answer::NotOurs);
-        assert_eq!(addresses(&question(7, "a.example", Kind::A).unwrap()), Answer::NotOurs, "a question");
+        assert_eq!(addresses(&question(7, "a.example", Kind::A, true).unwrap()), Answer::NotOurs, "a question");
         let circle = reply(7, "a.example", &[("a.example", alias("b.example")), ("b.example", alias("a.example"))]);
         assert_eq!(addresses(&circle), Answer::Failed);
         for end in 0..good.len() {
             addresses(&good[..end]);
         }
+    }
+
+    /// A name server on loopback that answers each question as it is told to.
+    fn server(answer: impl Fn(&[u8]) -> Vec<u8> + Send + 'static) -> Names {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let servers = vec![socket.local_addr().unwrap()];
+        std::thread::spawn(move || {
+            let mut buffer = [0; 2048];
+            // It ends with the test's process.
+            while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+                socket.send_to(&answer(&buffer[..length]), from).unwrap();
+            }
+        });
+        Names { servers, ..Names::default() }
+    }
+
+    #[test]
+    fn what_edns_carries_is_asked_for_and_an_old_server_is_asked_without() {
+        let names = server(|asked| {
+            let question = Packet::parse(asked).unwrap();
+            let mut packet = Packet::parse(asked).unwrap().into_reply();
+            match question.opt() {
+                Some(opt) => {
+                    assert_eq!((opt.udp_packet_size, opt.version), (1232, 0));
+                    *packet.opt_mut() = None;
+                    *packet.rcode_mut() = RCODE::FormatError;
+                }
+                None if question.questions[0].qtype == QTYPE::TYPE(TYPE::A) => {
+                    let name = Name::new("a.example").unwrap();
+                    packet.answers.push(ResourceRecord::new(name, CLASS::IN, 1, a("192.0.2.2")));
+                }
+                None => *packet.rcode_mut() = RCODE::ServerFailure,
+            }
+            packet.build_bytes_vec().unwrap()
+        });
+        assert_eq!(names.resolve("a.example").unwrap(), ["192.0.2.2".parse::<IpAddr>().unwrap()]);
+    }
+
+    #[test]
+    fn what_did_not_fit_is_not_what_is_not_there() {
+        let cut = |answer: Option<&'static str>| {
+            server(move |asked| {
+                let mut packet = Packet::parse(asked).unwrap().into_reply();
+                packet.set_flags(PacketFlag::TRUNCATION);
+                if let Some(address) = answer {
+                    let name = Name::new("a.example").unwrap();
+                    packet.answers.push(ResourceRecord::new(name, CLASS::IN, 1, a(address)));
+                }
+                packet.build_bytes_vec().unwrap()
+            })
+        };
+        let error = cut(None).resolve("a.example").unwrap_err();
+        assert!(error.to_string().contains("does not fit"), "{error}");
+        let fault = crate::fault::Fault::io(casemate_fetch_wire::Step::Connect, &error);
+        assert_eq!(fault.failure.step, casemate_fetch_wire::Step::Resolve);
+        assert_eq!(cut(Some("192.0.2.2")).resolve("a.example").unwrap(), ["192.0.2.2".parse::<IpAddr>().unwrap()]);
     }
 }

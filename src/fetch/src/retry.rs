@@ -1,15 +1,42 @@
 //! When and how soon a server is asked again.
 
 use crate::fault::{Fault, Then};
+use crate::stream::LEAST;
 use std::time::Duration;
 use ureq::http::{HeaderMap, header};
 
-/// Attempts without a new byte.
+/// Attempts without [`LEAST`] new bytes.
 pub const ATTEMPTS: u32 = 5;
 /// The first pause and the longest of ours, and the longest that a server may ask for.
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(10);
 const MOST_ASKED: Duration = Duration::from_secs(60);
+
+/// Counts attempts at one thing.
+#[derive(Debug)]
+pub struct Attempts {
+    number: u32,
+    /// Where the one was that is counted from.
+    mark: u64,
+}
+
+impl Attempts {
+    /// None yet; it begins at this byte.
+    pub const fn new(at: u64) -> Self {
+        Self { number: 0, mark: at }
+    }
+
+    /// Another one has failed, with the bytes up to here passed on. Gives its number: whoever gave enough is asked afresh, but a
+    /// byte for each attempt would be attempts without end.
+    pub const fn failed(&mut self, at: u64) -> u32 {
+        if at.saturating_sub(self.mark) >= LEAST {
+            *self = Self { number: 1, mark: at };
+        } else {
+            self.number += 1;
+        }
+        self.number
+    }
+}
 
 /// Adds what a status and the headers beside it say about asking again (RFC 9110, section 10.2.3).
 pub fn judge(fault: Fault, headers: &HeaderMap) -> Fault {
@@ -61,6 +88,17 @@ mod tests {
         assert_eq!(pause(Then::Elsewhere, 1, 0), None);
         assert_eq!(pause(Then::Stop, 1, 0), None);
         assert_eq!(pause(Then::Again(Some(Duration::from_secs(7))), 1, 0), Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn threat_17_a_byte_an_attempt_does_not_go_on_for_ever() {
+        let mut attempts = Attempts::new(7);
+        let numbers: Vec<_> = (8..8 + u64::from(ATTEMPTS)).map(|at| attempts.failed(at)).collect();
+        assert_eq!(numbers, (1..=ATTEMPTS).collect::<Vec<_>>());
+        let mut attempts = Attempts::new(7);
+        let at = |count| 7 + count * LEAST / 2;
+        let numbers: Vec<_> = (0..6).map(|count| attempts.failed(at(count))).collect();
+        assert_eq!(numbers, [1, 2, 1, 2, 1, 2], "it counts together");
     }
 
     #[test]

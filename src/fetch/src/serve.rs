@@ -4,7 +4,7 @@ use crate::client::{Ask, Client};
 use crate::confine;
 use crate::fault::{Fault, Then};
 use crate::host::Host;
-use crate::retry;
+use crate::retry::{self, Attempts};
 use crate::stream::{self, Rest};
 use crate::transport::Watch;
 use casemate_fetch_wire::{
@@ -139,15 +139,13 @@ fn words(failure: &Failure) -> String {
 
 /// One server, again and again while that makes sense.
 fn insist(client: &mut Client, get: &Get, rest: &mut Rest, pipe: &mut File, watch: &Watch) -> Result<String, Fault> {
-    let mut number = 0;
+    let mut attempts = Attempts::new(rest.at);
     loop {
-        let at = rest.at;
         let fault = match once(client, get, rest, pipe, watch) {
             Ok(media_type) => return Ok(media_type),
             Err(fault) => fault,
         };
-        // Whoever gave something may be asked afresh.
-        number = if rest.at > at { 1 } else { number + 1 };
+        let number = attempts.failed(rest.at);
         let mut chance = [0; 4];
         let _ = rustix::rand::getrandom(&mut chance, rustix::rand::GetRandomFlags::empty());
         match retry::pause(fault.then, number, u32::from_ne_bytes(chance)) {

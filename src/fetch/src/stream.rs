@@ -1,7 +1,7 @@
 //! An answer's bytes on their way into the manager's pipe: as many as were promised, not one more, and not too slowly.
 
 use crate::fault::Fault;
-use crate::transport::Watch;
+use crate::transport::{IDLE, Watch};
 use casemate_fetch_wire::{MAX_DOCUMENT, Step};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -9,9 +9,10 @@ use std::time::Duration;
 use ureq::Body;
 use ureq::http::{HeaderMap, Response, header};
 
-/// Less than this in this much time of waiting is a server that will never be done.
+/// In so much time of waiting,
 const WINDOW: Duration = Duration::from_secs(30);
-const LEAST: u64 = 30 * 1024;
+/// less than this is a server that will never be done.
+pub const LEAST: u64 = 30 * 1024;
 const CHUNK: usize = 128 * 1024;
 
 /// What is left of a blob.
@@ -107,16 +108,22 @@ pub fn document(response: Response<Body>, watch: &Watch) -> Result<(Vec<u8>, Str
         response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     // Parameters such as a charset say nothing about a manifest.
     let media_type: String = media_type.split(';').next().unwrap_or_default().trim().chars().take(256).collect();
+    let bytes = small(response, MAX_DOCUMENT, watch)?.ok_or_else(|| long("more"))?;
+    Ok((bytes, media_type))
+}
+
+/// A whole body that may have so many bytes; `None` where it has more.
+pub fn small(response: Response<Body>, most: u64, watch: &Watch) -> Result<Option<Vec<u8>>, Fault> {
     let mut reader = Metered::new(response, watch);
     let mut bytes = Vec::new();
     let mut buffer = vec![0; CHUNK];
     loop {
         match reader.read(&mut buffer)? {
-            0 => return Ok((bytes, media_type)),
+            0 => return Ok(Some(bytes)),
             count => bytes.extend_from_slice(buffer.get(..count).unwrap_or_default()),
         }
-        if bytes.len() as u64 > MAX_DOCUMENT {
-            return Err(long("more"));
+        if bytes.len() as u64 > most {
+            return Ok(None);
         }
     }
 }
@@ -144,6 +151,8 @@ impl<'a> Metered<'a> {
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Fault> {
+        // What lies between the pieces of a body, and behind its end, has no end of its own.
+        self.watch.expect(IDLE);
         let count = loop {
             match self.body.read(buffer) {
                 Ok(count) => break count,

@@ -1,12 +1,13 @@
 //! TCP for the HTTP client: every wait has an end, and ends at once when the manager hangs up.
 
 use crate::fault::Gone;
+use crate::reach::Own;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
@@ -15,6 +16,9 @@ use ureq::unversioned::transport::{
 /// The longest that a connection is waited for, and the longest without one byte.
 pub const CONNECT: Duration = Duration::from_secs(10);
 pub const IDLE: Duration = Duration::from_secs(30);
+/// The longest from a request to the end of its answer's header, with the name, the connection and TLS before it: a byte now and
+/// then would keep each single wait short.
+const ANSWER: Duration = Duration::from_secs(120);
 
 /// What the transports of a process share: the manager's socket to watch, and how long servers were waited for.
 #[derive(Debug)]
@@ -22,12 +26,19 @@ pub struct Watch {
     manager: OwnedFd,
     waited: AtomicU64,
     connected: AtomicBool,
+    /// When what is read now has to be there.
+    until: Mutex<Option<Instant>>,
 }
 
 impl Watch {
     /// Watches this connection of the manager's.
     pub fn new(manager: OwnedFd) -> Arc<Self> {
-        Arc::new(Self { manager, waited: AtomicU64::new(0), connected: AtomicBool::new(false) })
+        Arc::new(Self {
+            manager,
+            waited: AtomicU64::new(0),
+            connected: AtomicBool::new(false),
+            until: Mutex::new(None),
+        })
     }
 
     /// How long servers have been waited for altogether.
@@ -35,9 +46,24 @@ impl Watch {
         Duration::from_micros(self.waited.load(Ordering::Relaxed))
     }
 
-    /// From now on no connection has been made for the request at hand.
+    /// From now on no connection has been made for the request at hand, and its answer is waited for.
     pub fn begin(&self) {
         self.connected.store(false, Ordering::Relaxed);
+        self.expect(ANSWER);
+    }
+
+    /// What goes out is not the server's delay: its time for an answer begins anew.
+    pub fn sending(&self) {
+        self.expect(ANSWER);
+    }
+
+    /// What is read next has to be there within this time, however many bytes come that are nothing of it.
+    pub fn expect(&self, within: Duration) {
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now().checked_add(within);
+    }
+
+    fn until(&self) -> Option<Instant> {
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the request at hand has got a connection, TLS included.
@@ -83,9 +109,9 @@ fn wait(ready: &mut [PollFd<'_>], deadline: Instant) -> io::Result<usize> {
     }
 }
 
-/// Makes connections.
+/// Makes connections, and notes where the endpoint's own lead.
 #[derive(Debug)]
-pub struct Tcp(pub Arc<Watch>);
+pub struct Tcp(pub Arc<Watch>, pub Arc<Own>);
 
 impl<In: Transport> Connector<In> for Tcp {
     type Out = Either<In, Wire>;
@@ -99,6 +125,7 @@ impl<In: Transport> Connector<In> for Tcp {
         for address in &details.addrs {
             match connect(address, deadline, &self.0) {
                 Ok(stream) => {
+                    self.1.tried(details.uri.host().unwrap_or_default(), address.ip());
                     let config = details.config;
                     let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
                     return Ok(Some(Either::B(Wire { stream, buffers, watch: Arc::clone(&self.0) })));
@@ -173,7 +200,13 @@ impl Transport for Wire {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
-        let deadline = Self::deadline(&timeout);
+        let mut deadline = Self::deadline(&timeout);
+        if let Some(until) = self.watch.until() {
+            deadline = deadline.min(until);
+            if until <= Instant::now() {
+                return Err(Self::late(&timeout));
+            }
+        }
         loop {
             match (&self.stream).read(self.buffers.input_append_buf()) {
                 Ok(count) => {
@@ -197,15 +230,61 @@ impl Transport for Wire {
     }
 }
 
-/// The end of the chain: notes that a connection is there.
+/// The end of the chain: notes that a connection is there, TLS included.
 #[derive(Debug)]
-pub struct Arrived(pub Arc<Watch>);
+pub struct Arrived(pub Arc<Watch>, pub Arc<Own>);
 
 impl<In: Transport> Connector<In> for Arrived {
     type Out = In;
 
     fn connect(&self, _: &ConnectionDetails, chained: Option<In>) -> Result<Option<In>, ureq::Error> {
         self.0.connected.store(chained.is_some(), Ordering::Relaxed);
+        if chained.is_some() {
+            self.1.arrived();
+        }
         Ok(chained)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use ureq::Timeout;
+
+    #[test]
+    fn threat_17_bytes_that_are_nothing_of_the_answer_do_not_lengthen_its_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let drip = std::thread::spawn(move || {
+            let (mut out, _) = listener.accept().unwrap();
+            while out.write_all(b"x").is_ok() {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let watch = Watch::new(ours.into());
+        let mut wire = Wire { stream, buffers: LazyBuffers::new(4096, 4096), watch: Arc::clone(&watch) };
+        let timeout = NextTimeout { after: IDLE.into(), reason: Timeout::RecvBody, ..NextTimeout::default() };
+        let mut read = || {
+            let got = wire.await_input(timeout);
+            let length = wire.buffers.input().len();
+            wire.buffers.input_consume(length);
+            got
+        };
+        watch.expect(Duration::from_millis(300));
+        let began = Instant::now();
+        let late = loop {
+            if let Err(error) = read() {
+                break error;
+            }
+            assert!(began.elapsed() < Duration::from_secs(5));
+        };
+        assert!(matches!(late, ureq::Error::Timeout(Timeout::RecvBody)), "{late}");
+        watch.expect(IDLE);
+        assert!(read().unwrap());
+        drop(wire);
+        drip.join().unwrap();
     }
 }

@@ -1,11 +1,13 @@
 //! Sending to a registry (OCI distribution-spec, "Pushing"): a blob in one piece, a manifest under its digest and its tag.
 
 use super::{Client, Url, accept, sensitive};
-use crate::fault::Fault;
+use crate::fault::{Fault, Refused};
 use crate::login::Scope;
+use crate::reach;
+use crate::transport::Watch;
 use casemate_fetch_wire::{Put, Secret, Sent, Step};
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use ureq::http::{Response, header};
 use ureq::{Body, SendBody};
 
@@ -31,7 +33,11 @@ impl Client {
             }
         };
         let there = self.origin(&put.repository, &format!("blobs/{digest}"));
-        if self.logged_in(scope, |client, login| client.bodiless("HEAD", &there, login, "*/*"))?.status() == 200 {
+        let found = self.logged_in(scope, |client, login| client.bodiless("HEAD", &there, login, "*/*"))?;
+        // A registry over an object storage sends us there for what it has, and answers 404 for what it has not (distribution does so).
+        // It is not followed: the storage's link may be for GET alone, and no answer of its would weigh more than the registry's own,
+        // which looks for every blob again when the manifest comes.
+        if matches!(found.status().as_u16(), 200 | 302 | 303 | 307) {
             return Ok(());
         }
         let begin = self.origin(&put.repository, "blobs/uploads/");
@@ -44,9 +50,8 @@ impl Client {
             .ok_or("it does not say where to")
             .and_then(|location| begin.join(location))
             .map_err(|reason| Fault::new(Step::Send, format!("where it wants the bytes is {reason}")))?;
-        if begin.secure && !url.secure {
-            return Err(Fault::new(Step::Send, format!("it wants the bytes without TLS, at {url}")));
-        }
+        reach::may_name(&self.endpoint, &url)
+            .map_err(|reason| Fault::new(Step::Send, format!("it wants the bytes at {url}, {reason}")))?;
         let separator = if url.path.contains('?') { '&' } else { '?' };
         url.path = format!("{}{separator}digest={}", url.path, crate::url::encoded(&digest.to_string()));
         // What identifies us goes to its own server alone.
@@ -80,15 +85,33 @@ impl Client {
         if let Some(login) = login {
             request = request.header(header::AUTHORIZATION, sensitive(login)?);
         }
-        let mut exact = pipe.take(size);
+        let mut exact = Exactly { pipe, left: size, watch: &self.watch };
         let response = request.send(SendBody::from_reader(&mut exact)).map_err(|error| {
-            let mut fault = self.fault(&error);
-            if fault.failure.step == Step::Request {
-                fault.failure.step = Step::Send;
-            }
-            fault
+            let fault = self.fault(&error);
+            if fault.failure.step == Step::Request { fault.at(Step::Send) } else { fault }
         })?;
         if response.status() == 201 { Ok(()) } else { Err(refused(response)) }
+    }
+}
+
+/// As many bytes as the registry was told. The HTTP client would ask for those that are missing without end.
+struct Exactly<'a> {
+    pipe: File,
+    left: u64,
+    watch: &'a Watch,
+}
+
+impl Read for Exactly<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.watch.sending();
+        let length = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let count = self.pipe.read(buffer.get_mut(..length).unwrap_or_default())?;
+        if count == 0 && length > 0 {
+            let reason = format!("what is to be sent has ended {} bytes early", self.left);
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, Refused(reason)));
+        }
+        self.left -= count as u64;
+        Ok(count)
     }
 }
 
@@ -103,4 +126,29 @@ fn refused(response: Response<Body>) -> Fault {
         },
     };
     fault.status(status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn a_pipe_that_ends_early_is_an_error_and_not_an_end() {
+        let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let watch = Watch::new(ours.into());
+        let sent = |left: u64| {
+            let (read, mut write) = io::pipe().unwrap();
+            write.write_all(b"12345").unwrap();
+            drop(write);
+            let mut bytes = Vec::new();
+            let pipe = File::from(std::os::fd::OwnedFd::from(read));
+            Exactly { pipe, left, watch: &watch }.read_to_end(&mut bytes).map(|_| bytes)
+        };
+        assert_eq!(sent(5).unwrap(), b"12345");
+        assert_eq!(sent(3).unwrap(), b"123");
+        let error = sent(7).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(Fault::io(Step::Send, &error).failure.reason, "what is to be sent has ended 2 bytes early");
+    }
 }
