@@ -160,6 +160,68 @@ both_modes! {
         assert_eq!(server.asked().len(), 1);
     }
 
+    fn threat_14_an_index_that_promises_another_size(mode) {
+        // The entry's digest is right.
+        let casemate = Instance::new(mode);
+        let authority = Authority::new();
+        let (directory, digest) = image(&casemate);
+        let architecture = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
+        let size = fs::metadata(directory.join("blobs/sha256").join(&digest[7..])).unwrap().len();
+        let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [{
+            "mediaType": MANIFEST, "digest": digest, "size": size + 1,
+            "platform": { "os": "linux", "architecture": architecture },
+        }] }).to_string();
+        let pin = format!("sha256:{}", oci::sha256(index.as_bytes()));
+        let top = pin.clone();
+        let server = Web::start(Some(&authority), move |asked, out| {
+            if asked.path.ends_with(&top) {
+                answer(out, "200 OK", &format!("Content-Type: {INDEX}\r\n"), index.as_bytes())
+            } else {
+                layout(&directory, asked, out)
+            }
+        });
+        let words = format!("promised {} bytes, found {size}", size + 1);
+        refused(&casemate, &file(&casemate, &server.name(), &pin, &authority, ""), 4, &[&words]);
+    }
+
+    fn threat_17_a_byte_a_connection(mode) {
+        with(mode, "layer", |_, right, out| {
+            let head = right.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+            let _ = out.write_all(&right[..=head]);
+            false
+        }, 1, &["receive"]);
+    }
+
+    fn a_pull_that_waits_ends_when_it_is_told_to(mode) {
+        let casemate = Instance::new(mode);
+        let authority = Authority::new();
+        let (directory, digest) = image(&casemate);
+        let (stalls, rows) = (Arc::new(AtomicUsize::new(1)), directory.clone());
+        let stall = Arc::clone(&stalls);
+        let server = Web::start(Some(&authority), move |asked, out| {
+            if stall.swap(0, Ordering::SeqCst) == 1 {
+                // Longer than the test waits for the end.
+                std::thread::sleep(Duration::from_secs(20));
+            }
+            layout(&rows, asked, out)
+        });
+        let slow = file(&casemate, &server.name(), &digest, &authority, "[store]\nmax_download_rate = \"1KiB\"\n");
+        let ends = |until: &dyn Fn(&mut Up)| {
+            let mut pull = Up::start(casemate.command(&["pull", &slow]));
+            until(&mut pull);
+            pull.signal(Signal::INT);
+            let output = pull.wait(Duration::from_secs(10)).expect(1);
+            assert!(output.stderr.contains("the next pull goes on from here"), "{output:?}");
+        };
+        ends(&|_| poll::until("the first request", || (!server.asked().is_empty()).then_some(())));
+        let target = layer(&directory, &digest);
+        let began = || server.asked().iter().any(|asked| asked.path.ends_with(&target)).then_some(());
+        ends(&|_| poll::until("the request for the layer", began));
+        let images = fs::File::open(casemate.state().join("images")).unwrap();
+        rustix::fs::flock(&images, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        ends(&|pull| drop(pull.until_line("waiting")));
+    }
+
     fn threat_17_a_header_that_does_not_end(mode) {
         with(mode, "manifests", |_, _, out| {
             let line = format!("X-Filler: {}\r\n", "a".repeat(1000));
@@ -374,22 +436,53 @@ both_modes! {
     }
 }
 
-/// In one mode: it takes the time that it takes.
+/// A byte now and then, for twice as long as may be.
+fn drip(out: &mut dyn Write, head: &str) -> bool {
+    let mut going = out.write_all(head.as_bytes()).is_ok();
+    let end = Instant::now() + Duration::from_secs(60);
+    while going && Instant::now() < end {
+        going = out.write_all(b"x").and_then(|()| out.flush()).is_ok();
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    false
+}
+
+/// The token server is the registry's own.
+fn wants_a_token(asked: &Asked) -> String {
+    format!("WWW-Authenticate: Bearer realm=\"https://{}/token\"\r\n", asked.header("host").unwrap())
+}
+
+/// In one mode, as the others of this kind: it takes the time that it takes.
+#[test]
+fn threat_17_a_token_that_drips_ends() {
+    let wrong = |asked: &Asked, _: Vec<u8>, out: &mut dyn Write| {
+        if asked.path.starts_with("/token") {
+            drip(out, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+        } else {
+            answer(out, "401 Unauthorized", &wants_a_token(asked), b"{}")
+        }
+    };
+    with(Mode::User, "", wrong, 1, &["log in", "too slow"]);
+}
+
+#[test]
+fn threat_17_a_refusal_that_drips_ends() {
+    let wrong = |asked: &Asked, _: Vec<u8>, out: &mut dyn Write| {
+        if asked.path.starts_with("/token") {
+            answer(out, "403 Forbidden", "", b"{}")
+        } else {
+            drip(out, &format!("HTTP/1.1 401 Unauthorized\r\n{}Connection: close\r\n\r\n", wants_a_token(asked)))
+        }
+    };
+    with(Mode::User, "", wrong, 1, &["the token server refuses the login"]);
+}
+
 #[test]
 fn threat_17_a_drip_ends() {
     with(
         Mode::User,
         "layer",
-        |_, _, out| {
-            let head = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n";
-            let mut going = out.write_all(head.as_bytes()).is_ok();
-            let end = Instant::now() + Duration::from_secs(60);
-            while going && Instant::now() < end {
-                going = out.write_all(b"x").and_then(|()| out.flush()).is_ok();
-                std::thread::sleep(Duration::from_millis(300));
-            }
-            false
-        },
+        |_, _, out| drip(out, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"),
         1,
         &["receive", "too slow"],
     );

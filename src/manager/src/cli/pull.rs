@@ -1,4 +1,4 @@
-//! `casemate pull`: what a file names comes into the store. The only verb that has a network, through casemate-fetch.
+//! `casemate pull`: what a file names comes into the store, through casemate-fetch.
 
 use super::file::{Faulty, File};
 use super::image::{LimitFlags, Work, text, waiting};
@@ -78,7 +78,7 @@ impl Pull {
         let lanes = lanes?;
         work.confine()?;
         work.client.interrupt_on(stop)?;
-        let writer = work.store.lock(waiting)?;
+        let writer = pull::lock(&work.store, stop.as_fd(), waiting)?;
         let terms = pull::Terms {
             limits: self.limits.limits(),
             rate: policy.max_download_rate.map(ByteSize::bytes),

@@ -174,7 +174,17 @@ impl Blobs {
         let mut blob = self.open(digest)?.take(size as u64 + 1);
         blob.read_to_end(&mut bytes).map_err(Error::io("read the blob", &path))?;
         let found = Digest::from_bytes(Sha256::digest(&bytes).into());
-        if found == *digest { Ok(bytes) } else { Err(Error::Damaged { blob: *digest, reason: CHANGED.to_owned() }) }
+        if found != *digest {
+            return Err(Error::Damaged { blob: *digest, reason: CHANGED.to_owned() });
+        }
+        // Whoever refers to it promises its size too.
+        check(
+            &format!("blob {digest} of the store"),
+            Promise::Exact { digest: *digest, size: descriptor.size },
+            found,
+            bytes.len() as u64,
+        )?;
+        Ok(bytes)
     }
 
     /// Writes a blob; it appears whole or not at all. [`Self::sync`] makes it outlive a power cut.
@@ -307,7 +317,8 @@ fn copy(
     Ok((Digest::from_bytes(hash.finalize().into()), length))
 }
 
-fn check(object: &str, promise: Promise, found: Digest, length: u64) -> Result<(), Error> {
+/// Whether what came is what was promised.
+pub(super) fn check(object: &str, promise: Promise, found: Digest, length: u64) -> Result<(), Error> {
     let mismatch =
         |expected: String, found: String| Err(Error::Mismatch { object: object.to_owned(), expected, found });
     match promise {

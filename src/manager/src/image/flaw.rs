@@ -91,6 +91,8 @@ pub enum Flaw {
     },
     /// An index inside an index.
     NestedIndex,
+    /// Two sizes for one blob.
+    Sizes(String),
 }
 
 impl fmt::Display for Flaw {
@@ -136,6 +138,7 @@ impl fmt::Display for Flaw {
             Self::Platform { host, image } => {
                 write!(f, "the image is for {}, this host is {host}", show(image))
             }
+            Self::Sizes(digest) => write!(f, "it promises two sizes for {digest}"),
             Self::NestedIndex => f.write_str("an index inside an index is not followed"),
         }
     }

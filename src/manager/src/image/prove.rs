@@ -54,7 +54,14 @@ pub(super) fn prove(
     let layers = layers(&manifest.layers, &config.diff_ids);
     documents.push(manifest.config);
     let image = Image { manifest: target.digest, config: config.defaults, layers, names: Vec::new() };
-    Ok(Proof { image, documents })
+    let proof = Proof { image, documents };
+    let blobs = proof.blobs();
+    // Sorted and each once: where a digest stands twice, it has two sizes.
+    let twice = blobs.iter().zip(blobs.iter().skip(1)).find(|((one, _), (next, _))| one == next);
+    match twice {
+        Some(((digest, _), _)) => Err(flawed(&target)(Flaw::Sizes(digest.to_string()))),
+        None => Ok(proof),
+    }
 }
 
 fn kind(descriptor: &Descriptor) -> Result<Kind, Error> {
@@ -90,5 +97,40 @@ mod tests {
         let two = chain_id(Some(digest(1)), digest(2));
         assert_eq!(two.hex(), "ad00036de6f26a309d173ace61d4a45573a1658ab0ff36e3858c3dbee3c5ded8");
         assert_ne!(chain_id(Some(two), digest(3)), chain_id(Some(digest(2)), digest(3)));
+    }
+
+    #[test]
+    fn threat_14_a_blob_has_one_size() {
+        let digest = |bytes: &[u8]| Digest::from_bytes(Sha256::digest(bytes).into());
+        let same = digest(b"layer");
+        let architecture = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
+        let config = format!(
+            "{{\"architecture\":\"{architecture}\",\"os\":\"linux\",\"rootfs\":{{\"type\":\"layers\",\"diff_ids\":[\"{same}\",\"{same}\"]}}}}"
+        );
+        let proven = |sizes: [u64; 2]| {
+            let layer =
+                |size| format!("{{\"mediaType\":\"{}\",\"size\":{size},\"digest\":\"{same}\"}}", media::OCI_TAR);
+            let manifest = format!(
+                "{{\"schemaVersion\":2,\"mediaType\":\"{}\",\"config\":{{\"mediaType\":\"{}\",\"size\":{},\"digest\":\"{}\"}},\"layers\":[{},{}]}}",
+                media::OCI_MANIFEST,
+                media::OCI_CONFIG,
+                config.len(),
+                digest(config.as_bytes()),
+                layer(sizes[0]),
+                layer(sizes[1])
+            );
+            let pin = Descriptor {
+                media_type: media::OCI_MANIFEST.to_owned(),
+                digest: digest(manifest.as_bytes()),
+                size: manifest.len() as u64,
+            };
+            let texts = [manifest, config.clone()];
+            prove(&pin, Host::this(), &mut |document| {
+                Ok(texts.iter().find(|text| digest(text.as_bytes()) == document.digest).unwrap().clone().into_bytes())
+            })
+        };
+        assert_eq!(proven([5, 5]).unwrap().blobs().len(), 3);
+        let error = proven([5, 6]).unwrap_err().to_string();
+        assert!(error.contains(&format!("two sizes for {same}")), "{error}");
     }
 }

@@ -79,7 +79,7 @@ fn image(source: &Source<'_>, top: &Descriptor, tag: Option<String>, target: &mu
         let found = Digest::from_bytes(hash.finalize().into());
         // Of what a registry has already, only the begin was read.
         if done >= blob.size && found != blob.digest {
-            return Err(source.damaged(blob, found.to_string()));
+            return Err(source.damaged(blob, blob.digest.to_string(), found.to_string()));
         }
     }
     document(top, &bytes, tag, target)
@@ -107,24 +107,45 @@ impl Source<'_> {
                 let read = input.blob(&it.digest)?.reader().take(it.size.saturating_add(1)).read_to_end(&mut bytes);
                 read.map_err(Error::io("read", &input.path))?;
                 let found = Digest::from_bytes(Sha256::digest(&bytes).into());
-                if found == it.digest { Ok(bytes) } else { Err(self.damaged(it, found.to_string())) }
+                if found != it.digest {
+                    return Err(self.damaged(it, it.digest.to_string(), found.to_string()));
+                }
+                self.expect_size(it, bytes.len() as u64)?;
+                Ok(bytes)
             }
         }
     }
 
+    /// A blob of the promised size; whether its bytes are the promised ones is seen on their way.
     fn blob(&self, it: &Descriptor) -> Result<Box<dyn Read>, Error> {
-        Ok(match self {
-            Self::Store(store) => Box::new(store.open_blob(&it.digest)?),
-            Self::Layout(input) => Box::new(input.blob(&it.digest)?.reader()),
-        })
+        match self {
+            Self::Store(store) => {
+                let blob = store.open_blob(&it.digest)?;
+                self.expect_size(it, blob.metadata().map_err(Error::io("stat", it.digest.to_string()))?.len())?;
+                Ok(Box::new(blob))
+            }
+            Self::Layout(input) => {
+                let blob = input.blob(&it.digest)?;
+                self.expect_size(it, blob.size())?;
+                Ok(Box::new(blob.reader()))
+            }
+        }
     }
 
-    fn damaged(&self, it: &Descriptor, found: String) -> Error {
+    /// A registry is told the size before the first byte.
+    fn expect_size(&self, it: &Descriptor, found: u64) -> Result<(), Error> {
+        if found == it.size {
+            return Ok(());
+        }
+        Err(self.damaged(it, format!("{} bytes", it.size), found.to_string()))
+    }
+
+    fn damaged(&self, it: &Descriptor, expected: String, found: String) -> Error {
         match self {
             Self::Store(_) => Error::Damaged { blob: it.digest, reason: super::blobs::CHANGED.to_owned() },
             Self::Layout(input) => {
-                let object = format!("a blob of {}", input.path.display());
-                Error::Mismatch { object, expected: it.digest.to_string(), found }
+                let object = format!("blob {} of {}", it.digest, input.path.display());
+                Error::Mismatch { object, expected, found }
             }
         }
     }

@@ -35,6 +35,8 @@ pub enum LaneError {
     Failed(Failure),
     /// A system call here failed.
     Io(io::Error),
+    /// What is to be sent cannot be read.
+    Source(io::Error),
     /// casemate-fetch has ended, or speaks nonsense.
     Protocol(&'static str),
     /// The file's tables are too much.
@@ -62,6 +64,7 @@ impl fmt::Display for LaneError {
                 Ok(())
             }
             Self::Io(error) => write!(f, "casemate-fetch: exchange a packet: {error}"),
+            Self::Source(error) => write!(f, "read what is to be sent: {error}"),
             Self::Protocol(what) => write!(f, "casemate-fetch: {what}"),
             Self::Terms(error) => write!(f, "casemate-fetch: tell its terms: {error}"),
         }
@@ -153,9 +156,11 @@ impl Lane {
         let mut pipe = File::from(write);
         let filled = self.fill(&mut pipe, source);
         drop(pipe);
-        // What casemate-fetch says of it counts more than that it has closed the pipe.
-        match self.reply()? {
-            Reply::Done(_) => filled,
+        // What casemate-fetch says of it counts more than that it has closed the pipe, and less than why it got too little.
+        let reply = self.reply()?;
+        filled?;
+        match reply {
+            Reply::Done(_) => Ok(()),
             Reply::Failed(failure) => Err(LaneError::Failed(failure)),
             Reply::Ready => Err(LaneError::Protocol("not the answer to a request")),
         }
@@ -167,7 +172,7 @@ impl Lane {
                 Ok(0) => return Ok(()),
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(LaneError::Io(error)),
+                Err(error) => return Err(LaneError::Source(error)),
             };
             match pipe.write_all(self.chunk.get(..count).unwrap_or_default()) {
                 Ok(()) => {}

@@ -1,14 +1,14 @@
 //! What is different between two images, as far as it concerns who runs them: pure.
 
-use crate::image::pull::Looked;
+use crate::image::Image;
 use crate::printable::escaped;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// One line a difference, each indented; empty where nothing of it is different.
-pub fn lines(old: &Looked, new: &Looked) -> String {
+pub fn lines(old: &Image, new: &Image) -> String {
     let mut out = String::new();
-    let (before, after) = (&old.image.config, &new.image.config);
+    let (before, after) = (&old.config, &new.config);
     let words = |words: &[String]| if words.is_empty() { None } else { Some(words.join(" ")) };
     changed(&mut out, "user", before.user.clone(), after.user.clone());
     changed(&mut out, "entrypoint", words(&before.entrypoint), words(&after.entrypoint));
@@ -18,10 +18,11 @@ pub fn lines(old: &Looked, new: &Looked) -> String {
     listed(&mut out, "environment", &before.env, &after.env);
     listed(&mut out, "ports", &before.exposed_ports, &after.exposed_ports);
     listed(&mut out, "volumes", &before.volumes, &after.volumes);
-    let known: BTreeSet<_> = old.image.layers.iter().map(|layer| layer.blob).collect();
-    let fresh: Vec<_> = new.image.layers.iter().filter(|layer| !known.contains(&layer.blob)).collect();
-    let size: u64 = fresh.iter().map(|layer| layer.size).sum();
-    let of = new.image.layers.len();
+    let known: BTreeSet<_> = old.layers.iter().map(|layer| layer.blob).collect();
+    let fresh: Vec<_> = new.layers.iter().filter(|layer| !known.contains(&layer.blob)).collect();
+    // The sizes are what a manifest says: nobody has them yet.
+    let size = fresh.iter().fold(0_u64, |sum, layer| sum.saturating_add(layer.size));
+    let of = new.layers.len();
     let _ = writeln!(out, "  layers       {} of {of} are new, {}", fresh.len(), crate::cli::image::text::size(size));
     out
 }
@@ -45,15 +46,15 @@ fn listed(out: &mut String, what: &str, before: &[String], after: &[String]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::{Image, ImageConfig, Layer};
+    use crate::image::{ImageConfig, Layer};
     use casemate_wire::Digest;
 
-    fn looked(config: ImageConfig, layers: &[u8]) -> Looked {
+    fn looked(config: ImageConfig, layers: &[u8]) -> Image {
         let digest = |byte: u8| Digest::from_bytes([byte; 32]);
         let layer =
             |&byte: &u8| Layer { blob: digest(byte), size: 1024, diff_id: digest(byte), chain_id: digest(byte) };
         let layers = layers.iter().map(layer).collect();
-        Looked { image: Image { manifest: digest(0), config, layers, names: Vec::new() }, bytes: 0 }
+        Image { manifest: digest(0), config, layers, names: Vec::new() }
     }
 
     #[test]
@@ -76,5 +77,13 @@ mod tests {
              ports        + 443/tcp\n  layers       2 of 3 are new, 2.0 KiB\n"
         );
         assert_eq!(lines(&looked(old.clone(), &[1]), &looked(old, &[1])), "  layers       0 of 1 are new, 0 B\n");
+    }
+
+    #[test]
+    fn threat_17_sizes_that_nobody_could_have_are_added_up() {
+        let old = looked(ImageConfig::default(), &[]);
+        let mut new = looked(ImageConfig::default(), &[1, 2]);
+        new.layers.iter_mut().for_each(|layer| layer.size = u64::MAX);
+        assert!(lines(&old, &new).starts_with("  layers       2 of 2 are new, "));
     }
 }

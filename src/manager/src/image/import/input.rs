@@ -141,6 +141,11 @@ impl Part {
         Self { size: bytes.len() as u64, content: Content::Bytes(bytes.into()), offset: 0 }
     }
 
+    /// Its bytes.
+    pub(in super::super) const fn size(&self) -> u64 {
+        self.size
+    }
+
     pub(in super::super) fn reader(&self) -> PartReader {
         PartReader { part: self.clone(), position: 0 }
     }

@@ -4,20 +4,16 @@
 
 use super::documents::Trouble;
 use super::rate::Rate;
+use super::stop::{LOOK, is_told};
 use super::{Progress, Wanted};
 use crate::image::blobs::Blobs;
 use crate::image::error::Error;
 use crate::registry::{Get, Lane, Object};
 use casemate_wire::Digest;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::net::Shutdown;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-
-/// How soon a wish to stop is seen.
-const LOOK: Duration = Duration::from_millis(200);
 
 /// One blob to bring.
 #[derive(Debug)]
@@ -72,7 +68,7 @@ impl<'a> Crew<'a> {
                 scope.spawn(|| self.serve(lane));
             }
             let outcome =
-                unpack(self).and_then(|value| if stopped(stop) { Err(Error::Interrupted) } else { Ok(value) });
+                unpack(self).and_then(|value| if is_told(stop) { Err(Error::Interrupted) } else { Ok(value) });
             self.board().over = true;
             for connection in &connections {
                 // casemate-fetch sees it at once, and its end of the pipe closes.
@@ -89,7 +85,7 @@ impl<'a> Crew<'a> {
             if let Some(error) = board.error.take() {
                 return Err(error);
             }
-            if stopped(stop) {
+            if is_told(stop) {
                 return Err(Error::Interrupted);
             }
             match board.known.get_mut(blob) {
@@ -151,7 +147,7 @@ impl<'a> Crew<'a> {
                     object: object.clone(),
                 };
                 let done = lane.get(get, &mut |bytes| {
-                    self.rate.take(bytes.len() as u64);
+                    self.rate.take(bytes.len() as u64, || self.board().over);
                     came += bytes.len() as u64;
                     partial.write(bytes).map_err(Trouble::Own)?;
                     self.progress.at(blob, partial.at());
@@ -174,9 +170,4 @@ impl<'a> Crew<'a> {
             }
         }
     }
-}
-
-fn stopped(stop: BorrowedFd<'_>) -> bool {
-    let mut ready = [PollFd::new(&stop, PollFlags::IN)];
-    matches!(poll(&mut ready, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(count) if count > 0)
 }

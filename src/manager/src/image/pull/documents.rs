@@ -1,7 +1,7 @@
 //! The documents of an image, from its pin on: few, small, and one after another, as each names the next.
 
 use super::{Begun, Wanted};
-use crate::image::blobs::{Promise, document_size};
+use crate::image::blobs::{Promise, check, document_size};
 use crate::image::error::Error;
 use crate::image::flaw::Flaw;
 use crate::image::json::{self, MAX_DOCUMENT};
@@ -118,7 +118,13 @@ pub(super) fn fetch(
         });
         let done = done.map_err(|trouble: Trouble| trouble.about(wanted, object))?;
         let found = Digest::from_bytes(Sha256::digest(&bytes).into());
-        let Some(digest) = digest.filter(|digest| *digest != found) else { return Ok((bytes, done.media_type)) };
+        let Some(digest) = digest.filter(|digest| *digest != found) else {
+            // The same bytes have this size at every server, so none of them has what was promised.
+            if matches!(promise, Promise::Exact { .. }) {
+                check(&format!("{}: {object}", wanted.place()), promise, found, bytes.len() as u64)?;
+            }
+            return Ok((bytes, done.media_type));
+        };
         first = done.endpoint.saturating_add(1);
         if first >= wanted.servers {
             let (expected, found) = (digest.to_string(), found.to_string());

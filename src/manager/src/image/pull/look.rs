@@ -14,23 +14,14 @@ use crate::registry::{Lane, Object, Wanted};
 use casemate_wire::Digest;
 use sha2::{Digest as _, Sha256};
 
-/// An image that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Looked {
-    /// Its proof holds for this host; it has no names.
-    pub image: Image,
-    /// Bytes of all its blobs.
-    pub bytes: u64,
-}
-
 /// The digest of what a tag stands for now. Nothing of it is parsed.
 pub fn resolve(lane: &mut Lane, wanted: &Wanted, tag: &str) -> Result<Digest, Error> {
     let (bytes, _) = fetch(lane, wanted, &Object::Tag(tag.to_owned()), Promise::Size(MAX_DOCUMENT as u64))?;
     Ok(Digest::from_bytes(Sha256::digest(&bytes).into()))
 }
 
-/// The image that the pin names.
-pub fn look(lane: &mut Lane, wanted: &Wanted) -> Result<Looked, Error> {
+/// The image that the pin names. Its proof holds for this host; it has no names.
+pub fn look(lane: &mut Lane, wanted: &Wanted) -> Result<Image, Error> {
     let digest = wanted.pin.digest;
     let (top, told) = fetch(lane, wanted, &Object::Manifest(digest), Promise::Size(MAX_DOCUMENT as u64))?;
     let media_type = document_type(&top, told).map_err(Error::document(digest))?;
@@ -46,6 +37,5 @@ pub fn look(lane: &mut Lane, wanted: &Wanted) -> Result<Looked, Error> {
         };
         Ok(fetch(lane, wanted, &object, Promise::Exact { digest: document.digest, size })?.0)
     })?;
-    let bytes = proof.blobs().iter().map(|(_, size)| size).sum();
-    Ok(Looked { image: proof.image, bytes })
+    Ok(proof.image)
 }

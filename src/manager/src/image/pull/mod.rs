@@ -8,6 +8,7 @@ mod blobs;
 mod documents;
 mod look;
 mod rate;
+mod stop;
 
 use super::change;
 use super::error::Error;
@@ -20,7 +21,8 @@ use super::store::Writer;
 use super::unpack::{is_complete, unpack_each};
 use crate::helper_client::{Client, ClientError};
 use crate::registry::{Lane, Wanted};
-pub use look::{Looked, look, resolve};
+pub use look::{look, resolve};
+pub use stop::lock;
 
 use blobs::{Crew, Task};
 use casemate_wire::Digest;
@@ -83,15 +85,16 @@ pub fn pull(
 ) -> Result<Vec<Pulled>, Error> {
     let mut done = Vec::new();
     let mut begun = Vec::new();
-    for wanted in wanted {
-        match there(client, writer, wanted, terms, progress).map_err(stopped)? {
-            Some(record) => done.push(Pulled { name: wanted.pin.to_string(), record, fetched: None }),
-            None => {
-                let lane = lanes.first_mut().ok_or(Error::Interrupted)?;
-                begun.push(documents::begin(writer, lane, wanted)?);
+    let first = lanes.first_mut().ok_or(Error::Interrupted)?;
+    stop::unless_told(first, terms.stop, |lane| {
+        for wanted in wanted {
+            match there(client, writer, wanted, terms, progress).map_err(stopped)? {
+                Some(record) => done.push(Pulled { name: wanted.pin.to_string(), record, fetched: None }),
+                None => begun.push(documents::begin(writer, lane, wanted)?),
             }
         }
-    }
+        Ok(())
+    })?;
     let tasks = missing(writer, &begun, &terms.limits)?;
     let rate = Rate::new(terms.rate);
     let crew = Crew::new(writer.blobs(), tasks, &rate, progress);

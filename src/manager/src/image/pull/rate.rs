@@ -20,12 +20,12 @@ impl Rate {
         Self { per_second, paid: Mutex::new(Instant::now()) }
     }
 
-    /// Takes so many bytes; returns when they may have come.
-    pub(super) fn take(&self, bytes: u64) {
+    /// Takes so many bytes; returns when they may have come, or when it is over.
+    pub(super) fn take(&self, bytes: u64, over: impl Fn() -> bool) {
         let Some(until) = self.due(bytes, Instant::now()) else { return };
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if left.is_zero() || over() {
                 return;
             }
             std::thread::sleep(left.min(NAP));
@@ -56,5 +56,13 @@ mod tests {
         let later = now + Duration::from_secs(9);
         assert_eq!(rate.due(1000, later), Some(later + Duration::from_secs(1)), "nothing is saved up");
         assert_eq!(Rate::new(None).due(u64::MAX, now), None);
+    }
+
+    #[test]
+    fn what_is_over_waits_for_nothing() {
+        let began = Instant::now();
+        let asked = std::cell::Cell::new(0);
+        Rate::new(Some(1)).take(1_000_000, || asked.replace(asked.get() + 1) > 0);
+        assert!(began.elapsed() < Duration::from_secs(60));
     }
 }
