@@ -7,12 +7,13 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     for registry in ["docker.io", "registry.example:5000"] {
-        match login(bytes, registry) {
-            Ok(Login::Password { user, password }) => {
+        match login(bytes, registry, "team/app") {
+            Ok(None) => {}
+            Ok(Some(Login::Password { user, password })) => {
                 assert!(!user.expose().is_empty() && !user.expose().contains(':'));
                 assert!(!password.expose().contains(char::is_control));
             }
-            Ok(Login::RefreshToken(token)) => assert!(!token.expose().is_empty()),
+            Ok(Some(Login::RefreshToken(token))) => assert!(!token.expose().is_empty()),
             Err(error) => assert!(error.to_string().len() < 200),
         }
     }

@@ -1,5 +1,5 @@
-//! docker's config.json and podman's auth.json: the login of one registry. Helpers that such a file names are not run: nothing is
-//! executed but our own programs.
+//! docker's config.json and podman's auth.json (containers-auth.json(5)): the login for one repository of one registry. Helpers that
+//! such a file names are not run: nothing is executed but our own programs.
 //!
 //! Enters: the file's bytes. Leaves: one login, or why there is none. No error quotes the file: what it holds is secret.
 
@@ -29,7 +29,7 @@ pub enum AuthError {
         /// Column, from 1.
         column: usize,
     },
-    /// The registry has no entry.
+    /// Neither the registry nor any repository of it has an entry.
     None,
     /// The registry's login is in a program.
     Helper,
@@ -78,36 +78,51 @@ struct Entry {
     identitytoken: Option<Secret>,
 }
 
-/// The login for a registry, named as an image names it.
-pub fn login(bytes: &[u8], registry: &str) -> Result<Login, AuthError> {
+/// The login for a repository: the one of the longest path that leads to it, else that of its registry, both named as an image names
+/// them. `None` where all of the registry's logins are for other repositories: this one is open to everybody then, or it says so.
+pub fn login(bytes: &[u8], registry: &str, repository: &str) -> Result<Option<Login>, AuthError> {
     if bytes.len() > MAX_FILE {
         return Err(AuthError::TooLong);
     }
     let file: File = serde_json::from_slice(bytes)
         .map_err(|error| AuthError::Shape { line: error.line(), column: error.column() })?;
-    let names = |key: &&String| names(key, registry);
-    let helped = file.creds_store.is_some() || file.cred_helpers.keys().any(|key| names(&key));
-    let missing = if helped { AuthError::Helper } else { AuthError::None };
-    // The plain spelling counts more than one with a scheme or a path.
-    let exact = file.auths.get_key_value(registry);
-    let key = exact.map(|(key, _)| key.clone()).or_else(|| file.auths.keys().find(names).cloned());
-    let entry = key.and_then(|key| file.auths.into_iter().find(|(name, _)| *name == key));
-    match entry {
-        None => Err(missing),
-        Some((_, entry)) => match read(entry)? {
-            Some(login) => Ok(login),
-            None => Err(if helped { AuthError::Helper } else { AuthError::Entry }),
-        },
+    let mut helpers = file.cred_helpers.keys().filter_map(|key| meant(key, registry));
+    let helped = file.creds_store.is_some() || helpers.any(|path| leads(path, repository));
+    let others = file.auths.keys().any(|key| meant(key, registry).is_some());
+    let entries = file.auths.into_iter().filter_map(|(key, entry)| {
+        let path = meant(&key, registry).filter(|path| leads(path, repository))?;
+        // The plain spelling counts more than one with a scheme or the API's path.
+        Some(((path.len(), key == registry), entry))
+    });
+    let best = entries.reduce(|best, next| if next.0 > best.0 { next } else { best });
+    match best.map(|(_, entry)| read(entry)).transpose()? {
+        Some(Some(login)) => Ok(Some(login)),
+        _ if helped => Err(AuthError::Helper),
+        Some(None) => Err(AuthError::Entry),
+        None if others => Ok(None),
+        None => Err(AuthError::None),
     }
 }
 
-/// Whether a key means this registry: with or without scheme, with or without the API's path. Keys of single repositories do not.
-fn names(key: &str, registry: &str) -> bool {
-    let rest = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
+/// Which repositories of this registry a key means: the path that theirs begin with, empty for all. A key with a scheme or with the
+/// API's path is docker's, and means the registry.
+fn meant<'a>(key: &'a str, registry: &str) -> Option<&'a str> {
+    let plain = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://"));
+    let rest = plain.unwrap_or(key);
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let whole = matches!(path.trim_end_matches('/'), "" | "v1" | "v2");
+    let path = path.trim_end_matches('/');
+    let whole = matches!(path, "" | "v1" | "v2");
     let docker = registry == "docker.io" && matches!(host, "index.docker.io" | "registry-1.docker.io");
-    whole && (host.eq_ignore_ascii_case(registry) || docker)
+    if whole {
+        (host.eq_ignore_ascii_case(registry) || docker).then_some("")
+    } else {
+        (plain.is_none() && host.eq_ignore_ascii_case(registry)).then_some(path)
+    }
+}
+
+/// Whether a path is a repository's, or one above it.
+fn leads(path: &str, repository: &str) -> bool {
+    path.is_empty() || repository.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// An entry without any field is one that a helper has.
@@ -140,8 +155,12 @@ fn pair(auth: &Secret) -> Result<(Secret, Secret), AuthError> {
 mod tests {
     use super::*;
 
-    fn password(user: &str, password: &str) -> Result<Login, AuthError> {
-        Ok(Login::Password { user: Secret::new(user), password: Secret::new(password) })
+    fn password(user: &str, password: &str) -> Result<Option<Login>, AuthError> {
+        Ok(Some(Login::Password { user: Secret::new(user), password: Secret::new(password) }))
+    }
+
+    fn login(bytes: &[u8], registry: &str) -> Result<Option<Login>, AuthError> {
+        super::login(bytes, registry, "a/b")
     }
 
     #[test]
@@ -157,13 +176,50 @@ mod tests {
         assert_eq!(login(file, "docker.io"), password("hub", "p:w"));
         assert_eq!(login(file, "registry.site.example:5000"), password("user", "pw"));
         assert_eq!(login(file, "quay.io"), password("q", "pw"));
-        assert_eq!(login(file, "ghcr.io"), Ok(Login::RefreshToken(Secret::new("idt"))));
+        assert_eq!(login(file, "ghcr.io"), Ok(Some(Login::RefreshToken(Secret::new("idt")))));
         assert_eq!(login(file, "registry.site.example"), Err(AuthError::None));
         assert_eq!(login(file, "helped.example"), Err(AuthError::Entry));
         let helper = br#"{"auths":{"a.example":{}},"credsStore":"desktop"}"#;
         assert_eq!(login(helper, "a.example"), Err(AuthError::Helper));
         assert_eq!(login(br#"{"credHelpers":{"a.example":"gcr"}}"#, "a.example"), Err(AuthError::Helper));
         assert_eq!(login(br#"{"credHelpers":{"b.example":"gcr"}}"#, "a.example"), Err(AuthError::None));
+    }
+
+    #[test]
+    fn threat_16_the_longest_path_wins_and_none_reaches_beside_it() {
+        let file = br#"{ "auths": {
+            "quay.io": { "username": "host", "password": "pw" },
+            "quay.io/team": { "username": "team", "password": "pw" },
+            "Quay.io/team/app/": { "username": "app", "password": "pw" },
+            "https://quay.io/other": { "username": "no", "password": "pw" },
+            "quay.io:5000/team": { "username": "no", "password": "pw" },
+            "quay.io/broken": { "username": "no" },
+            "ghcr.io/team": { "username": "gh", "password": "pw" },
+            "docker.io/library": { "username": "lib", "password": "pw" },
+            "https://index.docker.io/v1/": { "username": "hub", "password": "pw" }
+        } }"#;
+        for (registry, repository, user) in [
+            ("quay.io", "a/b", "host"),
+            ("quay.io", "team", "team"),
+            ("quay.io", "team/b", "team"),
+            ("quay.io", "team/apple", "team"),
+            ("quay.io", "teams/app", "host"),
+            ("quay.io", "team/app", "app"),
+            ("quay.io", "team/app/x/y", "app"),
+            ("quay.io", "Team/app", "host"),
+            ("quay.io", "other", "host"),
+            ("ghcr.io", "team/x", "gh"),
+            ("docker.io", "library/nginx", "lib"),
+            ("docker.io", "team/app", "hub"),
+        ] {
+            assert_eq!(super::login(file, registry, repository), password(user, "pw"), "{registry}/{repository}");
+        }
+        assert_eq!(super::login(file, "quay.io", "broken/x"), Err(AuthError::Entry), "no other takes its place");
+        assert_eq!(super::login(file, "ghcr.io", "other/x"), Ok(None));
+        assert_eq!(super::login(file, "gcr.io", "team/x"), Err(AuthError::None));
+        let helper = br#"{"auths":{"a.example/other":{}},"credHelpers":{"a.example/team":"gcr"}}"#;
+        assert_eq!(super::login(helper, "a.example", "team/x"), Err(AuthError::Helper));
+        assert_eq!(super::login(helper, "a.example", "third/x"), Ok(None));
     }
 
     #[test]

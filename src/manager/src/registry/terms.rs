@@ -1,5 +1,6 @@
 //! From the file's tables to the terms of casemate-fetch: for each registry that an image names, its mirrors and itself, each
-//! with its own login. The files that tables name are read here, with the caller's rights.
+//! with its own login; more than once where its repositories have different ones. The files that tables name are read here, with
+//! the caller's rights.
 
 use super::auth::{self, AuthError};
 use crate::spec::{ImagePin, LoginSource, Registry as Table, Spec, host_and_port};
@@ -24,19 +25,29 @@ pub struct Reached {
     pub terms: Terms,
     /// The images, each once, in file order.
     pub wanted: Vec<Wanted>,
-    /// Names of the registries, in the order of the terms.
-    names: Vec<String>,
+    places: Vec<Place>,
+}
+
+/// Where a repository is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    /// As images name both.
+    registry: String,
+    repository: String,
+    /// In the order of the terms.
+    number: usize,
 }
 
 impl Reached {
-    /// Another image of one of these registries.
+    /// Another image of one of these repositories.
     pub fn want(&self, pin: &ImagePin) -> Option<Wanted> {
-        want(&self.terms, &self.names, pin)
+        want(&self.terms, &self.places, pin)
     }
 }
 
-fn want(terms: &Terms, names: &[String], pin: &ImagePin) -> Option<Wanted> {
-    let place = names.iter().position(|name| *name == pin.registry)?;
+fn want(terms: &Terms, places: &[Place], pin: &ImagePin) -> Option<Wanted> {
+    let place = places.iter().find(|place| (&place.registry, &place.repository) == (&pin.registry, &pin.repository))?;
+    let place = place.number;
     let servers = terms.registries.get(place)?.endpoints.len();
     Some(Wanted {
         pin: pin.clone(),
@@ -117,7 +128,7 @@ impl std::error::Error for TermsError {}
 
 /// Makes the terms. `credentials`: the unit's directory of them.
 pub fn reach(spec: &Spec, credentials: Option<&Path>) -> Result<Reached, TermsError> {
-    let mut names: Vec<String> = Vec::new();
+    let mut places: Vec<Place> = Vec::new();
     let mut terms = Terms { registries: Vec::new() };
     let mut wanted: Vec<Wanted> = Vec::new();
     for container in &spec.containers {
@@ -125,18 +136,25 @@ pub fn reach(spec: &Spec, credentials: Option<&Path>) -> Result<Reached, TermsEr
         if wanted.iter().any(|other| same(&other.pin, pin)) {
             continue;
         }
-        if !names.contains(&pin.registry) {
-            names.push(pin.registry.clone());
-            terms.registries.push(registry(&spec.registries, &pin.registry, credentials)?);
+        if want(&terms, &places, pin).is_none() {
+            let registry = registry(&spec.registries, pin, credentials)?;
+            // Mostly all repositories of a registry are reached as one.
+            let known = terms.registries.iter().position(|known| *known == registry);
+            let number = known.unwrap_or(terms.registries.len());
+            if known.is_none() {
+                terms.registries.push(registry);
+            }
+            let (registry, repository) = (pin.registry.clone(), pin.repository.clone());
+            places.push(Place { registry, repository, number });
         }
-        wanted.extend(want(&terms, &names, pin));
+        wanted.extend(want(&terms, &places, pin));
     }
-    Ok(Reached { terms, wanted, names })
+    Ok(Reached { terms, wanted, places })
 }
 
 /// Makes the terms for one place, by the tables of a file or by none.
 pub fn reach_one(tables: &[Table], pin: &ImagePin, credentials: Option<&Path>) -> Result<(Terms, Wanted), TermsError> {
-    let registry = registry(tables, &pin.registry, credentials)?;
+    let registry = registry(tables, pin, credentials)?;
     let servers = u16::try_from(registry.endpoints.len()).unwrap_or(u16::MAX);
     let wanted = Wanted { pin: pin.clone(), registry: 0, servers, repository: repository(pin) };
     Ok((Terms { registries: vec![registry] }, wanted))
@@ -158,28 +176,30 @@ fn repository(pin: &ImagePin) -> String {
     }
 }
 
-fn registry(tables: &[Table], name: &str, credentials: Option<&Path>) -> Result<Registry, TermsError> {
+fn registry(tables: &[Table], pin: &ImagePin, credentials: Option<&Path>) -> Result<Registry, TermsError> {
+    let (name, repository) = (&pin.registry, repository(pin));
     let table = |name: &str| tables.iter().find(|table| table.name == name);
     let own = table(name);
     let mut endpoints = Vec::new();
     for mirror in own.map(|own| own.mirrors.as_slice()).unwrap_or_default() {
-        endpoints.push(endpoint(
-            &mirror.registry,
-            mirror.secure,
-            &mirror.prefix,
-            table(&mirror.registry),
-            credentials,
-        )?);
+        let place = Server { name: &mirror.registry, secure: mirror.secure, prefix: &mirror.prefix };
+        endpoints.push(endpoint(&place, &repository, table(&mirror.registry), credentials)?);
     }
-    let secure = !own.is_some_and(|own| own.insecure);
-    endpoints.push(endpoint(name, secure, "", own, credentials)?);
+    let place = Server { name, secure: !own.is_some_and(|own| own.insecure), prefix: "" };
+    endpoints.push(endpoint(&place, &repository, own, credentials)?);
     Ok(Registry { endpoints })
 }
 
-fn endpoint(
-    name: &str,
+/// A registry or a mirror.
+struct Server<'a> {
+    name: &'a str,
     secure: bool,
-    prefix: &str,
+    prefix: &'a str,
+}
+
+fn endpoint(
+    &Server { name, secure, prefix }: &Server<'_>,
+    repository: &str,
     table: Option<&Table>,
     credentials: Option<&Path>,
 ) -> Result<Endpoint, TermsError> {
@@ -189,7 +209,10 @@ fn endpoint(
         None => Vec::new(),
     };
     let login = match table.and_then(|table| table.login.as_ref()) {
-        Some(source) => Some(login(name, source, credentials)?),
+        Some(source) => {
+            let repository = if prefix.is_empty() { repository.to_owned() } else { format!("{prefix}/{repository}") };
+            login((name, &repository), source, credentials)?
+        }
         None => None,
     };
     Ok(Endpoint {
@@ -209,7 +232,11 @@ fn authorities(registry: &str, path: &Path) -> Result<Vec<u8>, TermsError> {
     if bytes.len() > MAX_CA { Err(TermsError::LongCa(path.to_owned())) } else { Ok(bytes.to_vec()) }
 }
 
-fn login(registry: &str, source: &LoginSource, credentials: Option<&Path>) -> Result<Login, TermsError> {
+fn login(
+    (registry, repository): (&str, &str),
+    source: &LoginSource,
+    credentials: Option<&Path>,
+) -> Result<Option<Login>, TermsError> {
     let path = match source {
         LoginSource::File(path) => PathBuf::from(path.as_str()),
         LoginSource::Credential(name) => credentials
@@ -217,7 +244,11 @@ fn login(registry: &str, source: &LoginSource, credentials: Option<&Path>) -> Re
             .ok_or_else(|| TermsError::NoCredentials { registry: registry.to_owned(), name: name.clone() })?,
     };
     let bytes = read(registry, &path, auth::MAX_FILE)?;
-    auth::login(&bytes, registry).map_err(|error| TermsError::Auth { registry: registry.to_owned(), path, error })
+    auth::login(&bytes, registry, repository).map_err(|error| TermsError::Auth {
+        registry: registry.to_owned(),
+        path,
+        error,
+    })
 }
 
 /// One byte more than allowed is enough to see that it is too long. What is read may be secret.
@@ -278,6 +309,35 @@ mod tests {
         assert_eq!((own.host.as_str(), own.port, own.secure), ("registry-1.docker.io", 443, true));
         assert!(own.login.is_none() && own.authorities.is_empty() && own.proxy.is_none());
         assert_eq!((quay.endpoints[0].host.as_str(), quay.endpoints[0].port), ("quay.io", 443));
+    }
+
+    #[test]
+    fn threat_16_each_repository_is_asked_for_with_its_own_login() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("auth").display().to_string();
+        let entry = |name: &str| format!("\"{name}\":{{\"username\":\"{name}\",\"password\":\"w\"}}");
+        let entries = ["quay.io/team", "mirror.example/hub/library"].map(entry).join(",");
+        std::fs::write(&path, format!("{{\"auths\":{{{entries}}}}}")).unwrap();
+        let tables = format!(
+            "[registries.\"quay.io\"]\nauth_file = \"{path}\"\n[registries.\"docker.io\"]\n\
+             mirrors = [\"https://mirror.example/hub\"]\n[registries.\"mirror.example\"]\nauth_file = \"{path}\"\n"
+        );
+        let images =
+            ["quay.io/a/b", "quay.io/team/a", "quay.io/c", "quay.io/team/b", "docker.io/nginx", "docker.io/team/app"];
+        let reached = reach(&spec(&tables, &images), None).unwrap();
+        let numbers: Vec<_> = reached.wanted.iter().map(|wanted| wanted.registry).collect();
+        assert_eq!(numbers, [0, 1, 0, 1, 2, 3]);
+        let logins: Vec<_> = reached.terms.registries.iter().map(|registry| &registry.endpoints[0].login).collect();
+        let user = |name: &str| Some(Login::Password { user: Secret::new(name), password: Secret::new("w") });
+        assert_eq!(logins, [&None, &user("quay.io/team"), &user("mirror.example/hub/library"), &None]);
+        let other = |image: &str| ImagePin::parse(&format!("{image}@sha256:{}", "0b".repeat(32))).unwrap();
+        assert_eq!(reached.want(&other("quay.io/team/b")).unwrap().registry, 1);
+        assert_eq!(reached.want(&other("quay.io/team/third")), None, "nobody has looked for its login");
+        for (image, login) in [("quay.io/team/third", user("quay.io/team")), ("quay.io/third", None)] {
+            let spec = spec(&tables, &images);
+            let (terms, _) = reach_one(&spec.registries, &other(image), None).unwrap();
+            assert_eq!(terms.registries[0].endpoints[0].login, login);
+        }
     }
 
     #[test]
