@@ -32,11 +32,11 @@ pub fn chain_id(parent: Option<&Digest>, diff_id: &Digest) -> Digest {
 
 /// Checks the request and starts the process that makes a layer.
 pub fn start(realm: &Realm, request: &UnpackLayer, blob: BorrowedFd<'_>) -> Result<Unpacking, Fault> {
-    let &UnpackLayer { blob: digest, size, diff_id, ref parents, chain_id: layer, limits } = request;
+    let &UnpackLayer { blob: digest, size, diff_id, ref parents, chain_id: layer, limits, sync } = request;
     if chain_id(parents.last(), &diff_id) != layer {
         return Err(Fault::refused(format_args!("{layer} is not the ChainID of its parents and its diff_id")));
     }
-    let order = UnpackOrder { blob: digest, size, diff_id, limits, ids: realm.facts.ids };
+    let order = UnpackOrder { blob: digest, size, diff_id, limits, ids: realm.facts.ids, sync };
     let order = order.argument().map_err(|error| Fault::refused(format_args!("order: {error}")))?;
     let directory = layers::begin(&realm.state, &layer)?;
     let started = spawn(realm, &directory, Some(parents), &["layer", &order], blob);

@@ -10,15 +10,25 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::time::Timespec;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
+
+/// A request that was made.
+#[derive(Debug)]
+#[must_use]
+pub struct Asked(u32);
+
+/// An answer, and the descriptors that came with it.
+pub type Answered = (Reply, Vec<OwnedFd>);
 
 /// A connection to the helper.
 #[derive(Debug)]
 pub struct Client {
     socket: OwnedFd,
     last: u32,
+    /// The requests that were made, with the answers that came before they were waited for.
+    asked: BTreeMap<u32, Option<Answered>>,
     events: VecDeque<Event>,
     buffer: Vec<u8>,
     interrupt: Option<OwnedFd>,
@@ -75,6 +85,7 @@ impl Client {
         let mut client = Self {
             socket,
             last: 0,
+            asked: BTreeMap::new(),
             events: VecDeque::new(),
             buffer: vec![0; MAX_MESSAGE],
             interrupt: None,
@@ -88,11 +99,13 @@ impl Client {
     }
 
     /// Sends one request and waits for its answer. Events that come before it are kept for [`Self::next_event`].
-    pub fn call(
-        &mut self,
-        request: Request,
-        descriptors: &[BorrowedFd<'_>],
-    ) -> Result<(Reply, Vec<OwnedFd>), ClientError> {
+    pub fn call(&mut self, request: Request, descriptors: &[BorrowedFd<'_>]) -> Result<Answered, ClientError> {
+        let asked = self.ask(request, descriptors)?;
+        self.answer(asked)
+    }
+
+    /// Sends one request, whose answer [`Self::answer`] waits for; others can be made meanwhile.
+    pub fn ask(&mut self, request: Request, descriptors: &[BorrowedFd<'_>]) -> Result<Asked, ClientError> {
         self.last = self.last.wrapping_add(1);
         let packet = casemate_wire::encode(&Packet { number: self.last, request })
             .map_err(|_| ClientError::Protocol("the request is longer than a packet"))?;
@@ -100,16 +113,26 @@ impl Client {
             Errno::PIPE | Errno::CONNRESET => ClientError::Closed,
             errno => ClientError::Io(errno),
         })?;
+        self.asked.insert(self.last, None);
+        Ok(Asked(self.last))
+    }
+
+    /// The answer to this request.
+    pub fn answer(&mut self, Asked(asked): Asked) -> Result<Answered, ClientError> {
         loop {
+            if let Some((reply, descriptors)) = self.asked.get_mut(&asked).and_then(Option::take) {
+                self.asked.remove(&asked);
+                return match reply {
+                    Reply::Failed(failure) => Err(ClientError::Failed(failure)),
+                    reply => Ok((reply, descriptors)),
+                };
+            }
             match self.receive()? {
                 (Answer::Event(event), _) => self.events.push_back(event),
-                (Answer::Reply { number, .. }, _) if number != self.last => {
-                    return Err(ClientError::Protocol("an answer to another question"));
-                }
-                (Answer::Reply { reply: Reply::Failed(failure), .. }, _) => {
-                    return Err(ClientError::Failed(failure));
-                }
-                (Answer::Reply { reply, .. }, received) => return Ok((reply, received)),
+                (Answer::Reply { number, reply }, descriptors) => match self.asked.get_mut(&number) {
+                    Some(answer @ None) => *answer = Some((reply, descriptors)),
+                    _ => return Err(ClientError::Protocol("an answer to another question")),
+                },
             }
         }
     }

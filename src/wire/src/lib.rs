@@ -29,7 +29,7 @@ use serde::{Serialize, de::DeserializeOwned};
 /// The largest packet, in bytes. It stays below the default socket buffer, so a packet either goes whole or not at all.
 pub const MAX_MESSAGE: usize = 128 * 1024;
 /// Both sides must speak the same number; it changes with every change to a type in this crate.
-pub const PROTOCOL: u16 = 5;
+pub const PROTOCOL: u16 = 6;
 
 /// What was given is no value of its type; the text says what one is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

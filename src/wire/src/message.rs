@@ -73,6 +73,8 @@ pub struct UnpackLayer {
     pub chain_id: Digest,
     /// Where to stop.
     pub limits: LayerLimits,
+    /// Whether it is on the disk, with everything that was unpacked before it, when it is told.
+    pub sync: bool,
 }
 
 /// Bounds of one layer. Passing one is an error, and the layer never appears.

@@ -18,6 +18,8 @@ pub struct UnpackOrder {
     pub limits: LayerLimits,
     /// `Single`: every file belongs to 0. `Range`: each to its entry's ids, which are refused above the range.
     pub ids: IdSpace,
+    /// Whether the whole file system is on the disk before the outcome is told.
+    pub sync: bool,
 }
 
 /// The last and only thing on descriptor 1 of `casemate-unpack`, encoded by [`encode`]; the exit status is 0 or 1 with it.
@@ -44,7 +46,7 @@ mod tests {
         let limits = LayerLimits { bytes: 1 << 33, entries: 1 << 20, path: 4096, depth: 128, ratio: 200 };
         let digest = Digest::from_bytes([7; 32]);
         let ids = IdSpace::Range { count: 65535 };
-        let order = UnpackOrder { blob: digest, size: 42, diff_id: digest, limits, ids };
+        let order = UnpackOrder { blob: digest, size: 42, diff_id: digest, limits, ids, sync: true };
         let text = order.argument().unwrap();
         assert_eq!(UnpackOrder::from_argument(&text), Ok(order));
         for bad in [text[1..].to_owned(), format!("{text}00"), text.to_uppercase(), String::new()] {

@@ -4,9 +4,9 @@ use super::error::Error;
 use super::import::Progress;
 use super::model::{Image, Layer, Limits};
 use super::store::{Store, Using, Writer};
-use crate::helper_client::{Client, ClientError};
+use crate::helper_client::{Answered, Asked, Client, ClientError};
 use casemate_wire::{Digest, Failure, FailureKind, LayerReport, Reply, Request, UnpackLayer};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -15,6 +15,8 @@ use std::time::Duration;
 const PAUSE: Duration = Duration::from_millis(200);
 /// The step of casemate-unpack that finds other bytes than its order names.
 const CHECK_BLOB: &str = "check blob";
+/// Compressed bytes of layers that are made before they are written to the disk together.
+const UNSYNCED: u64 = 64 << 20;
 /// Its step that stops at the bound of bytes.
 const LIMIT_BYTES: &str = "limit bytes";
 
@@ -91,26 +93,109 @@ pub(super) fn unpack_each(
     limits: &Limits,
     before: &mut dyn FnMut(usize, &Layer) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let (own, lent) = own_and_lent(client)?;
+    let mut fresh = Fresh::new(writer.store());
+    let outcome = make_each(client, &mut fresh, image, limits, before);
+    // Nothing is asked of the helper any more when this returns, whatever it returns.
+    outcome.and(fresh.finish(client))
+}
+
+fn make_each(
+    client: &mut Client,
+    fresh: &mut Fresh<'_>,
+    image: &Image,
+    limits: &Limits,
+    before: &mut dyn FnMut(usize, &Layer) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let store = fresh.store;
+    let present = layers(client)?;
+    let mut known = Vec::new();
+    for layer in &image.layers {
+        known.push(store.known(&layer.chain_id)?.filter(|_| present.contains(&layer.chain_id)));
+    }
+    let last = known.iter().rposition(Option::is_none);
     let mut left = *limits;
     let mut parents = Vec::new();
-    for (done, layer) in image.layers.iter().enumerate() {
-        let is_there = own.contains(&layer.chain_id) || lent.contains(&layer.chain_id);
-        let known = writer.store().known(&layer.chain_id)?.filter(|_| is_there);
+    for (number, (layer, known)) in image.layers.iter().zip(known).enumerate() {
         let report = match known {
             Some(known) => known.report,
             None => {
-                before(done + 1, layer)?;
-                // A link stays until the layer is there that takes its place.
-                let stays = own.contains(&layer.chain_id) && !remove_layer(client, writer.store(), &layer.chain_id)?;
+                before(number + 1, layer)?;
+                let stays = present.contains(&layer.chain_id) && !remove_layer(client, store, &layer.chain_id)?;
                 // A container stands on it already: it is not proven by that, and not taken away either.
-                if stays { LayerReport::default() } else { unpack(client, writer.store(), layer, &parents, &left)? }
+                if stays {
+                    LayerReport::default()
+                } else {
+                    let sync = fresh.has_much_with(layer.size) || last == Some(number);
+                    let report = unpack(client, store, layer, &parents, &left, sync)?;
+                    fresh.add(client, layer, report.clone(), sync)?;
+                    report
+                }
             }
         };
         left = left.after(&report);
         parents.push(layer.chain_id);
     }
     Ok(())
+}
+
+/// Layers that were just made. One is known from the moment on when it is on the disk, and so is the list of what lies there: it is
+/// listed while the next is made, and written to the disk with some others.
+struct Fresh<'a> {
+    store: &'a Store,
+    layers: VecDeque<Made>,
+    /// Compressed bytes of those that may not be on the disk yet.
+    unsynced: u64,
+}
+
+struct Made {
+    layer: Digest,
+    report: LayerReport,
+    list: File,
+    listing: Asked,
+    synced: bool,
+}
+
+impl<'a> Fresh<'a> {
+    fn new(store: &'a Store) -> Self {
+        Self { store, layers: VecDeque::new(), unsynced: 0 }
+    }
+
+    /// Whether so many bytes more would be too much work to lose in a power cut.
+    fn has_much_with(&self, size: u64) -> bool {
+        self.unsynced.saturating_add(size) > UNSYNCED
+    }
+
+    /// One that was made; `synced`: it is on the disk, and all before it.
+    fn add(&mut self, client: &mut Client, layer: &Layer, report: LayerReport, synced: bool) -> Result<(), Error> {
+        self.unsynced = if synced { 0 } else { self.unsynced.saturating_add(layer.size) };
+        self.layers.iter_mut().for_each(|before| before.synced |= synced);
+        // Those before it were listed while it was made.
+        while self.layers.front().is_some_and(|before| before.synced) {
+            self.keep_first(client)?;
+        }
+        let layer = layer.chain_id;
+        let list = self.store.trees().scratch()?;
+        let listing = client
+            .ask(Request::List(layer), &[list.as_fd()])
+            .map_err(|error| Error::Helper { layer: Some(layer), error })?;
+        self.layers.push_back(Made { layer, report, list, listing, synced });
+        Ok(())
+    }
+
+    fn keep_first(&mut self, client: &mut Client) -> Result<(), Error> {
+        let Some(Made { layer, report, mut list, listing, synced }) = self.layers.pop_front() else { return Ok(()) };
+        let on_disk = listed(client.answer(listing), layer)?;
+        if synced { self.store.trees().keep(&layer, report, on_disk.bytes, &mut list) } else { Ok(()) }
+    }
+
+    /// Waits for every list. What is not on the disk by now stays unknown, and is made again when it is needed.
+    fn finish(mut self, client: &mut Client) -> Result<(), Error> {
+        let mut outcome = Ok(());
+        while !self.layers.is_empty() {
+            outcome = outcome.and(self.keep_first(client));
+        }
+        outcome
+    }
 }
 
 /// Removes a layer and what is known of it; `false`: a container stands on it, and it stays.
@@ -159,6 +244,7 @@ fn unpack(
     layer: &Layer,
     parents: &[Digest],
     limits: &Limits,
+    sync: bool,
 ) -> Result<LayerReport, Error> {
     let blob = store.open_blob(&layer.blob)?;
     let mut limits = limits.layer();
@@ -172,13 +258,10 @@ fn unpack(
         parents: parents.to_vec(),
         chain_id: layer.chain_id,
         limits,
+        sync,
     });
     match client.call(request, &[blob.as_fd()]) {
-        Ok((Reply::Unpacked(report), _)) => {
-            let (mut list, on_disk) = list(client, store, &layer.chain_id)?;
-            store.trees().keep(&layer.chain_id, report.clone(), on_disk.bytes, &mut list)?;
-            Ok(report)
-        }
+        Ok((Reply::Unpacked(report), _)) => Ok(report),
         Ok(_) => Err(unexpected(Some(layer.blob))),
         Err(ClientError::Failed(Failure { step, .. })) if step == LIMIT_BYTES && bound.is_some() => {
             let reserve = bound.map_or(0, |(_, reserve)| reserve);
@@ -195,10 +278,15 @@ fn unpack(
 /// Has a layer listed as it lies on the disk.
 pub(super) fn list(client: &mut Client, store: &Store, layer: &Digest) -> Result<(File, LayerReport), Error> {
     let list = store.trees().scratch()?;
-    match client.call(Request::List(*layer), &[list.as_fd()]) {
-        Ok((Reply::Unpacked(report), _)) => Ok((list, report)),
-        Ok(_) => Err(unexpected(Some(*layer))),
-        Err(error) => Err(Error::Helper { layer: Some(*layer), error }),
+    let report = listed(client.call(Request::List(*layer), &[list.as_fd()]), *layer)?;
+    Ok((list, report))
+}
+
+fn listed(answer: Result<Answered, ClientError>, layer: Digest) -> Result<LayerReport, Error> {
+    match answer {
+        Ok((Reply::Unpacked(report), _)) => Ok(report),
+        Ok(_) => Err(unexpected(Some(layer))),
+        Err(error) => Err(Error::Helper { layer: Some(layer), error }),
     }
 }
 

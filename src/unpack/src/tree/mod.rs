@@ -67,8 +67,8 @@ impl Tree {
         self.set_times()
     }
 
-    /// Waits until all of it is on the disk. The layer appears by rename and is never proven again: without this a power cut
-    /// after the rename would leave names without their content.
+    /// Waits until the whole file system is on the disk. A layer of which something is known is not proven again, unless that is asked
+    /// for: without this a power cut would leave names without their content.
     pub fn sync(&self) -> Result<(), Failure> {
         rustix::fs::syncfs(self.open_root()?).map_err(|errno| system("write to the disk", b"/", errno))
     }

@@ -32,8 +32,14 @@ fn threat_06_both_threads_are_confined_before_the_first_byte() {
     let tar = Tar::new().file("a", "x").end();
     // Unlike any other test's, so that the process can be told from theirs.
     let size = 1_000_000 + u64::from(std::process::id());
-    let order =
-        UnpackOrder { blob: sha256(&tar), size, diff_id: sha256(b"confined"), limits: store.limits, ids: store.ids };
+    let order = UnpackOrder {
+        blob: sha256(&tar),
+        size,
+        diff_id: sha256(b"confined"),
+        limits: store.limits,
+        ids: store.ids,
+        sync: false,
+    };
     let argument = order.argument().unwrap();
     let (blob, mut feed) = std::io::pipe().unwrap();
     let base = store.directory.path().join("confined");
@@ -81,6 +87,7 @@ fn a_layer_is_on_the_disk_before_it_is_told() {
         diff_id: sha256(&tar),
         limits: store.limits,
         ids: store.ids,
+        sync: true,
     };
     let argument = order.argument().unwrap();
     let (blob, mut feed) = std::io::pipe().unwrap();

@@ -313,6 +313,7 @@ fn threat_15_a_blob_is_what_was_pinned_to_its_last_byte() {
         diff_id: sha256(&tar),
         limits: store.limits,
         ids: store.ids,
+        sync: true,
     };
     for at in 0..blob.len() {
         let mut damaged = blob.clone();

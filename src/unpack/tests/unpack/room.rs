@@ -60,8 +60,14 @@ impl Store {
 
     /// Unpacks a blob on top of what is there; a refused layer leaves the parents as they are.
     pub fn apply_blob(&mut self, blob: &[u8], diff_id: Digest) -> UnpackOutcome {
-        let order =
-            UnpackOrder { blob: sha256(blob), size: blob.len() as u64, diff_id, limits: self.limits, ids: self.ids };
+        let order = UnpackOrder {
+            blob: sha256(blob),
+            size: blob.len() as u64,
+            diff_id,
+            limits: self.limits,
+            ids: self.ids,
+            sync: false,
+        };
         self.apply_order(blob, &order)
     }
 
