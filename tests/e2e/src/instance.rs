@@ -158,15 +158,20 @@ impl Instance {
         self.up(spec).finish()
     }
 
-    /// The same under strace(1), which has to be there: these calls of all of its processes. For an instance without a cgroup, as
-    /// the way into one is a shell.
+    /// The same under strace(1): see [`Self::trace`].
     pub fn trace_up(&self, spec: &Spec, calls: &str) -> String {
-        assert!(self.cgroup.is_none());
         let file = self.write("traced.toml", &self.text_of(spec));
+        self.trace(&["up", &file], calls)
+    }
+
+    /// These calls of all processes of a verb that ends well, a line each. strace(1) has to be there; for an instance without a
+    /// cgroup, as the way into one is a shell.
+    pub fn trace(&self, words: &[&str], calls: &str) -> String {
+        assert!(self.cgroup.is_none());
         let trace = self.directory.join("trace");
         let mut outer = self.mode.command("/usr/bin/strace");
         outer.args(["-f", "-qq", "-e", &format!("trace={calls}"), "-o"]).arg(&trace);
-        let inner = self.command(&["up", &file]);
+        let inner = self.command(words);
         outer.arg(inner.get_program()).args(inner.get_args());
         finish(outer, poll::PATIENCE).expect(0);
         fs::read_to_string(trace).unwrap()

@@ -7,7 +7,7 @@
     reason = "a test reports by panicking"
 )]
 
-use casemate_e2e::{Container, Instance, Mode, Moments, Spec, Up, both_modes, oci, place, poll};
+use casemate_e2e::{Container, Feature, Instance, Mode, Moments, Spec, Up, both_modes, needs, oci, place, poll};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs;
@@ -310,6 +310,20 @@ both_modes! {
         casemate.run(&["image", "import", text(&missing)]).expect(1);
         casemate.run(&["image", "import", "/dev/null"]).expect(4);
         assert_eq!(kept(&casemate), BTreeSet::new());
+    }
+
+    fn layers_are_on_the_disk_before_anything_is_known_of_them(mode) {
+        let name = "layers_are_on_the_disk_before_anything_is_known_of_them";
+        if !needs(name, &[Feature::Program("/usr/bin/strace")]) {
+            return;
+        }
+        let casemate = Instance::without_cgroup(mode);
+        let (layout, _) = layout(&casemate);
+        let trace = casemate.trace(&["image", "import", text(&layout)], "syncfs,renameat");
+        let renames = |calls: &str| calls.matches("renameat(").count();
+        // Four blobs; then, once for both layers, the disk; then what is known of each, and at last the image.
+        let (before, after) = trace.split_once("syncfs(").unwrap_or_else(|| panic!("{trace}"));
+        assert_eq!((renames(before), renames(after), after.contains("syncfs(")), (4, 3, false), "{trace}");
     }
 
     fn kill_at_any_moment_leaves_all_of_an_image_or_none(mode) {
