@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The pause between two signs of life where no watchdog asks for more.
@@ -20,7 +20,7 @@ const LONGEST: usize = 2048;
 
 /// The way to the service manager, or none.
 #[derive(Debug, Clone, Default)]
-pub struct Notifier(Option<Rc<Way>>);
+pub struct Notifier(Option<Arc<Way>>);
 
 #[derive(Debug)]
 struct Way {
@@ -31,7 +31,7 @@ struct Way {
 impl Notifier {
     /// As the environment says.
     pub fn of_environment() -> Result<Self, Errno> {
-        Ok(Self(of_environment()?.map(|(socket, pause)| Rc::new(Way { socket, pause }))))
+        Ok(Self(of_environment()?.map(|(socket, pause)| Arc::new(Way { socket, pause }))))
     }
 
     /// How long to wait at most between two signs of life; none: nobody waits for one.
@@ -111,7 +111,7 @@ mod tests {
     use std::os::unix::net::{SocketAddr, UnixDatagram};
 
     fn notifier(address: &OsStr, watchdog: Option<&str>) -> Result<Notifier, Errno> {
-        Ok(Notifier(Some(Rc::new(Way { socket: connect(address)?, pause: pause(watchdog) }))))
+        Ok(Notifier(Some(Arc::new(Way { socket: connect(address)?, pause: pause(watchdog) }))))
     }
 
     fn heard(socket: &UnixDatagram) -> String {

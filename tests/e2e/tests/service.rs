@@ -238,6 +238,47 @@ services! { fn a_manager_that_waits_for_the_store_gives_signs_of_life_and_can_be
     manager.finish().expect(0);
 } }
 
+services! { fn a_reload_lets_images_go_that_only_dropped_files_named(casemate, units) {
+    let _helper = units.helper_ready();
+    let images = ["first", "second", "third"].map(|name| {
+        let rootfs = casemate.rootfs_with_probe(name);
+        std::fs::write(rootfs.join("name"), name).unwrap();
+        casemate.pack_directory(name, &rootfs, &["--entrypoint", "/probe"])
+    });
+    let put = |image: &str| {
+        let sleeper = Container::new("a", image, 10_001).command(&["misbehave", "sleep"]);
+        put(&casemate, &Spec::new([sleeper.set("stop_grace_period", "\"1s\"")]).head("[store]\nkeep = 1").without_limits())
+    };
+    let [first, second, third] = &images;
+    let file = put(first);
+    let manager = units.supervise(&file);
+    put(second);
+    reload(&units, &manager);
+    let collected = |manager: &Up, image: &str| {
+        poll::until("its word that it has collected", || {
+            manager.stderr().contains(&format!("collected {image}: no kept file names them")).then_some(())
+        });
+        casemate.run(&["image", "inspect", image]).expect(2);
+    };
+    collected(&manager, first);
+    // Somebody has the store, for long: nobody waits for that.
+    let store = std::fs::File::open(casemate.state().join("images")).unwrap();
+    rustix::fs::flock(&store, FlockOperation::LockExclusive).unwrap();
+    put(third);
+    reload(&units, &manager);
+    poll::until("its word that it leaves it", || manager.stderr().contains("somebody else has the store").then_some(()));
+    units.until_manager_says("WATCHDOG=1");
+    manager.signal(Signal::TERM);
+    manager.finish().expect(0);
+    drop(store);
+    units.forget();
+    let manager = units.supervise(&file);
+    collected(&manager, second);
+    casemate.run(&["store", "fsck"]).expect(0);
+    casemate.run(&["down"]).expect(0);
+    manager.finish().expect(0);
+} }
+
 services! { fn a_user_is_another_containers_when_nothing_runs_by_it_any_more(casemate, units) {
     let _helper = units.helper_ready();
     let image = casemate.probe();

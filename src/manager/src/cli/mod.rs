@@ -3,6 +3,7 @@
 mod ask;
 mod bundle;
 mod check;
+mod collect;
 mod error;
 mod file;
 mod host_log;

@@ -2,7 +2,7 @@
 
 use super::file::{Faulty, File};
 use super::orders::{self, Ground};
-use super::{Code, Error, Global, host_log, look_into, preloaded, reload};
+use super::{Code, Error, Global, collect, host_log, look_into, preloaded, reload};
 use crate::control::Server;
 use crate::helper_client::Client;
 use crate::image::Using;
@@ -185,10 +185,16 @@ fn supervise(
     show.connect(hosts);
     let supervisor = Supervisor::new(client, directories.clone(), orders, show)?;
     let mut attendance = Attendance::new(supervisor, server, Report::new(notifier));
+    let mut collection = None;
     loop {
         match attendance.run(signals, stay)? {
+            Ending::Up => collection = collect::start(&mut attendance, ground, signals),
             Ending::Reload => reload::reload(&mut attendance, &file.path, ground)?,
             ending => {
+                // A service is not kept from ending: what is left is for the next one.
+                if let (Stay::WithContainers, Some(collection)) = (stay, collection) {
+                    let _ = collection.join();
+                }
                 let (client, server) = attendance.finish();
                 return Ok((client, server, ending));
             }

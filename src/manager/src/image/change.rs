@@ -89,7 +89,9 @@ pub fn pinned_by(revisions: &Path, record: &Record) -> Result<Option<String>, Er
     for entry in entries {
         let entry = entry.map_err(Error::io("list", revisions))?;
         let path = entry.path();
-        if !entry.file_type().map_err(Error::io("stat", &path))?.is_file() {
+        // One that was dropped pins nothing.
+        let kept = path.extension().is_some_and(|extension| extension == "toml");
+        if !kept || !entry.file_type().map_err(Error::io("stat", &path))?.is_file() {
             continue;
         }
         let mut text = Vec::new();
@@ -149,7 +151,8 @@ mod tests {
         };
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(pinned_by(&dir.path().join("none"), &record).unwrap(), None);
-        fs::write(dir.path().join("other"), "image = \"localhost/a@sha256:00\"").unwrap();
+        fs::write(dir.path().join("other.toml"), "image = \"localhost/a@sha256:00\"").unwrap();
+        fs::write(dir.path().join("b.dropped"), format!("image = \"localhost/a@{pin}\"")).unwrap();
         assert_eq!(pinned_by(dir.path(), &record).unwrap(), None);
         fs::write(dir.path().join("applied.toml"), format!("image = \"localhost/a@{pin}\"")).unwrap();
         assert!(pinned_by(dir.path(), &record).unwrap().unwrap().contains("applied.toml"));

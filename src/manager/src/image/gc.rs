@@ -4,13 +4,17 @@
 
 use super::change::{pinned_by, sweep};
 use super::error::Error;
+use super::locks::Using;
 use super::record::Record;
-use super::store::{Store, Using, Writer};
+use super::store::{Store, Writer};
 use super::unpack::{own_and_lent, remove_layer};
 use crate::helper_client::Client;
 use casemate_wire::Digest;
 use std::collections::BTreeSet;
 use std::path::Path;
+
+/// Why an image stays that came a moment ago.
+pub const NEW: &str = "new";
 
 /// What is going to be done with each image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -41,7 +45,7 @@ pub fn plan(store: &Store, revisions: &Path, oldest: u64) -> Result<Plan, Error>
         } else if record.held {
             Some("pinned".to_owned())
         } else if record.imported > oldest {
-            Some("new".to_owned())
+            Some(NEW.to_owned())
         } else {
             None
         };
@@ -53,7 +57,38 @@ pub fn plan(store: &Store, revisions: &Path, oldest: u64) -> Result<Plan, Error>
     Ok(plan)
 }
 
-/// Carries it out. `_taking`: nobody is about to use what no file names yet.
+/// A file that was applied once and is not kept any more.
+#[derive(Debug, Clone, Copy)]
+pub struct Former<'a> {
+    /// Its text.
+    pub text: &'a str,
+    /// Seconds since 1970 when it was applied for the first time.
+    pub since: u64,
+}
+
+impl Former<'_> {
+    /// Whether it pins this image.
+    pub fn pins(&self, record: &Record) -> bool {
+        self.text.contains(&record.pin.to_string())
+    }
+}
+
+/// The same, where only those go that these files named. One that came again since, and later than `oldest`, stays: somebody is about
+/// to use it.
+pub fn plan_former(store: &Store, revisions: &Path, former: &[Former<'_>], oldest: u64) -> Result<Plan, Error> {
+    let Plan { remove, mut keep } = plan(store, revisions, u64::MAX)?;
+    let mut gone = Vec::new();
+    for record in remove {
+        match former.iter().filter(|file| file.pins(&record)).map(|file| file.since.max(oldest)).max() {
+            None => keep.push((record, "no file named it".to_owned())),
+            Some(oldest) if record.imported > oldest => keep.push((record, NEW.to_owned())),
+            Some(_) => gone.push(record),
+        }
+    }
+    Ok(Plan { remove: gone, keep })
+}
+
+/// Carries it out, and leaves everything else alone. `_taking`: nobody is about to use what no file names yet.
 pub fn collect(client: &mut Client, writer: &Writer<'_>, _taking: &Using, plan: Plan) -> Result<Collected, Error> {
     let store = writer.store();
     let (before, lent) = (layer_bytes(client, store)?, store.lent_layers()?);
@@ -73,10 +108,17 @@ pub fn collect(client: &mut Client, writer: &Writer<'_>, _taking: &Using, plan: 
             done.in_use.push(record);
         }
     }
-    // Nobody pulls now: the lock is here.
-    let partial = writer.blobs().forget_partials()?;
-    done.bytes = partial + sweep(client, writer)? + before.saturating_sub(layer_bytes(client, store)?);
+    let layers = before.saturating_sub(layer_bytes(client, store)?);
+    done.bytes = layers + writer.sweep_blobs_of(&done.removed)?;
     Ok(done)
+}
+
+/// Removes what is left of imports and pulls that have not ended, and belongs to no image. Returns the bytes freed.
+pub fn sweep_unfinished(client: &mut Client, writer: &Writer<'_>) -> Result<u64, Error> {
+    let before = layer_bytes(client, writer.store())?;
+    // Nobody pulls now: the lock is here.
+    let blobs = writer.blobs().forget_partials()? + sweep(client, writer)?;
+    Ok(blobs + before.saturating_sub(layer_bytes(client, writer.store())?))
 }
 
 /// Takes the layers away, uppermost first; a container that runs on the image holds that one above all.

@@ -4,6 +4,7 @@ use super::error::Error;
 use super::flaw::Flaw;
 use super::json;
 use super::manifest::Descriptor;
+use super::name;
 use casemate_wire::Digest;
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +35,11 @@ impl Record {
     /// The first step of the proof.
     pub(super) fn descriptor(&self) -> Descriptor {
         Descriptor { media_type: self.media_type.clone(), digest: self.pin, size: self.size }
+    }
+
+    /// For people: its first name, with its pin.
+    pub fn shown(&self) -> String {
+        self.names.first().map_or_else(|| self.pin.to_string(), |own| name::pinned(own, &self.pin))
     }
 
     /// Bytes of all its blobs, each counted once.

@@ -5,6 +5,7 @@
 use super::blobs::{self, Blobs, Promise};
 use super::error::Error;
 use super::history;
+use super::locks::{lock, try_lock};
 use super::manifest::Descriptor;
 use super::model::Image;
 use super::platform::Host;
@@ -42,11 +43,6 @@ pub struct Writer<'a> {
     /// Held, never read: closing it ends the lock.
     _lock: OwnedFd,
 }
-
-/// The promise that no image is taken away, or that nobody counts on one that no applied file names.
-#[derive(Debug)]
-#[must_use]
-pub struct Using(#[expect(dead_code, reason = "held, never read: closing it ends the lock")] OwnedFd);
 
 impl Store {
     /// Opens the store of a state directory, which exists; makes what is missing below it, for its owner alone.
@@ -233,23 +229,6 @@ impl Store {
         self.host
     }
 
-    /// Keeps images from being taken away, between looking for one and applying the file that names it; `None`: somebody is about it.
-    pub fn try_using(&self) -> Result<Option<Using>, Error> {
-        Ok(self.trees.try_lock(FlockOperation::NonBlockingLockShared)?.map(Using))
-    }
-
-    /// As [`Self::try_using`], and waits for it.
-    pub fn using(&self, waiting: impl FnOnce()) -> Result<Using, Error> {
-        let (shared, wait) = (FlockOperation::NonBlockingLockShared, FlockOperation::LockShared);
-        self.trees.lock((shared, wait), waiting).map(Using)
-    }
-
-    /// Waits until nobody is about to use images that no applied file names yet.
-    pub fn taking(&self, waiting: impl FnOnce()) -> Result<Using, Error> {
-        let (exclusive, wait) = (FlockOperation::NonBlockingLockExclusive, FlockOperation::LockExclusive);
-        self.trees.lock((exclusive, wait), waiting).map(Using)
-    }
-
     /// The right to change the store; `None`: somebody else has it.
     pub fn try_lock(&self) -> Result<Option<Writer<'_>>, Error> {
         let lock = try_lock(&self.images, &self.path, FlockOperation::NonBlockingLockExclusive)?;
@@ -338,39 +317,19 @@ impl<'a> Writer<'a> {
             Ok(()) | Err(rustix::io::Errno::NOENT) => {}
             Err(errno) => return Err(Error::errno("remove", self.store.path.join(PARTIAL))(errno)),
         }
-        let records = self.store.records()?;
-        let named: BTreeSet<_> =
-            records.iter().flat_map(|record| record.blobs.iter().map(|(digest, _)| *digest)).collect();
+        let named = blobs_of(&self.store.records()?);
         self.store.blobs.keep_only(|digest| named.contains(digest))
     }
+
+    /// Removes those blobs of images that are gone which no other one names. Returns the bytes freed.
+    pub(super) fn sweep_blobs_of(&self, gone: &[Record]) -> Result<u64, Error> {
+        let (named, gone) = (blobs_of(&self.store.records()?), blobs_of(gone));
+        self.store.blobs.keep_only(|digest| named.contains(digest) || !gone.contains(digest))
+    }
 }
 
-/// A lock belongs to an open file: this one ends with what is given back, however that ends.
-pub(super) fn lock(
-    directory: &OwnedFd,
-    path: &Path,
-    (now, wait): (FlockOperation, FlockOperation),
-    waiting: impl FnOnce(),
-) -> Result<OwnedFd, Error> {
-    if let Some(lock) = try_lock(directory, path, now)? {
-        return Ok(lock);
-    }
-    waiting();
-    let failed = |errno| Error::errno("lock", path)(errno);
-    let lock = rustix::fs::openat(directory, ".", DIRECTORY, Mode::empty()).map_err(failed)?;
-    rustix::io::retry_on_intr(|| rustix::fs::flock(&lock, wait)).map_err(failed)?;
-    Ok(lock)
-}
-
-/// The same without waiting; `None`: somebody else has it.
-pub(super) fn try_lock(directory: &OwnedFd, path: &Path, now: FlockOperation) -> Result<Option<OwnedFd>, Error> {
-    let failed = |errno| Error::errno("lock", path)(errno);
-    let lock = rustix::fs::openat(directory, ".", DIRECTORY, Mode::empty()).map_err(failed)?;
-    match rustix::fs::flock(&lock, now) {
-        Ok(()) => Ok(Some(lock)),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-        Err(errno) => Err(failed(errno)),
-    }
+fn blobs_of(records: &[Record]) -> BTreeSet<Digest> {
+    records.iter().flat_map(|record| record.blobs.iter().map(|(digest, _)| *digest)).collect()
 }
 
 fn record_name(pin: &Digest) -> String {

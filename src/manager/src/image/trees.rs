@@ -48,12 +48,12 @@ impl Trees {
 
     /// Locks the directory: the lock of those who use images, as that of those who write is the one of the records.
     pub(super) fn lock(&self, how: (FlockOperation, FlockOperation), waiting: impl FnOnce()) -> Result<OwnedFd, Error> {
-        super::store::lock(&self.dir, &self.path, how, waiting)
+        super::locks::lock(&self.dir, &self.path, how, waiting)
     }
 
     /// The same without waiting; `None`: somebody else has it.
     pub(super) fn try_lock(&self, how: FlockOperation) -> Result<Option<OwnedFd>, Error> {
-        super::store::try_lock(&self.dir, &self.path, how)
+        super::locks::try_lock(&self.dir, &self.path, how)
     }
 
     /// What is known of a layer with its list, which is read from here on; `None`: nothing.

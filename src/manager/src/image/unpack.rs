@@ -2,8 +2,9 @@
 
 use super::error::Error;
 use super::import::Progress;
+use super::locks::Using;
 use super::model::{Image, Layer, Limits};
-use super::store::{Store, Using, Writer};
+use super::store::{Store, Writer};
 use crate::helper_client::{Answered, Asked, Client, ClientError};
 use casemate_wire::{Digest, Failure, FailureKind, LayerReport, Reply, Request, UnpackLayer};
 use std::collections::{BTreeSet, VecDeque};

@@ -1,7 +1,7 @@
 //! Containers under supervision: started in file order, their output kept, restarted as the file says, stopped in reverse order.
 //!
 //! One thread, one loop ([`Attendance::run`]): it waits for signals, the helper's events, output, the control socket and the clock, and
-//! lets [`Supervisor`] take one step at a time. The manager may be killed at any moment: the helper keeps containers and pipes,
+//! lets [`Supervisor`] take one step at a time. What takes long goes on beside it ([`Attendance::beside`]). The manager may be killed at any moment: the helper keeps containers and pipes,
 //! and the next manager takes over what runs.
 
 mod adopt;

@@ -1,15 +1,19 @@
 //! The files that were applied: `revisions/<sha256>.toml`, and `current`, a link to the one that was applied last. Both appear
 //! by rename, so a power cut leaves the old one or the new one. `order` has their names, the last applied first. As many as the file
-//! says are kept, as the way back; all others go, as each would hold its images in the store for ever.
+//! says are kept, as the way back; all others are dropped, as each would hold its images in the store for ever: `<sha256>.dropped` is
+//! one until what only it named has been collected.
 
 use casemate_wire::Digest;
 use sha2::{Digest as _, Sha256};
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 const ORDER: &str = "order";
+const DROPPED: &str = "dropped";
 
 /// The digest of a file's text: its revision.
 pub fn revision(text: &str) -> Digest {
@@ -54,12 +58,48 @@ pub fn apply(state: &Path, text: &str, keep: usize) -> io::Result<()> {
     fs::File::open(&directory)?.sync_all()?;
     for entry in fs::read_dir(&directory)? {
         let entry = entry?;
+        let (path, name) = (entry.path(), entry.file_name());
         let stays = |name: &str| name == "current" || name == ORDER || kept.iter().any(|kept| kept == name);
-        if !entry.file_name().to_str().is_some_and(stays) {
-            fs::remove_file(entry.path())?;
+        match path.extension().and_then(OsStr::to_str) {
+            _ if name.to_str().is_some_and(stays) => {}
+            Some(DROPPED) => {}
+            Some("toml") if !name.as_encoded_bytes().starts_with(b".") => {
+                fs::rename(&path, path.with_extension(DROPPED))?;
+            }
+            _ => fs::remove_file(&path)?,
         }
     }
     Ok(())
+}
+
+/// A revision that is not kept any more.
+#[derive(Debug)]
+pub struct Dropped {
+    path: PathBuf,
+    /// Its text.
+    pub text: String,
+    /// Seconds since 1970 when it was kept for the first time.
+    pub since: u64,
+}
+
+/// Those that have not been forgotten.
+pub fn dropped(state: &Path) -> io::Result<Vec<Dropped>> {
+    let mut dropped = Vec::new();
+    for entry in fs::read_dir(state.join("revisions"))? {
+        let path = entry?.path();
+        if path.extension().and_then(OsStr::to_str) == Some(DROPPED) {
+            let since = fs::metadata(&path)?.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+            dropped.push(Dropped { text: fs::read_to_string(&path)?, since, path });
+        }
+    }
+    Ok(dropped)
+}
+
+impl Dropped {
+    /// Nothing is to be collected for it any more.
+    pub fn forget(self) -> io::Result<()> {
+        fs::remove_file(self.path)
+    }
 }
 
 /// The names of the revisions that stay, the last applied first.
@@ -110,8 +150,15 @@ mod tests {
         apply(base.path(), "a = 3", 2).unwrap();
         let there = ["a = 1", "a = 2", "a = 3"].map(|text| find(base.path(), &revision(text)).is_some());
         assert_eq!(there, [true, false, true]);
+        assert_eq!(fs::read_dir(base.path().join("revisions")).unwrap().count(), 5);
+        // It is known until it is forgotten.
+        let mut left = dropped(base.path()).unwrap();
+        assert_eq!((left.len(), left[0].text.as_str()), (1, "a = 2"));
+        left.pop().unwrap().forget().unwrap();
+        assert!(dropped(base.path()).unwrap().is_empty());
         assert_eq!(fs::read_dir(base.path().join("revisions")).unwrap().count(), 4);
     }
+
     #[test]
     fn as_many_are_kept_as_the_file_says() {
         let base = tempfile::tempdir().unwrap();

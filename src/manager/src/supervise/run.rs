@@ -2,6 +2,7 @@
 
 use super::ask::Pending;
 use super::container::Container;
+use super::report::is_decided;
 use super::{Error, Order, Report, Show, Supervisor};
 use crate::control::{Handle, Server};
 use crate::exit::Code;
@@ -35,6 +36,8 @@ pub enum Ending {
     Bad(Code),
     /// The containers run on, for the next manager.
     Left,
+    /// Not an end: everything that was applied is up. Said once, and once more after each reload.
+    Up,
     /// Not an end: the file is to be read again, and then to go on ([`Attendance::apply`], [`Attendance::run`]).
     Reload,
 }
@@ -43,6 +46,7 @@ pub enum Ending {
 #[derive(Debug, Clone, Copy)]
 enum Source {
     Signals,
+    Beside,
     Helper,
     Screen,
     Control(Option<Handle>),
@@ -56,30 +60,38 @@ pub struct Attendance {
     server: Server,
     report: Report,
     waiting: Vec<Pending>,
+    /// [`Ending::Up`] has been said.
+    up: bool,
+    /// Work beside the loop, which may have words to show when it ends.
+    beside: Option<OwnedFd>,
 }
 
 impl Attendance {
     /// What the loop turns around.
     pub fn new(supervisor: Supervisor, server: Server, report: Report) -> Self {
-        Self { supervisor, server, report, waiting: Vec::new() }
+        Self { supervisor, server, report, waiting: Vec::new(), up: false, beside: None }
     }
 
     /// Supervises as long as `stay` says, or until everything was asked to end and has. `signals` are SIGINT, SIGTERM and SIGHUP.
     pub fn run(&mut self, signals: &OwnedFd, stay: Stay) -> Result<Ending, Error> {
         self.supervisor.closing |= stay == Stay::ToStop;
         loop {
-            let Self { supervisor, server, report, waiting } = self;
+            let Self { supervisor, server, report, waiting, up, beside } = self;
             let now = Instant::now();
             let due = supervisor.tick(now)?;
             waiting.retain_mut(|pending| supervisor.keeps_waiting(server, pending));
             let asked = server.tick(now);
             supervisor.show.flush();
             let next = report.turn(&supervisor.containers, supervisor.closing, now);
+            let all_up = !supervisor.closing && supervisor.containers.iter().all(is_decided);
+            if all_up && !std::mem::replace(up, true) {
+                return Ok(Ending::Up);
+            }
             if is_done(supervisor, stay) {
                 break;
             }
             let due = due.into_iter().chain(asked).chain(next).min();
-            for source in ready(supervisor, server, signals, due)? {
+            for source in ready(supervisor, server, (signals, beside.as_ref()), due)? {
                 match source {
                     Source::Signals if stay == Stay::AsService => {
                         if let Some(ending) = service_told(signals, supervisor.closing)? {
@@ -88,6 +100,7 @@ impl Attendance {
                     }
                     Source::Signals => told(supervisor, signals)?,
                     Source::Helper => {}
+                    Source::Beside => *beside = None,
                     Source::Screen => supervisor.show.flush(),
                     Source::Control(None) => server.admit(),
                     Source::Control(Some(handle)) => {
@@ -125,6 +138,12 @@ impl Attendance {
     /// Says that a reload has begun; [`Self::run`] says when all that is then in the file is up.
     pub fn reloading(&mut self) {
         self.report.reloading();
+        self.up = false;
+    }
+
+    /// From now on the loop turns when this descriptor has something to read or is closed at its other end: once.
+    pub fn beside(&mut self, descriptor: OwnedFd) {
+        self.beside = Some(descriptor);
     }
 
     /// Tells whoever asked for a reload that there is none.
@@ -201,11 +220,13 @@ fn told(supervisor: &mut Supervisor, signals: &OwnedFd) -> Result<(), Error> {
 fn ready(
     supervisor: &Supervisor,
     server: &Server,
-    signals: &OwnedFd,
+    (signals, beside): (&OwnedFd, Option<&OwnedFd>),
     due: Option<Instant>,
 ) -> Result<Vec<Source>, Error> {
     let mut sources = vec![Source::Signals, Source::Helper];
     let mut descriptors = vec![PollFd::new(signals, PollFlags::IN), PollFd::new(&supervisor.client, PollFlags::IN)];
+    sources.extend(beside.map(|_| Source::Beside));
+    descriptors.extend(beside.map(|beside| PollFd::new(beside, PollFlags::IN)));
     for screen in supervisor.show.wants() {
         sources.push(Source::Screen);
         descriptors.push(PollFd::from_borrowed_fd(screen, PollFlags::OUT));

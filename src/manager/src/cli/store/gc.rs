@@ -2,8 +2,8 @@
 
 use crate::cli::image::{Work, text, waiting};
 use crate::cli::{Error, Global};
+use crate::image::Record;
 use crate::image::gc::{self, Collected, Plan};
-use crate::image::{Record, name};
 use serde::Serialize;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,7 +11,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Remove images that nothing needs
 ///
 /// Stays: what an applied file names (`[store] keep` says how many of them are kept), what a container runs on, what `image pin` holds,
-/// and what has just been imported. Layers and blobs that another image shares stay with it.
+/// and what has just been imported. Layers and blobs that another image shares stay with it. Images that only files named which are
+/// not kept any more go by themselves when a new file is up.
 #[derive(Debug, clap::Args)]
 pub struct Gc {
     /// Say what would go, and remove nothing
@@ -59,21 +60,19 @@ impl Gc {
         // What was imported in this second is not new for somebody who says 0.
         let oldest = now.saturating_sub(age).as_secs();
         let plan = gc::plan(&work.store, revisions, oldest)?;
-        let kept = plan.keep.iter().map(|(record, reason)| Kept { image: shown(record), reason: reason.clone() });
+        let kept = plan.keep.iter().map(|(record, reason)| Kept { image: record.shown(), reason: reason.clone() });
         let kept = kept.collect();
         let Collected { removed, in_use, bytes } = if self.dry_run {
             let Plan { remove, .. } = plan;
             Collected { removed: remove, ..Collected::default() }
         } else {
-            gc::collect(&mut work.client, &writer, &taking, plan)?
+            let mut collected = gc::collect(&mut work.client, &writer, &taking, plan)?;
+            collected.bytes += gc::sweep_unfinished(&mut work.client, &writer)?;
+            collected
         };
-        let names = |records: &[Record]| records.iter().map(shown).collect();
+        let names = |records: &[Record]| records.iter().map(Record::shown).collect();
         Ok(Shown { removed: names(&removed), in_use: names(&in_use), kept, bytes, dry_run: self.dry_run })
     }
-}
-
-fn shown(record: &Record) -> String {
-    record.names.first().map_or_else(|| record.pin.to_string(), |own| name::pinned(own, &record.pin))
 }
 
 fn page(shown: &Shown) -> String {
