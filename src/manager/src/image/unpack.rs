@@ -108,10 +108,10 @@ fn make_each(
     before: &mut dyn FnMut(usize, &Layer) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let store = fresh.store;
-    let present = layers(client)?;
+    let (own, lent) = own_and_lent(client)?;
     let mut known = Vec::new();
-    for layer in &image.layers {
-        known.push(store.known(&layer.chain_id)?.filter(|_| present.contains(&layer.chain_id)));
+    for Layer { chain_id, .. } in &image.layers {
+        known.push(store.known(chain_id)?.filter(|_| own.contains(chain_id) || lent.contains(chain_id)));
     }
     let last = known.iter().rposition(Option::is_none);
     let mut left = *limits;
@@ -121,7 +121,8 @@ fn make_each(
             Some(known) => known.report,
             None => {
                 before(number + 1, layer)?;
-                let stays = present.contains(&layer.chain_id) && !remove_layer(client, store, &layer.chain_id)?;
+                // A link stays until the layer is there that takes its place.
+                let stays = own.contains(&layer.chain_id) && !remove_layer(client, store, &layer.chain_id)?;
                 // A container stands on it already: it is not proven by that, and not taken away either.
                 if stays {
                     LayerReport::default()
