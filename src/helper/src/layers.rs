@@ -35,11 +35,10 @@ pub fn content(state: &Path, layer: &Digest) -> PathBuf {
 
 /// Makes the directories and throws away what was not finished.
 pub fn prepare(state: &Path) -> Result<(), Fault> {
-    let unfinished = unfinished(state);
     for directory in ["layers/sha256", "layers/dev", "layers/stage", "layers/tmp", "volumes", "roots"] {
         fs::create_dir_all(state.join(directory)).at(format_args!("{directory} in the state directory"))?;
     }
-    fs::remove_dir_all(&unfinished).and_then(|()| fs::create_dir(&unfinished)).at("layers/tmp")
+    fs::remove_dir_all(unfinished(state)).and_then(|()| fs::create_dir(unfinished(state))).at("layers/tmp")
 }
 
 /// ChainIDs of all layers, and whether each is a link.
@@ -60,8 +59,7 @@ pub fn begin(state: &Path, layer: &Digest) -> Result<PathBuf, Fault> {
     let directory = unfinished(state).join(layer.hex());
     fs::create_dir(&directory).at(layer)?;
     let inside = ["fs", "work"].into_iter().try_for_each(|name| fs::create_dir(directory.join(name)).at(name));
-    inside.inspect_err(|_| abandon(&directory))?;
-    Ok(directory)
+    inside.inspect_err(|_| abandon(&directory)).map(|()| directory)
 }
 
 /// Makes a finished layer visible, in the place of a link. Its content was synced by the process that wrote it.
