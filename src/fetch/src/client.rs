@@ -1,32 +1,26 @@
 //! One server of the terms: its HTTP client, and how a request to it goes: logged in if it asks, redirected where that is allowed.
 
+mod agents;
 mod push;
+
+pub use agents::Clients;
 
 use crate::challenge;
 use crate::fault::{Fault, Then};
-use crate::host::{Host, certificates};
 use crate::login::{self, Logins, MAX_TOKEN, Scope, TokenRequest};
-use crate::reach::{self, Own, Reach};
+use crate::reach;
 use crate::retry;
 use crate::stream;
-use crate::transport::{Arrived, CONNECT, IDLE, Tcp, Watch};
+use crate::transport::Watch;
 use crate::url::Url;
 use casemate_fetch_wire::{Endpoint, Secret, Step};
 use std::sync::Arc;
-use ureq::Body;
 use ureq::http::{HeaderValue, Response, header};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
-use ureq::{Agent, Proxy};
+use ureq::{Agent, Body};
 use zeroize::Zeroizing;
 
 /// A registry sends its clients to a storage, and a storage may send them on.
 const MAX_REDIRECTS: usize = 5;
-/// The most bytes of an answer's header.
-const MAX_HEADER: usize = 64 * 1024;
-/// How much is read at once.
-const INPUT: usize = 128 * 1024;
-const OUTPUT: usize = 32 * 1024;
 
 /// What is asked of a server.
 #[derive(Debug, Clone, Copy)]
@@ -49,57 +43,6 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of this server.
-    pub fn new(
-        endpoint: Endpoint,
-        host: &Host,
-        names: &Arc<crate::resolve::Names>,
-        watch: &Arc<Watch>,
-    ) -> Result<Self, Fault> {
-        let proxy = match &endpoint.proxy {
-            Some(proxy) => {
-                let bad = |_| Fault::stop(Step::Read, "the proxy is no URL of one");
-                Some(Proxy::new(proxy).map_err(bad)?)
-            }
-            None => None,
-        };
-        let own = certificates(&endpoint.authorities);
-        if own.is_empty() && !endpoint.authorities.is_empty() {
-            return Err(Fault::stop(Step::Read, format!("the ca of {} has no certificate in it", endpoint.host)));
-        }
-        let roots: Vec<Certificate<'static>> = host.authorities.iter().cloned().chain(own).collect();
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::Specific(Arc::new(roots)))
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .build();
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .user_agent(concat!("casemate/", env!("CARGO_PKG_VERSION")))
-            .accept_encoding("identity")
-            .max_response_header_size(MAX_HEADER)
-            .input_buffer_size(INPUT)
-            .output_buffer_size(OUTPUT)
-            .max_idle_connections(2)
-            .timeout_connect(Some(CONNECT))
-            .timeout_send_request(Some(IDLE))
-            .timeout_recv_response(Some(IDLE))
-            .proxy(proxy.clone())
-            .tls_config(tls)
-            .build();
-        let own = Own::new(endpoint.host.clone());
-        let connector =
-            ().chain(ConnectProxyConnector::default())
-                .chain(Tcp(Arc::clone(watch), Arc::clone(&own)))
-                .chain(RustlsConnector::default())
-                .chain(Arrived(Arc::clone(watch), Arc::clone(&own)));
-        let proxy = proxy.map(|proxy| proxy.host().to_owned());
-        let reach = Reach::new(Arc::clone(names), own, proxy);
-        let agent = Agent::with_parts(config, connector, reach);
-        Ok(Self { endpoint, agent, watch: Arc::clone(watch), logins: Logins::default() })
-    }
-
     /// `host:port`.
     pub fn server(&self) -> String {
         format!("{}:{}", self.endpoint.host, self.endpoint.port)

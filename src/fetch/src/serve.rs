@@ -1,6 +1,6 @@
 //! The conversation with the manager: terms, then requests, each answered in full before the next.
 
-use crate::client::{Ask, Client};
+use crate::client::{Ask, Client, Clients};
 use crate::confine;
 use crate::fault::{Fault, Then};
 use crate::host::Host;
@@ -71,10 +71,13 @@ fn prepare(socket: &OwnedFd) -> Result<(Vec<Vec<Client>>, Arc<Watch>), Fault> {
     confine::to_ports(ports(&terms)).map_err(|fault| Fault::stop(Step::Confine, fault.to_string()))?;
     let copy = rustix::io::fcntl_dupfd_cloexec(socket, 3).map_err(|errno| Fault::io(Step::Read, &errno.into()))?;
     let watch = Watch::new(copy);
-    let names = Arc::new(host.names.clone());
-    let client = |endpoint| Client::new(endpoint, &host, &names, &watch);
-    let registries = terms.registries.into_iter().map(|registry| registry.endpoints.into_iter().map(client).collect());
-    Ok((registries.collect::<Result<_, _>>()?, watch))
+    let mut clients = Clients::new(&host, &watch);
+    let mut registries = Vec::new();
+    for registry in terms.registries {
+        let endpoints = registry.endpoints.into_iter().map(|endpoint| clients.client(endpoint));
+        registries.push(endpoints.collect::<Result<_, _>>()?);
+    }
+    Ok((registries, watch))
 }
 
 fn terms(memory: OwnedFd) -> Result<Terms, Fault> {

@@ -270,6 +270,48 @@ both_modes! {
         assert!(there.len() >= 2 && there.iter().all(|asked| asked.header("authorization").is_none()), "{there:?}");
     }
 
+    fn threat_16_a_login_of_a_path_goes_to_no_other_path(mode) {
+        let casemate = Instance::new(mode);
+        let authority = Authority::new();
+        let (directory, digest) = image(&casemate);
+        // base64 of `team:pw`, `app:pw`, `host:pw`.
+        let logins = [("team", "dGVhbTpwdw=="), ("team/app", "YXBwOnB3"), ("", "aG9zdDpwdw==")];
+        // Each of these has its own, and casemate-fetch its bound of memory.
+        let many: Vec<String> = (0..60).map(|number| format!("many/r{number}")).collect();
+        let server = Web::start(Some(&authority), move |asked, out| match asked.header("authorization") {
+            Some(_) => layout(&directory, asked, out),
+            None => answer(out, "401 Unauthorized", "WWW-Authenticate: Basic realm=\"x\"\r\n", b"{}"),
+        });
+        let name = server.name();
+        let own = many.iter().map(|path| (format!("{name}/{path}"), json!({ "username": path, "password": "pw" })));
+        let auths: serde_json::Map<String, Value> = logins
+            .map(|(path, auth)| (format!("{name}/{path}").trim_end_matches('/').to_owned(), json!({ "auth": auth })))
+            .into_iter()
+            .chain(own)
+            .collect();
+        let auth = casemate.write("auth.json", &json!({ "auths": auths }).to_string());
+        let ca = casemate.write("ca.pem", &authority.pem());
+        let head = format!("[registries.\"{name}\"]\nca = \"{ca}\"\nauth_file = \"{auth}\"\n");
+        let repositories = ["team/x", "team/app", "team/app/y", "other"].into_iter().chain(many.iter().map(String::as_str));
+        let containers = repositories.enumerate().map(|(number, repository)| {
+            let user = 10_001 + u32::try_from(number).unwrap();
+            Container::new(&format!("c{number}"), &format!("{name}/{repository}@{digest}"), user).command(&["true"])
+        });
+        let file = casemate.write("pull.toml", &casemate.text_of(&Spec::new(containers).head(&head)));
+        casemate.run(&["pull", &file]).expect(0);
+        for (repository, login) in [("team/x", 0), ("team/app", 1), ("team/app/y", 1), ("other", 2)] {
+            let asked = server.asked();
+            let prefixes = ["manifests", "blobs"].map(|kind| format!("/v2/{repository}/{kind}/"));
+            let sent: Vec<&str> = asked
+                .iter()
+                .filter(|asked| prefixes.iter().any(|prefix| asked.path.starts_with(prefix)))
+                .filter_map(|asked| asked.header("authorization"))
+                .collect();
+            let expected = format!("Basic {}", logins[login].1);
+            assert!(!sent.is_empty() && sent.iter().all(|sent| *sent == expected), "{repository}: {sent:?}");
+        }
+    }
+
     fn threat_16_a_registry_without_tls_names_no_token_server_elsewhere(mode) {
         let casemate = Instance::new(mode);
         let (_, digest) = image(&casemate);
