@@ -1,8 +1,9 @@
 //! What the manager and casemate-fetch tell each other: terms once, then one request and one reply at a time.
 //!
 //! A message is one SOCK_SEQPACKET packet, encoded as those of casemate-wire are. The bytes of a document or blob never come in a
-//! message: the request carries the writing end of a pipe, and closing it ends them. So casemate-fetch holds no file, and cannot
-//! change a byte after the manager has hashed it. This crate does no I/O.
+//! message: the request carries an end of a pipe, the writing one for what is brought and the reading one for what is sent, and closing
+//! the writing end ends them. So casemate-fetch holds no file, and cannot change a byte that it brought after the manager has hashed
+//! it. This crate does no I/O.
 #![forbid(unsafe_code)]
 
 mod secret;

@@ -1,4 +1,4 @@
-//! Speaks to the registries that it was told of, and writes what they send into the manager's pipes.
+//! Speaks to the registries that it was told of: writes what they send into the manager's pipes, and sends them what comes out of those.
 //!
 //! The story: read what a client needs of this host (certificate authorities, name servers), shut itself in, read the terms, shut
 //! itself in to their ports, then answer one request after another until the manager hangs up. Everything that comes from the
@@ -29,7 +29,7 @@ pub fn run() -> ExitCode {
         // Without a terminal there is nobody to tell.
         let _ = writeln!(
             std::io::stderr(),
-            "casemate-fetch: it is started by `casemate pull`, or by casemate-fetch.socket"
+            "casemate-fetch: it is started by `casemate` (pull, image push, lock, update), or by casemate-fetch.socket"
         );
         return ExitCode::from(2);
     };

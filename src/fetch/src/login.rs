@@ -190,6 +190,11 @@ mod tests {
             assert!(ask(secure, None, realm).is_err(), "{realm}");
         }
         assert!(ask(false, password(), "http://Registry.example:5001/token").is_ok());
+        let proxied = Endpoint { proxy: Some("http://proxy.example:3128".to_owned()), ..endpoint(true, password()) };
+        let realm = |realm: &str| token_request(&proxied, Scope { repository: "a/b", push: true }, &bearer(realm));
+        assert!(realm("https://auth.example/token").is_ok());
+        let fault = realm("https://169.254.169.254/token").unwrap_err();
+        assert!(fault.failure.reason.contains("private network"), "{:?}", fault.failure);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Between `casemate pull` and casemate-fetch: a process that is `casemate` under another name, takes a user of its own and no
+//! Between a verb that asks registries and casemate-fetch: a process that is `casemate` under another name, takes a user of its own and no
 //! capability, leaves the caller's terminal, and becomes `casemate-fetch`. As the start stage, it may do nothing its caller may not.
 
 use super::{Error, Ids, privilege};

@@ -225,7 +225,7 @@ fn io_error(errno: Errno) -> LaneError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use casemate_fetch_wire::{Object, decode_request};
+    use casemate_fetch_wire::{Object, Sent, decode_request};
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
     /// casemate-fetch, played: writes each of these into its pipe and answers with it.
@@ -279,6 +279,23 @@ mod tests {
         assert_eq!(error.to_string(), "a:443: request: HTTP status 404: x");
         assert!(matches!(ended, Err(LaneError::Protocol(_))));
         assert!(found == [&long[..], b"part"].concat());
+    }
+
+    #[test]
+    fn why_there_was_too_little_to_send_counts_more_than_that_there_was() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(Errno::IO.into())
+            }
+        }
+        let failure =
+            Failure { step: Step::Send, server: String::new(), status: None, errno: None, reason: "ended".to_owned() };
+        let mut lane = lane(vec![(Vec::new(), Reply::Failed(failure.clone())), (Vec::new(), Reply::Failed(failure))]);
+        let what = Sent::Blob(casemate_wire::Digest::from_bytes([1; 32]));
+        let put = Put { registry: 0, repository: "a".to_owned(), size: 9, what };
+        assert!(matches!(lane.put(put.clone(), &mut Broken), Err(LaneError::Source(_))));
+        assert!(matches!(lane.put(put, &mut &b"short"[..]), Err(LaneError::Failed(_))));
     }
 
     #[test]
