@@ -1,7 +1,7 @@
 //! The loop.
 
 use super::ask::Pending;
-use super::container::Container;
+use super::container::{Container, Phase, Why};
 use super::report::is_decided;
 use super::{Error, Order, Report, Show, Supervisor};
 use crate::control::{Handle, Server};
@@ -83,7 +83,7 @@ impl Attendance {
             let asked = server.tick(now);
             supervisor.show.flush();
             let next = report.turn(&supervisor.containers, supervisor.closing, now);
-            let all_up = !supervisor.closing && supervisor.containers.iter().all(is_decided);
+            let all_up = !supervisor.closing && supervisor.containers.iter().all(is_up);
             if all_up && !std::mem::replace(up, true) {
                 return Ok(Ending::Up);
             }
@@ -177,6 +177,11 @@ impl Attendance {
         self.supervisor.show.finish();
         (self.supervisor.client, self.server)
     }
+}
+
+/// It was started, be it that it has ended since. One that cannot be is not up: its file takes nothing of an older one away.
+fn is_up(container: &Container) -> bool {
+    is_decided(container) && !matches!(container.phase, Phase::Ended(Why::Failed(_)))
 }
 
 /// Nothing is left to supervise.
