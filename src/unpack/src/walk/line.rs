@@ -14,7 +14,8 @@ use std::os::fd::OwnedFd;
 
 /// What the host's own policy puts on files, and may put on them anew.
 const OF_THE_HOST: &[u8] = b"security.selinux";
-const CHUNK: usize = 128 * 1024;
+/// Bytes of one read.
+pub const CHUNK: usize = 128 * 1024;
 
 /// A line, whole once no file is open for it any more.
 pub struct Line {
@@ -53,13 +54,13 @@ impl Line {
         Self { text: text.into_bytes(), file: None }
     }
 
-    /// Hashes the open file and closes it.
-    pub fn take_digest(&mut self) -> Result<(), Failure> {
+    /// Hashes the open file, through this buffer, and closes it.
+    pub fn take_digest(&mut self, buffer: &mut [u8]) -> Result<(), Failure> {
         let Some(file) = self.file.take() else { return Ok(()) };
         let path = self.text.split(|&c| c == b' ').next().unwrap_or_default().to_vec();
-        let (mut file, mut hash, mut buffer) = (File::from(file), Sha256::new(), [0; CHUNK]);
+        let (mut file, mut hash) = (File::from(file), Sha256::new());
         loop {
-            match file.read(&mut buffer) {
+            match file.read(buffer) {
                 Ok(0) => break,
                 Ok(count) => hash.update(buffer.get(..count).unwrap_or_default()),
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}

@@ -11,7 +11,7 @@ use crate::confine;
 use crate::fail::{refused, system};
 use crate::names::{Names, printable};
 use casemate_wire::{Failure, LayerReport, UnpackOutcome};
-use line::Line;
+use line::{CHUNK, Line};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
@@ -148,11 +148,15 @@ fn hash(lines: &mut [Line]) -> Result<(), Failure> {
     let (waiting, next) =
         (lines.iter_mut().filter(|line| line.file.is_some()).collect::<Vec<_>>(), AtomicUsize::new(0));
     let slots: Vec<std::sync::Mutex<&mut Line>> = waiting.into_iter().map(std::sync::Mutex::new).collect();
-    let work = || loop {
-        let Some(slot) = slots.get(next.fetch_add(1, Ordering::Relaxed)) else { return Ok(()) };
-        // Each number comes once, so nobody else has this lock.
-        let Ok(mut line) = slot.lock() else { return Ok(()) };
-        line.take_digest()?;
+    let work = || {
+        // One for all: cleared for each file it would cost more than most of them.
+        let mut buffer = vec![0; CHUNK];
+        loop {
+            let Some(slot) = slots.get(next.fetch_add(1, Ordering::Relaxed)) else { return Ok(()) };
+            // Each number comes once, so nobody else has this lock.
+            let Ok(mut line) = slot.lock() else { return Ok(()) };
+            line.take_digest(&mut buffer)?;
+        }
     };
     std::thread::scope(|scope| {
         let other = (slots.len() > 1).then(|| scope.spawn(work));
