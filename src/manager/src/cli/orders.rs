@@ -8,9 +8,9 @@ use super::{Code, Error, host_log};
 use crate::helper_client::Client;
 use crate::image::{self, Image, Limits, Store, Using, unpack_missing};
 use crate::launch::Session;
-use crate::logs::{Bounds, Kind, Origin};
+use crate::logs::Bounds;
 use crate::plan::{self, Machine, Outside};
-use crate::spec::{self, ContainerSpec, Verify};
+use crate::spec::{self, Verify};
 use crate::supervise::Order;
 use casemate_sys::signal;
 use casemate_wire::Facts;
@@ -69,9 +69,17 @@ pub fn planned(file: &File, outside: &[Outside], ground: &Ground<'_>) -> Result<
         };
         let image = store.resolve(&container.image.digest).map_err(unresolved)?;
         let job = plan::job(&file.spec, container, &image, ground.facts, outside)?;
-        let host = origins.remove(&container.name);
-        let prove_layers = file.spec.store.verify == Verify::Start;
-        let order = Order { prove_layers, ..order(container, job, image.config.stop_signal.as_deref(), host) };
+        let image_signal = image.config.stop_signal.as_deref().and_then(spec::signal);
+        let order = Order {
+            job,
+            prove_layers: file.spec.store.verify == Verify::Start,
+            restart: container.restart,
+            stop_signal: container.stop_signal.or(image_signal).unwrap_or(signal::TERM),
+            grace: container.stop_grace_period,
+            bounds: Bounds { size: container.logging.max_size.bytes(), count: container.logging.max_file.into() },
+            host: origins.remove(&container.name),
+            image: name,
+        };
         Ok((order, image))
     });
     Ok(all(planned)?.into_iter().unzip())
@@ -84,25 +92,6 @@ pub fn tell(file: &File, mut errors: Vec<Error>) -> Error {
         let _ = writeln!(std::io::stderr(), "casemate: {error}");
     }
     last.unwrap_or_else(|| Error::new(Code::Failed, file.path.display(), "plan", "refused"))
-}
-
-fn order(
-    container: &ContainerSpec,
-    job: casemate_wire::Job,
-    image_signal: Option<&str>,
-    host: Option<(Kind, Origin)>,
-) -> Order {
-    let image_signal = image_signal.and_then(spec::signal);
-    Order {
-        job,
-        prove_layers: false,
-        restart: container.restart,
-        stop_signal: container.stop_signal.or(image_signal).unwrap_or(signal::TERM),
-        grace: container.stop_grace_period,
-        bounds: Bounds { size: container.logging.max_size.bytes(), count: container.logging.max_file.into() },
-        host,
-        image: container.image.to_string(),
-    }
 }
 
 fn one(error: impl Into<Error>) -> Vec<Error> {
