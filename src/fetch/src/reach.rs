@@ -103,16 +103,23 @@ pub fn may_name(endpoint: &Endpoint, next: &Url) -> Result<(), &'static str> {
         return Err("without TLS");
     }
     let proxied = endpoint.proxy.is_some() && !next.host.eq_ignore_ascii_case(&endpoint.host);
-    let address = |host: &str| match host.trim_end_matches('.') {
-        // RFC 6761, section 6.3: every resolver knows it as this.
-        "localhost" => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        host => literal(host),
+    let address = |host: &str| match host.trim_end_matches('.').to_ascii_lowercase() {
+        // RFC 6761, section 6.3: every resolver knows them as this.
+        host if host == "localhost" || host.ends_with(".localhost") => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        // No name ends so (RFC 3696, section 2), and inet_aton(3) knows more spellings of an address than we do.
+        host if looks_numeric(&host) => literal(&host).or(Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED))),
+        host => literal(&host),
     };
     let near = address(&endpoint.host).is_some_and(|address| !is_global(address));
     if proxied && address(&next.host).is_some_and(|address| !may_follow(address, near)) {
         return Err("in a private network, where the registry itself is not");
     }
     Ok(())
+}
+
+fn looks_numeric(host: &str) -> bool {
+    let last = host.rsplit('.').next().unwrap_or_default();
+    last.starts_with("0x") || (!last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn is_link_local(address: IpAddr) -> bool {
@@ -208,6 +215,9 @@ mod tests {
         let proxy = Some("http://proxy.example:3128");
         let may = |own: &str, proxy, next: &str| may_name(&endpoint(own, proxy), &Url::parse(next).unwrap());
         let inward = ["https://10.0.0.1/", "https://[::1]:5001/", "https://localhost/", "https://169.254.169.254/"];
+        for other in ["https://127.1/", "https://2130706433/", "https://0x7f.0.0.1/", "https://x.LOCALHOST./"] {
+            assert!(may("registry.example", proxy, other).is_err(), "{other}");
+        }
         for inward in inward {
             assert!(may("registry.example", proxy, inward).is_err(), "{inward}");
             assert_eq!(may("registry.example", None, inward), Ok(()), "its address is judged, {inward}");

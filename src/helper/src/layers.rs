@@ -1,7 +1,7 @@
 //! The store of layers: a layer is there whole, under its ChainID, or it is not there.
 //!
-//! `layers/sha256/HEX/fs` is the content. Work happens in `layers/tmp` and becomes
-//! visible by one rename, after everything below it was written to the disk.
+//! `layers/sha256/HEX/fs` is the content. Work happens in `layers/tmp` and becomes visible by one rename. Whether its content has
+//! reached the disk is for the one who asked to know: see [`casemate_wire::UnpackLayer::sync`].
 
 use casemate_confine::{At, Fault};
 use casemate_sys::process::{Fork, Namespaces, SingleThreaded, exit_now, fork};
@@ -62,7 +62,7 @@ pub fn begin(state: &Path, layer: &Digest) -> Result<PathBuf, Fault> {
     inside.inspect_err(|_| abandon(&directory)).map(|()| directory)
 }
 
-/// Makes a finished layer visible, in the place of a link. Its content was synced by the process that wrote it.
+/// Makes a finished layer visible, in the place of a link.
 pub fn commit(state: &Path, layer: &Digest, directory: &Path) -> Result<(), Fault> {
     fs::remove_dir_all(directory.join("work")).at("work")?;
     sync(directory)?;

@@ -7,7 +7,7 @@
     reason = "a test reports by panicking"
 )]
 
-use casemate_e2e::{Container, Feature, Instance, Mode, Spec, Up, both_modes, needs, poll};
+use casemate_e2e::{Container, Feature, Instance, Mode, Spec, Up, both_modes, needs, place, poll};
 use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -400,6 +400,12 @@ both_modes! {
         up.until_line("sleeping");
         let output = casemate.up(&spec).finish();
         assert_eq!(output.code, 1, "{output:?}");
+        // Nor with another run directory: its helper would not know what the first one's containers stand on.
+        let mut other = mode.command(place::program("casemate"));
+        other.env("HOME", casemate.directory()).args(["up", &casemate.write("other.toml", &casemate.text_of(&spec))]);
+        other.arg("--state-dir").arg(casemate.state()).arg("--run-dir").arg(casemate.directory().join("run-other"));
+        let output = casemate_e2e::finish(other, poll::PATIENCE);
+        assert!(output.code == 1 && output.stderr.contains("--state-dir"), "{output:?}");
         until_state(&casemate, "a", "running");
         interrupted(up);
     }

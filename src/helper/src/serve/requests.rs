@@ -11,8 +11,8 @@ use casemate_wire::{Container as Listed, Digest, Failure, Job, Name, PROTOCOL, R
 use std::fmt::Display;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// At most this many unpacks at a time: each has its own memory.
-const MOST_UNPACKS: usize = 4;
+/// At most this many unpacks at a time: each has its own memory. Whoever changes the store has two, whoever looks one.
+const MOST_UNPACKS: usize = 8;
 
 /// The reply, or `None` where it was sent or comes later.
 type Answered = Result<Option<Reply>, Failure>;

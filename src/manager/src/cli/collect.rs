@@ -12,6 +12,7 @@ use crate::image::gc::{self, Collected, Former, NEW};
 use crate::image::{Record, Store};
 use crate::launch::Directories;
 use crate::supervise::{Attendance, revisions};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::pipe::PipeFlags;
 use std::thread::JoinHandle;
@@ -20,8 +21,38 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// As `store gc` has it where it is told nothing: an image that came since is somebody's who is about to use it.
 const MIN_AGE: Duration = Duration::from_secs(3600);
 
-/// Begins, if there is something to do. A signal ends it, whoever takes that.
-pub fn start(attendance: &mut Attendance, ground: &Ground<'_>, signals: &OwnedFd) -> Option<JoinHandle<()>> {
+/// Between two looks whether it is over.
+const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+
+/// One that was begun.
+pub struct Collection {
+    thread: JoinHandle<()>,
+    /// Held open: its closing interrupts.
+    go_on: OwnedFd,
+}
+
+impl Collection {
+    /// Whether it has ended by itself.
+    pub fn is_over(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Waits until it is over, or somebody wants the end.
+    pub fn finish(self, signals: &OwnedFd) {
+        let mut told = [PollFd::new(signals, PollFlags::IN)];
+        while !self.is_over() && matches!(poll(&mut told, Some(&PAUSE)), Ok(0)) {}
+        self.end();
+    }
+
+    /// Ends it after the step that it is in.
+    pub fn end(self) {
+        drop(self.go_on);
+        let _ = self.thread.join();
+    }
+}
+
+/// Begins, if there is something to do.
+pub fn start(attendance: &mut Attendance, ground: &Ground<'_>) -> Option<Collection> {
     let directories = ground.session.directories.clone();
     let state = directories.state.join("revisions");
     let begun = || -> Result<_, Error> {
@@ -31,20 +62,23 @@ pub fn start(attendance: &mut Attendance, ground: &Ground<'_>, signals: &OwnedFd
             return Ok(None);
         }
         let (mut client, _) = ground.session.connect(false)?;
-        client.interrupt_on(signals).map_err(|error| Error::told(Code::Failed, error))?;
-        let (ended, until_end) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
-            .map_err(|errno| failed("make a pipe")(std::io::Error::from(errno)))?;
+        let pipe = || {
+            let pipe = rustix::pipe::pipe_with(PipeFlags::CLOEXEC);
+            pipe.map_err(|errno| failed("make a pipe")(std::io::Error::from(errno)))
+        };
+        let ((interrupt, go_on), (ended, until_end)) = (pipe()?, pipe()?);
+        client.interrupt_on(interrupt).map_err(|error| Error::told(Code::Failed, error))?;
         let work = move || {
             report(collect(client, &directories));
             drop(until_end);
         };
         let thread = std::thread::Builder::new().spawn(work).map_err(failed("make a thread"))?;
-        Ok(Some((thread, ended)))
+        Ok(Some((Collection { thread, go_on }, ended)))
     };
     match begun() {
-        Ok(begun) => begun.map(|(thread, ended)| {
+        Ok(begun) => begun.map(|(collection, ended)| {
             attendance.beside(ended);
-            thread
+            collection
         }),
         Err(error) => {
             log::warn!("{error}");

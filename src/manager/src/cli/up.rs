@@ -185,15 +185,18 @@ fn supervise(
     show.connect(hosts);
     let supervisor = Supervisor::new(client, directories.clone(), orders, show)?;
     let mut attendance = Attendance::new(supervisor, server, Report::new(notifier));
-    let mut collection = None;
+    let mut collection: Option<collect::Collection> = None;
     loop {
         match attendance.run(signals, stay)? {
-            Ending::Up => collection = collect::start(&mut attendance, ground, signals),
+            Ending::Up if collection.as_ref().is_some_and(|collection| !collection.is_over()) => {}
+            Ending::Up => collection = collect::start(&mut attendance, ground),
             Ending::Reload => reload::reload(&mut attendance, &file.path, ground)?,
             ending => {
                 // A service is not kept from ending: what is left is for the next one.
-                if let (Stay::WithContainers, Some(collection)) = (stay, collection) {
-                    let _ = collection.join();
+                match collection.filter(|_| stay == Stay::WithContainers) {
+                    Some(collection) if attendance.is_closing() => collection.end(),
+                    Some(collection) => collection.finish(signals),
+                    None => {}
                 }
                 let (client, server) = attendance.finish();
                 return Ok((client, server, ending));

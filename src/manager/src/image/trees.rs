@@ -111,7 +111,9 @@ impl Trees {
     /// Forgets a layer: it is not proven any more.
     pub(super) fn forget(&self, layer: &Digest) -> Result<(), Error> {
         match rustix::fs::unlinkat(&self.dir, layer.hex(), AtFlags::empty()) {
-            Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+            // Another layer may soon lie under its name, of which nothing is known yet.
+            Ok(()) => rustix::fs::fsync(&self.dir).map_err(Error::errno("fsync", &self.path)),
+            Err(rustix::io::Errno::NOENT) => Ok(()),
             Err(errno) => Err(Error::errno("remove", self.path.join(layer.hex()))(errno)),
         }
     }

@@ -5,6 +5,7 @@ use super::import::Progress;
 use super::locks::Using;
 use super::model::{Image, Layer, Limits};
 use super::store::{Store, Writer};
+use super::trees::Known;
 use crate::helper_client::{Answered, Asked, Client, ClientError};
 use casemate_wire::{Digest, Failure, FailureKind, LayerReport, Reply, Request, UnpackLayer};
 use std::collections::{BTreeSet, VecDeque};
@@ -62,13 +63,27 @@ fn patiently<T>(
 
 /// Whether nothing of this image has to be unpacked.
 pub(super) fn is_complete(client: &mut Client, store: &Store, image: &Image) -> Result<bool, Error> {
-    let present = layers(client)?;
+    let (own, lent) = own_and_lent(client)?;
     for layer in &image.layers {
-        if !present.contains(&layer.chain_id) || store.known(&layer.chain_id)?.is_none() {
+        if known(store, (&own, &lent), &layer.chain_id)?.is_none() {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// What is known of a layer that the helper has. Of one that lies here it takes the list that was made here: another store's says
+/// nothing of what a power cut has left.
+fn known(
+    store: &Store,
+    (own, lent): (&BTreeSet<Digest>, &BTreeSet<Digest>),
+    layer: &Digest,
+) -> Result<Option<Known>, Error> {
+    match (own.contains(layer), lent.contains(layer)) {
+        (true, _) => Ok(store.trees().open(layer)?.map(|(known, _)| known)),
+        (false, true) => store.known(layer),
+        (false, false) => Ok(None),
+    }
 }
 
 /// Unpacks an image's layers, bottom first, but for those that are there.
@@ -109,10 +124,8 @@ fn make_each(
 ) -> Result<(), Error> {
     let store = fresh.store;
     let (own, lent) = own_and_lent(client)?;
-    let mut known = Vec::new();
-    for Layer { chain_id, .. } in &image.layers {
-        known.push(store.known(chain_id)?.filter(|_| own.contains(chain_id) || lent.contains(chain_id)));
-    }
+    let known = image.layers.iter().map(|layer| known(store, (&own, &lent), &layer.chain_id));
+    let known: Vec<_> = known.collect::<Result<_, _>>()?;
     let last = known.iter().rposition(Option::is_none);
     let mut left = *limits;
     let mut parents = Vec::new();
@@ -144,7 +157,9 @@ fn make_each(
 /// listed while the next is made, and written to the disk with some others.
 struct Fresh<'a> {
     store: &'a Store,
-    layers: VecDeque<Made>,
+    /// The last one, which is being listed.
+    last: Option<(Made, Asked)>,
+    listed: VecDeque<Made>,
     /// Compressed bytes of those that may not be on the disk yet.
     unsynced: u64,
 }
@@ -153,13 +168,14 @@ struct Made {
     layer: Digest,
     report: LayerReport,
     list: File,
-    listing: Asked,
+    /// Bytes that it takes, once it is listed.
+    disk: u64,
     synced: bool,
 }
 
 impl<'a> Fresh<'a> {
     fn new(store: &'a Store) -> Self {
-        Self { store, layers: VecDeque::new(), unsynced: 0 }
+        Self { store, last: None, listed: VecDeque::new(), unsynced: 0 }
     }
 
     /// Whether so many bytes more would be too much work to lose in a power cut.
@@ -169,34 +185,39 @@ impl<'a> Fresh<'a> {
 
     /// One that was made; `synced`: it is on the disk, and all before it.
     fn add(&mut self, client: &mut Client, layer: &Layer, report: LayerReport, synced: bool) -> Result<(), Error> {
+        self.wait_for_list(client)?;
         self.unsynced = if synced { 0 } else { self.unsynced.saturating_add(layer.size) };
-        self.layers.iter_mut().for_each(|before| before.synced |= synced);
-        // Those before it were listed while it was made.
-        while self.layers.front().is_some_and(|before| before.synced) {
-            self.keep_first(client)?;
-        }
+        self.listed.iter_mut().for_each(|before| before.synced |= synced);
+        self.keep()?;
         let layer = layer.chain_id;
         let list = self.store.trees().scratch()?;
-        let listing = client
+        let asked = client
             .ask(Request::List(layer), &[list.as_fd()])
             .map_err(|error| Error::Helper { layer: Some(layer), error })?;
-        self.layers.push_back(Made { layer, report, list, listing, synced });
+        self.last = Some((Made { layer, report, list, disk: 0, synced }, asked));
         Ok(())
     }
 
-    fn keep_first(&mut self, client: &mut Client) -> Result<(), Error> {
-        let Some(Made { layer, report, mut list, listing, synced }) = self.layers.pop_front() else { return Ok(()) };
-        let on_disk = listed(client.answer(listing), layer)?;
-        if synced { self.store.trees().keep(&layer, report, on_disk.bytes, &mut list) } else { Ok(()) }
+    fn wait_for_list(&mut self, client: &mut Client) -> Result<(), Error> {
+        let Some((mut made, asked)) = self.last.take() else { return Ok(()) };
+        made.disk = listed(client.answer(asked), made.layer)?.bytes;
+        self.listed.push_back(made);
+        Ok(())
     }
 
-    /// Waits for every list. What is not on the disk by now stays unknown, and is made again when it is needed.
-    fn finish(mut self, client: &mut Client) -> Result<(), Error> {
-        let mut outcome = Ok(());
-        while !self.layers.is_empty() {
-            outcome = outcome.and(self.keep_first(client));
+    fn keep(&mut self) -> Result<(), Error> {
+        while self.listed.front().is_some_and(|made| made.synced)
+            && let Some(Made { layer, report, mut list, disk, .. }) = self.listed.pop_front()
+        {
+            self.store.trees().keep(&layer, report, disk, &mut list)?;
         }
-        outcome
+        Ok(())
+    }
+
+    /// Waits for the last list. What is not on the disk by now stays unknown, and is made again when it is needed.
+    fn finish(mut self, client: &mut Client) -> Result<(), Error> {
+        self.wait_for_list(client)?;
+        self.keep()
     }
 }
 

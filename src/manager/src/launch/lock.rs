@@ -29,6 +29,12 @@ impl Lock {
         Ok(Self(file))
     }
 
+    /// A directory as its own lock; nothing is locked yet.
+    pub(super) fn of_directory(path: &Path) -> Result<Self, Error> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::open(path, flags, Mode::empty()).map(Self).map_err(|errno| Error::at(path, "open", errno))
+    }
+
     /// Whether somebody has it alone. Makes nothing.
     pub(super) fn is_held(path: &Path) -> Result<bool, Error> {
         let failed = |step| move |errno| Error::at(path, step, errno);

@@ -55,7 +55,7 @@ pub struct Session {
     pub identities: Identities,
     run: OwnedFd,
     helper: Found,
-    _supervisor: Option<Lock>,
+    _supervisor: Option<[Lock; 2]>,
 }
 
 /// Whose the helper is.
@@ -126,13 +126,18 @@ pub fn is_supervised(directories: &Directories) -> Result<bool, Error> {
     Lock::is_held(&directories.run.join("manager.lock"))
 }
 
-/// One supervisor per run directory.
-fn supervisor(run: &OwnedFd, directories: &Directories, identities: &Identities) -> Result<Lock, Error> {
+/// One supervisor per run directory, and per state directory: what another's containers stand on would not be known as in use here.
+fn supervisor(run: &OwnedFd, directories: &Directories, identities: &Identities) -> Result<[Lock; 2], Error> {
     let failed = |errno| Error::at(&directories.run.join("manager.lock"), "lock", errno);
     let lock = Lock::open(run, &directories.run, "manager.lock", identities.manager())?;
     if lock.try_alone().map_err(failed)? {
         lock.sign().map_err(failed)?;
-        return Ok(lock);
+        let state = Lock::of_directory(&directories.state.join("revisions"))?;
+        if state.try_alone().map_err(|errno| Error::at(&directories.state, "lock", errno))? {
+            return Ok([lock, state]);
+        }
+        return Err(Error::at(&directories.state, "lock", "an instance with another run directory uses it")
+            .remedy("end that one, or give --state-dir of another instance"));
     }
     let who = lock.signature().map_or("another process".to_owned(), |pid| format!("process {pid}"));
     Err(Error::at(&directories.run, "lock", format!("{who} supervises this instance already"))

@@ -135,6 +135,11 @@ impl Attendance {
         false
     }
 
+    /// Whether somebody has asked for the end of all.
+    pub fn is_closing(&self) -> bool {
+        self.supervisor.closing
+    }
+
     /// Says that a reload has begun; [`Self::run`] says when all that is then in the file is up.
     pub fn reloading(&mut self) {
         self.report.reloading();

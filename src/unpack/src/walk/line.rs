@@ -1,7 +1,7 @@
 //! One line of a list: `PATH TYPE MODE OWNER SIZE TIME CONTENT [ATTRIBUTE=DIGEST ...]`, words with one blank between them. What
 //! stands in a name is written so that it is one word of plain ASCII.
 
-use crate::fail::system;
+use crate::fail::{refused, system};
 use crate::names::printable;
 use casemate_wire::{Digest, Failure};
 use rustix::fs::{FileType, Stat, fgetxattr, flistxattr, major, minor};
@@ -14,6 +14,8 @@ use std::os::fd::OwnedFd;
 
 /// What the host's own policy puts on files, and may put on them anew.
 const OF_THE_HOST: &[u8] = b"security.selinux";
+/// Bytes of the names of a file's extended attributes: each becomes some words of a line that waits in memory.
+const MOST_NAMES: usize = 1024;
 /// Bytes of one read.
 pub const CHUNK: usize = 128 * 1024;
 
@@ -86,20 +88,15 @@ fn begin(path: &str, kind: &str, stat: &Stat) -> String {
 fn attributes(text: &mut String, path: &str, fd: &OwnedFd) -> Result<(), Failure> {
     let failed = |errno| system("read extended attributes", path.as_bytes(), errno);
     // Nearly every file has none.
-    let mut names = [0_u8; 1024];
+    let mut names = [0_u8; MOST_NAMES];
     let length = match flistxattr(fd, &mut names) {
         Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(()),
-        Err(Errno::RANGE) => return more_attributes(text, path, fd),
+        Err(Errno::RANGE) => {
+            let what = format!("{path}: more than {MOST_NAMES} bytes of names");
+            return Err(refused("read extended attributes", what));
+        }
         length => length.map_err(failed)?,
     };
-    each(text, path, fd, names.get(..length).unwrap_or_default())
-}
-
-/// The kernel's bound of a list of names is 64 KiB.
-fn more_attributes(text: &mut String, path: &str, fd: &OwnedFd) -> Result<(), Failure> {
-    let mut names = vec![0_u8; 1 << 16];
-    let length = flistxattr(fd, &mut names);
-    let length = length.map_err(|errno| system("read extended attributes", path.as_bytes(), errno))?;
     each(text, path, fd, names.get(..length).unwrap_or_default())
 }
 

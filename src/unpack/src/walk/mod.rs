@@ -226,10 +226,22 @@ mod tests {
                     (0..64).for_each(|n| std::fs::remove_dir(entry(n)).unwrap());
                 }
             });
-            let outcomes: Vec<_> = (0..500).map(|_| walk(&root, Purpose::Measure, std::io::sink())).collect();
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+            let (mut walks, mut hits) = (0, 0);
+            // On a busy machine the other thread may come late.
+            let outcome = loop {
+                match walk(&root, Purpose::Measure, std::io::sink()) {
+                    Ok(report) => hits += u32::from(report.entries > 0),
+                    Err(failure) => break Err(failure),
+                }
+                walks += 1;
+                if (walks >= 500 && hits >= 50) || std::time::Instant::now() > deadline {
+                    break Ok(());
+                }
+            };
             over.store(true, Ordering::Relaxed);
-            assert!(outcomes.iter().all(Result::is_ok), "{:?}", outcomes.iter().find(|outcome| outcome.is_err()));
-            assert!(outcomes.iter().flatten().any(|report| report.entries > 0));
+            outcome.unwrap();
+            assert!(hits >= 50, "{hits} of {walks} walks found something");
         });
     }
 

@@ -37,7 +37,7 @@ enum Verb {
     Inspect(inspect::Inspect),
     History(history::History),
     Rm(remove::Rm),
-    /// Keep images from `store gc`, whether a file names them or not
+    /// Keep images, whether a file names them or not
     Pin(pin::Pin),
     /// Let `store gc` have them again
     Unpin(pin::Pin),
@@ -75,7 +75,7 @@ pub(super) struct LimitFlags {
     /// Bytes of all layers of an image, unpacked
     #[arg(long, value_name = "SIZE", default_value = "16GiB")]
     max_image: ByteSize,
-    /// Entries of one layer
+    /// Entries of one layer; the unpacker's memory has room for about a million
     #[arg(long, value_name = "COUNT", default_value_t = 1_000_000)]
     max_entries: u64,
     /// Unpacked bytes for each compressed byte, after the first 16 MiB
