@@ -297,6 +297,21 @@ both_modes! {
         }
     }
 
+    fn of_an_own_layer_another_stores_list_says_nothing(mode) {
+        let casemate = Instance::new(mode);
+        let (lent, image) = lent(&casemate);
+        // The same layers here, of which nothing is known: as a power cut leaves them.
+        let state = casemate.state();
+        assert!(Command::new("cp").arg("-a").arg(&lent).arg(&state).status().unwrap().success());
+        for known in fs::read_dir(state.join("images/trees")).unwrap() {
+            fs::remove_file(known.unwrap().path()).unwrap();
+        }
+        fs::write(more(&state), "").unwrap();
+        casemate.up_to_the_end(&spec(&lent, &image)).expect(0);
+        assert_eq!((count(&state.join("images/trees")), links(&casemate)), (2, vec![false, false]));
+        assert_eq!(fs::read_to_string(more(&state)).unwrap(), "a");
+    }
+
     fn a_start_from_a_preloaded_store_unpacks_nothing_and_asks_nobody(mode) {
         let name = "a_start_from_a_preloaded_store_unpacks_nothing_and_asks_nobody";
         if !needs(name, &[Feature::Program("/usr/bin/strace")]) {
