@@ -21,15 +21,15 @@ use super::store::Writer;
 use super::unpack::{is_complete, unpack_each};
 use crate::helper_client::{Client, ClientError};
 use crate::registry::{Lane, Wanted};
-pub use look::{look, resolve};
-pub use stop::lock;
-
 use blobs::{Crew, Task};
 use casemate_wire::Digest;
 use rate::Rate;
 use rustix::fd::BorrowedFd;
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
+
+pub use look::{look, resolve};
+pub use stop::lock;
 
 /// Told how far the work is, from several threads.
 pub trait Progress: Sync {
