@@ -140,6 +140,7 @@ fn one(number: usize) {
     let output = ours(&["up", &file]).expect(0);
     assert_eq!(output.stdout.matches("find: worked").count(), names.len(), "{output:?}");
     whole::check(state);
+    whole::knows_every_layer(state);
     for name in &names {
         whole::logs(&state.join("logs").join(name));
     }
