@@ -2,7 +2,7 @@
 #![no_main]
 
 use casemate_fetch_wire::Login;
-use casemate_manager::registry::auth::login;
+use casemate_image::registry::auth::login;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

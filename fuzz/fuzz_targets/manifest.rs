@@ -1,7 +1,7 @@
 //! Index, manifest and config: any bytes are answered; what is taken has one reading and keeps every bound.
 #![no_main]
 
-use casemate_manager::image::{Flaw, config, history, manifest};
+use casemate_image::{Flaw, config, history, manifest};
 use libfuzzer_sys::fuzz_target;
 
 const INDEXES: [&str; 2] = [

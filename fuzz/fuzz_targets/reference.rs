@@ -1,7 +1,7 @@
 //! Image references: what is taken as a pin prints as it was read, and holds nothing that a terminal or a path could misread.
 #![no_main]
 
-use casemate_manager::spec::ImagePin;
+use casemate_spec::ImagePin;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

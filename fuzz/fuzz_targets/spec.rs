@@ -1,7 +1,7 @@
 //! casemate.toml: any bytes are answered with a spec or with errors, bounded, at places of the text, and can be shown.
 #![no_main]
 
-use casemate_manager::spec::{self, Date, Severity};
+use casemate_spec::{self as spec, Date, Severity};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

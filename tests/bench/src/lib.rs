@@ -31,7 +31,7 @@ mod unpack;
 
 pub use rows::ROWS;
 
-use casemate_manager::launch::start_stage;
+use casemate_engine::launch::start_stage;
 use failure::{Failure, Result, Step};
 use instance::Instance;
 use rows::Row;
@@ -132,7 +132,7 @@ fn measured(wanted: impl Fn(&str) -> bool) -> Result<(Vec<Row>, String)> {
 
 /// The names that the default profile allows: the runtimes get them too.
 fn profile_calls() -> Vec<String> {
-    let lists = casemate_manager::profile::SERVICE.lines().filter_map(|line| line.strip_prefix("calls = "));
+    let lists = casemate_engine::profile::SERVICE.lines().filter_map(|line| line.strip_prefix("calls = "));
     lists.flat_map(|list| serde_json::from_str::<Vec<String>>(list).unwrap_or_default()).collect()
 }
 

@@ -1,0 +1,83 @@
+//! `casemate bundle load`.
+
+use super::output::written_by;
+use crate::file::{Faulty, File};
+use crate::image::{LimitFlags, Work, import, progress, text, unpacker, waiting};
+use crate::{Error, Global};
+use casemate_image::import::{Input, Opened};
+use casemate_image::{self as image, Record, bundle};
+use casemate_spec::{MAX_FILE, Seccomp};
+use casemate_wire::Digest;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const EXAMPLE: &str = "Example:\n  casemate bundle load pump-station.tar -o casemate.toml";
+
+/// Bring all images of a bundle in, and its file out
+///
+/// The file is judged, and every image that it pins has to be in the bundle: all of them appear in the store, or none. Profiles that
+/// the file names are proven too; `tar -xf ARCHIVE casemate` has the file and its profiles.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub struct Load {
+    /// The archive, or the directory of an OCI layout
+    archive: PathBuf,
+    /// Write the file there, which must not exist; - for standard output, and the pins go to standard error
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    limits: LimitFlags,
+}
+
+impl Load {
+    pub(super) fn run(&self, global: &Global) -> Result<ExitCode, Error> {
+        let to_stdout = self.output.as_deref() == Some(Path::new("-"));
+        if let (Some(output), false) = (&self.output, to_stdout) {
+            let mut words: Vec<&OsStr> = ["bundle", "load", "--output", "-"].map(OsStr::new).to_vec();
+            let limits = self.limits.arguments();
+            words.extend(limits.iter().map(OsStr::new));
+            words.extend([OsStr::new("--"), self.archive.as_os_str()]);
+            return written_by(output, &words, global);
+        }
+        let opened = Opened::open(&self.archive)?;
+        let unpacker = unpacker()?;
+        let mut work = Work::enter(global)?;
+        let loaded = self.load(&mut work, opened, &unpacker);
+        let (file, records) = work.leave(loaded)?;
+        file.tell();
+        if to_stdout {
+            import::references(&records).for_each(|line| text::note(&line));
+            text::print(&file.text)?;
+        } else {
+            import::print_imported(&records, false)?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn load(&self, work: &mut Work, opened: Opened, unpacker: &Path) -> Result<(File, Vec<Record>), Error> {
+        let input = opened.index(unpacker)?;
+        work.confine()?;
+        let file = judged(&input)?;
+        let pins: Vec<Digest> = file.spec.containers.iter().map(|container| container.image.digest).collect();
+        let writer = work.store.lock(waiting)?;
+        let mut progress = progress::progress();
+        let limits = self.limits.limits();
+        let records = image::import_with(&mut work.client, &writer, &input, &pins, &limits, progress.as_mut())?;
+        Ok((file, records))
+    }
+}
+
+/// The file of a bundle, and its profiles proven.
+fn judged(input: &Input) -> Result<File, Error> {
+    let text = bundle::file(input, MAX_FILE)?;
+    let file = File::of_text(Path::new("casemate.toml in the bundle"), &text).map_err(Faulty::tell)?;
+    for container in &file.spec.containers {
+        if let Seccomp::File { profile, sha256 } = &container.security.seccomp
+            && bundle::takes(profile)
+        {
+            bundle::prove_profile(input, profile, sha256, MAX_FILE)?;
+        }
+    }
+    Ok(file)
+}

@@ -1,0 +1,104 @@
+//! `casemate image history`.
+
+use super::{entered, opened, text};
+use crate::{Error, Global, escaped};
+use casemate_engine::launch::Role;
+use casemate_image::{self as image, Image, history};
+use serde::Serialize;
+
+/// Show what an image says of its making, newest step first
+///
+/// Steps that made a layer have its size as it lies in the store. The words are the image's own: nothing proves them.
+#[derive(Debug, clap::Args)]
+pub struct History {
+    /// A name, a pin, or the first six digits of a digest and more
+    #[arg(value_name = "NAME|DIGEST")]
+    image: String,
+    /// Show commands whole
+    #[arg(long)]
+    no_trunc: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Row {
+    created: Option<String>,
+    created_by: Option<String>,
+    comment: Option<String>,
+    /// Bytes of the layer's blob; `null`: the step made none.
+    bytes: Option<u64>,
+    diff_id: Option<String>,
+}
+
+impl History {
+    pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
+        let (session, _) = entered(global, Role::Store)?;
+        session.confine()?;
+        let store = opened(&session)?;
+        let pin = image::select(&store.all_records()?, &self.image)?.pin;
+        let rows = rows(&store.resolve(&pin)?, store.history(&pin)?);
+        if self.json { text::print_json(&rows) } else { text::print(&table(&rows, self.no_trunc)) }
+    }
+}
+
+/// Newest first. An image need not say anything: layers that no step claims stand for themselves.
+fn rows(image: &Image, steps: Vec<history::Step>) -> Vec<Row> {
+    let mut layers = image.layers.iter();
+    let mut rows = Vec::new();
+    for step in steps {
+        let layer = if step.empty_layer { None } else { layers.next() };
+        let history::Step { created, created_by, comment, .. } = step;
+        let (bytes, diff_id) = (layer.map(|layer| layer.size), layer.map(|layer| layer.diff_id.to_string()));
+        rows.push(Row { created, created_by, comment, bytes, diff_id });
+    }
+    rows.extend(layers.map(|layer| Row {
+        created: None,
+        created_by: None,
+        comment: None,
+        bytes: Some(layer.size),
+        diff_id: Some(layer.diff_id.to_string()),
+    }));
+    rows.reverse();
+    rows
+}
+
+fn table(rows: &[Row], whole: bool) -> String {
+    let mut lines = vec![format!("{:<10} {:>9}  CREATED BY\n", "CREATED", "SIZE")];
+    for row in rows {
+        let created: String = row.created.as_deref().unwrap_or("-").chars().take(10).collect();
+        let size = row.bytes.map_or_else(|| "-".to_owned(), text::size);
+        let by = escaped(row.created_by.as_deref().or(row.comment.as_deref()).unwrap_or("-"));
+        let mut shown: String = by.chars().take(if whole { usize::MAX } else { 57 }).collect();
+        if shown.len() < by.len() {
+            shown.push('…');
+        }
+        lines.push(format!("{:<10} {size:>9}  {shown}\n", escaped(&created)));
+    }
+    lines.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use casemate_image::{ImageConfig, Layer};
+    use casemate_wire::Digest;
+
+    #[test]
+    fn layers_go_to_the_steps_that_made_them() {
+        let digest = Digest::from_bytes([1; 32]);
+        let layer = |size| Layer { blob: digest, size, diff_id: digest, chain_id: digest };
+        let layers = vec![layer(1), layer(2), layer(3)];
+        let image = Image { manifest: digest, config: ImageConfig::default(), layers, names: Vec::new() };
+        let step = |by: &str, empty_layer| history::Step {
+            created_by: Some(by.to_owned()),
+            empty_layer,
+            ..history::Step::default()
+        };
+        let rows = rows(&image, vec![step("base", false), step("env", true), step(&"x".repeat(200), false)]);
+        assert_eq!(rows.iter().map(|row| row.bytes).collect::<Vec<_>>(), [Some(3), Some(2), None, Some(1)]);
+        assert!(table(&rows, false).lines().all(|line| line.chars().count() <= 80));
+        assert!(table(&rows, true).contains(&"x".repeat(200)));
+    }
+}

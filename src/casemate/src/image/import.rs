@@ -1,0 +1,92 @@
+//! `casemate image import`.
+
+use super::{LimitFlags, Work, progress, text, unpacker, waiting};
+use crate::{Error, Global};
+use casemate_image::import::Opened;
+use casemate_image::{self as image, Record, name};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+const EXAMPLES: &str = "Example:\n\
+    \x20 skopeo copy docker://docker.io/library/redis:8 oci-archive:redis.tar\n\
+    \x20 casemate image import redis.tar --name docker.io/library/redis:8";
+
+/// Bring an image in from a directory or an archive
+///
+/// Reads an OCI layout directory, an OCI archive, and what `docker save` and `podman save` write. Every byte is proven, every
+/// layer is unpacked, and then the image appears; if anything is wrong, nothing does. Prints the pin of each image: paste it
+/// after `image =` in the file.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Import {
+    /// An OCI layout directory, or an archive that is not compressed
+    path: PathBuf,
+    /// The image's name; without a registry it is localhost/NAME [default: what the input says]
+    #[arg(long)]
+    name: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    limits: LimitFlags,
+}
+
+impl Import {
+    pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
+        let name = self.name.as_deref().map(name::given).transpose()?;
+        // Opened by the caller, read by the manager: see the identities in SECURITY.md.
+        let opened = Opened::open(&self.path)?;
+        let unpacker = unpacker()?;
+        let mut work = Work::enter(global)?;
+        let imported = self.import(&mut work, opened, &unpacker, name.as_deref());
+        print_imported(&work.leave(imported)?, self.json)
+    }
+
+    fn import(
+        &self,
+        work: &mut Work,
+        opened: Opened,
+        unpacker: &Path,
+        name: Option<&str>,
+    ) -> Result<Vec<Record>, Error> {
+        let input = opened.index(unpacker)?;
+        work.confine()?;
+        let writer = work.store.lock(waiting)?;
+        let mut progress = progress::progress();
+        let limits = self.limits.limits();
+        Ok(image::import(&mut work.client, &writer, &input, name, &limits, progress.as_mut())?)
+    }
+}
+
+/// One imported image, in JSON.
+#[derive(Serialize)]
+struct Row<'a> {
+    pin: String,
+    manifest: String,
+    names: &'a [String],
+    references: Vec<String>,
+    bytes: u64,
+    layers: usize,
+}
+
+/// Every name with its pin, as a file takes it.
+pub(crate) fn references(records: &[Record]) -> impl Iterator<Item = String> {
+    records.iter().flat_map(|record| record.names.iter().map(|name| name::pinned(name, &record.pin)))
+}
+
+/// Prints the pins, ready to be pasted.
+pub(crate) fn print_imported(records: &[Record], json: bool) -> Result<(), Error> {
+    if !json {
+        let lines = references(records).map(|line| line + "\n");
+        return text::print(&lines.collect::<String>());
+    }
+    let rows = records.iter().map(|record| Row {
+        pin: record.pin.to_string(),
+        manifest: record.manifest.to_string(),
+        names: &record.names,
+        references: references(std::slice::from_ref(record)).collect(),
+        bytes: record.bytes(),
+        layers: record.layers.len(),
+    });
+    text::print_json(&rows.collect::<Vec<_>>())
+}

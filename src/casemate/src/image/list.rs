@@ -1,0 +1,132 @@
+//! `casemate image ls`.
+
+use super::{entered, opened, text};
+use crate::{Error, Global, escaped};
+use casemate_engine::launch::Role;
+use casemate_image::{self as image, Preloaded, Record, Store, rfc3339};
+use serde::Serialize;
+use std::path::Path;
+
+/// List the images of the store
+#[derive(Debug, clap::Args)]
+pub struct Ls {
+    /// Show names and digests whole
+    #[arg(long)]
+    no_trunc: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    names: &'a [String],
+    pin: String,
+    manifest: String,
+    bytes: u64,
+    layers: usize,
+    imported: String,
+    /// The store that it is used from, where that is one which is only read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preloaded: Option<&'a Path>,
+}
+
+impl Ls {
+    pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
+        let (session, _) = entered(global, Role::Store)?;
+        let store = opened(&session)?;
+        let records = store.all_records()?;
+        if self.json {
+            let rows = records.iter().map(|record| Ok(row(record, store.lender(&record.pin)?)));
+            return text::print_json(&rows.collect::<Result<Vec<_>, Error>>()?);
+        }
+        let table = if self.no_trunc { whole(&records) } else { table(&records) };
+        let lent = store.preloaded().iter().map(|other| Ok(lent(&store, other, &records)?));
+        text::print(&(table + &lent.collect::<Result<String, Error>>()?))
+    }
+}
+
+/// The line under the table that says which store some of its images are used from.
+fn lent(store: &Store, other: &Preloaded, records: &[Record]) -> Result<String, image::Error> {
+    let mut pins = Vec::new();
+    for record in records {
+        if store.lender(&record.pin)? == Some(other.path()) {
+            pins.push(record.pin.hex().chars().take(12).collect::<String>());
+        }
+    }
+    let pins = if pins.is_empty() { "none of these".to_owned() } else { pins.join(" ") };
+    Ok(format!("only read, in {}: {pins}\n", escaped(&other.path().to_string_lossy())))
+}
+
+fn row<'a>(record: &'a Record, lender: Option<&'a Path>) -> Row<'a> {
+    Row {
+        names: &record.names,
+        pin: record.pin.to_string(),
+        manifest: record.manifest.to_string(),
+        bytes: record.bytes(),
+        layers: record.layers.len(),
+        imported: rfc3339(record.imported),
+        preloaded: lender,
+    }
+}
+
+/// As [`table`], as wide as it takes; NAME and DIGEST with an `@` between them are what a file pins.
+fn whole(records: &[Record]) -> String {
+    let names = records.iter().flat_map(|record| &record.names);
+    let width = names.map(|name| escaped(name).chars().count()).max().unwrap_or(0).max(4);
+    let mut lines = vec![format!("{:<width$} {:<71} {:>9} {:>6}  IMPORTED\n", "NAME", "DIGEST", "SIZE", "LAYERS")];
+    for record in records {
+        let rest = rest(record, &record.pin.to_string());
+        lines.extend(record.names.iter().map(|name| format!("{} {rest}", text::fit(name, width))));
+    }
+    lines.concat()
+}
+
+/// What follows a name.
+fn rest(record: &Record, digest: &str) -> String {
+    let size = text::size(record.bytes());
+    let date: String = rfc3339(record.imported).chars().take(10).collect();
+    format!("{digest} {size:>9} {:>6}  {date}\n", record.layers.len())
+}
+
+/// One line a name; a digest is shown as far as it tells images apart for people, --no-trunc the whole.
+fn table(records: &[Record]) -> String {
+    let mut lines = vec![format!("{:<36} {:<12} {:>9} {:>6}  IMPORTED\n", "NAME", "DIGEST", "SIZE", "LAYERS")];
+    for record in records {
+        let digest: String = record.pin.hex().chars().take(12).collect();
+        let rest = rest(record, &digest);
+        lines.extend(record.names.iter().map(|name| format!("{} {rest}", text::fit(name, 36))));
+    }
+    lines.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use casemate_wire::Digest;
+
+    #[test]
+    fn a_table_is_no_wider_than_80_columns() {
+        let pin = Digest::from_bytes([0xab; 32]);
+        let record = Record {
+            pin,
+            media_type: String::new(),
+            size: 0,
+            manifest: pin,
+            names: vec!["docker.io/library/a".to_owned(), format!("registry.example/{}:1", "x".repeat(60))],
+            imported: 1_800_000_000,
+            held: false,
+            blobs: vec![(pin, 123_456_789)],
+            layers: vec![pin; 127],
+        };
+        let records = [record];
+        let whole = whole(&records);
+        // The heading of the last column is shorter than a date.
+        assert_eq!(whole.lines().skip(1).map(str::len).collect::<std::collections::BTreeSet<_>>().len(), 1, "{whole}");
+        assert!(whole.contains(&format!("{} {pin} ", "x".repeat(60) + ":1")), "{whole}");
+        let table = table(&records);
+        assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+        let first = table.lines().nth(1).unwrap();
+        assert_eq!(first, "docker.io/library/a                  abababababab   117 MiB    127  2027-01-15");
+    }
+}

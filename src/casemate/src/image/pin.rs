@@ -1,0 +1,32 @@
+//! `casemate image pin` and `unpin`.
+
+use super::{entered, opened, text, waiting};
+use crate::{Error, Global};
+use casemate_engine::launch::Role;
+use casemate_image as image;
+
+const EXAMPLE: &str = "Example:\n  casemate image pin docker.io/library/redis:8";
+
+/// Which images.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub struct Pin {
+    /// Names, pins, or the first six digits of a digest and more
+    #[arg(required = true, value_name = "NAME|DIGEST")]
+    images: Vec<String>,
+}
+
+impl Pin {
+    pub(super) fn run(&self, global: &Global, held: bool) -> Result<(), Error> {
+        let (session, _) = entered(global, Role::Store)?;
+        session.confine()?;
+        let store = opened(&session)?;
+        let writer = store.lock(waiting)?;
+        let records = store.all_records()?;
+        let selected = self.images.iter().map(|text| image::select(&records, text)).collect::<Result<Vec<_>, _>>()?;
+        selected.iter().try_for_each(|record| store.expect_own(&record.pin))?;
+        image::hold(&writer, &selected, held)?;
+        let word = if held { "pinned" } else { "unpinned" };
+        text::print(&selected.iter().map(|record| format!("{word} {}\n", record.pin)).collect::<String>())
+    }
+}

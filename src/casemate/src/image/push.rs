@@ -1,0 +1,76 @@
+//! `casemate image push`.
+
+use super::{entered, opened, text, unpacker};
+use crate::file::{Faulty, File};
+use crate::{Code, Error, Global};
+use casemate_engine::launch::{self, Role};
+use casemate_image::import::Opened;
+use casemate_image::push::{self, Target};
+use casemate_image::registry::{self, Lane};
+use casemate_image::select;
+use casemate_spec::ImagePin;
+use casemate_wire::Digest;
+use std::path::PathBuf;
+
+const EXAMPLE: &str = "Example:\n\
+    \x20 casemate image pack --binary app --name app:1\n\
+    \x20 casemate image push app:1 registry.site.example:5000/team/app:1 --file casemate.toml\n\n\
+    For several machines:\n\
+    \x20 casemate image pack --platform amd64=x86/app --platform arm64=arm/app --name app:1 --output app.tar\n\
+    \x20 casemate image push app:1 registry.site.example:5000/team/app:1 --from app.tar --file casemate.toml";
+
+/// Send an image to a registry
+///
+/// From the store, or from an OCI layout or archive; of an index the store sends what is for this machine, a layout all of it. What
+/// the registry has already is not sent. The image keeps its digest there. How the registry is reached, with which login and
+/// certificate authorities, stands in the [registries] tables of a file; mirrors are not sent to.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXAMPLE)]
+pub struct Push {
+    /// A name, a pin, or the first digits of one
+    image: String,
+    /// Where to: REGISTRY/REPOSITORY[:TAG]
+    to: String,
+    /// The image is not the store's but of this OCI layout directory or archive
+    #[arg(long, value_name = "LAYOUT")]
+    from: Option<PathBuf>,
+    /// The file whose [registries] tables hold [default: none, so TLS and no login]
+    #[arg(long)]
+    file: Option<PathBuf>,
+}
+
+impl Push {
+    pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
+        let zeros = Digest::from_bytes([0; 32]);
+        let to = ImagePin::parse(&format!("{}@{zeros}", self.to))
+            .map_err(|error| Error::new(Code::Usage, &self.to, "read where to", error))?;
+        let tables = match &self.file {
+            Some(file) => File::read(file, None)?.map_err(Faulty::tell)?.spec.registries,
+            None => Vec::new(),
+        };
+        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+        let (terms, wanted) = registry::reach_one(&tables, &to, credentials.as_deref())?;
+        // Opened by the caller, read by the manager: see the identities in SECURITY.md.
+        let layout = self.from.as_deref().map(Opened::open).transpose()?;
+        let unpacker = unpacker()?;
+        let mut connections = launch::fetch::connect(&global.directories()?, 1)?;
+        let connection = connections
+            .pop()
+            .ok_or_else(|| Error::new(Code::Failed, "casemate-fetch", "connect", "there is no connection"))?;
+        let (session, _) = entered(global, Role::Store)?;
+        let input = layout.map(|layout| layout.index(&unpacker)).transpose()?;
+        let mut lane = Lane::open(connection, &terms)?;
+        session.confine()?;
+        let told = |digest: &Digest, size: u64| text::note(&format!("{digest}: {}", text::size(size)));
+        let mut target = Target { lane: &mut lane, to: &wanted, told: &told };
+        let digest = if let Some(input) = &input {
+            push::from_layout(input, &self.image, &mut target)?
+        } else {
+            let store = opened(&session)?;
+            let _using = store.using(|| text::note("waiting for a process that removes images"))?;
+            let pin = select(&store.all_records()?, &self.image)?.pin;
+            push::from_store(&store, &pin, &mut target)?
+        };
+        text::print(&format!("{}\n", ImagePin { digest, ..to }))
+    }
+}

@@ -1,0 +1,62 @@
+//! `casemate image rm`.
+
+use super::{Work, text, waiting};
+use crate::{Error, Global};
+use casemate_image::{self as image, Record};
+use casemate_wire::Digest;
+use serde::Serialize;
+use std::path::Path;
+
+/// Remove images, and what only they used
+///
+/// Refuses an image that an applied file pins: a boot would not find it. Layers and blobs that another image shares stay.
+/// A layer that a container still stands on goes with the next removal or import.
+#[derive(Debug, clap::Args)]
+pub struct Rm {
+    /// Names, pins, or the first six digits of a digest and more
+    #[arg(required = true, value_name = "NAME|DIGEST")]
+    images: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Outcome {
+    removed: Vec<String>,
+    bytes: u64,
+}
+
+impl Rm {
+    pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
+        let mut work = Work::enter(global)?;
+        let revisions = work.session.directories.state.join("revisions");
+        let outcome = self.remove(&mut work, &revisions);
+        let (pins, bytes) = work.leave(outcome)?;
+        if self.json {
+            let removed = pins.iter().map(Digest::to_string).collect();
+            return text::print_json(&Outcome { removed, bytes });
+        }
+        let lines: String = pins.iter().map(|pin| format!("removed {pin}\n")).collect();
+        text::print(&format!("{lines}freed {} of blobs\n", text::size(bytes)))
+    }
+
+    fn remove(&self, work: &mut Work, revisions: &Path) -> Result<(Vec<Digest>, u64), image::Error> {
+        let _taking = work.store.taking(waiting)?;
+        let writer = work.store.lock(waiting)?;
+        let records = work.store.all_records()?;
+        let selected = self.images.iter().map(|text| image::select(&records, text));
+        let selected: Vec<&Record> = selected.collect::<Result<_, _>>()?;
+        for record in &selected {
+            work.store.expect_own(&record.pin)?;
+            if let Some(by) = image::pinned_by(revisions, record)? {
+                return Err(image::Error::InUse { image: record.pin, by });
+            }
+        }
+        let mut pins: Vec<_> = selected.iter().map(|record| record.pin).collect();
+        pins.sort_unstable();
+        pins.dedup();
+        let freed = image::remove(&mut work.client, &writer, &pins)?;
+        Ok((pins, freed))
+    }
+}

@@ -1,0 +1,5 @@
+//! `casemate`: see the library.
+#![forbid(unsafe_code)]
+fn main() -> std::process::ExitCode {
+    casemate_cli::main()
+}

@@ -1,0 +1,118 @@
+//! `casemate store fsck`.
+
+use crate::image::{Work, progress, text, waiting};
+use crate::{Code, Error, Global, escaped};
+use casemate_image::fsck::{self, Finding, Kind, Report};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// Look whether the store is sound
+///
+/// Hashes every blob again, proves every image from its pin to its layers, and compares the files of every layer with what is known
+/// since it was unpacked. Preloaded stores are looked at too; nothing is ever written there. Exits with 4 if anything is damaged or missing and stays so. What nobody needs is named and harmless.
+#[derive(Debug, clap::Args)]
+pub struct Fsck {
+    /// Remove what is damaged, half or not needed, and unpack layers again from good blobs
+    #[arg(long)]
+    repair: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    images: usize,
+    blobs: usize,
+    layers: usize,
+    sound: bool,
+    findings: Vec<ShownFinding<'a>>,
+    /// Stores that are only read: looked at, and not repaired.
+    preloaded: Vec<ShownStore<'a>>,
+}
+
+#[derive(Serialize)]
+struct ShownStore<'a> {
+    path: &'a Path,
+    images: usize,
+    blobs: usize,
+}
+
+#[derive(Serialize)]
+struct ShownFinding<'a> {
+    kind: &'static str,
+    object: &'a str,
+    reason: &'a str,
+    repaired: bool,
+}
+
+impl Fsck {
+    pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
+        let mut work = Work::enter(global)?;
+        let looked = self.look(&mut work);
+        let report = work.leave(looked)?;
+        let left: Vec<&Finding> = report.findings.iter().filter(|finding| is_open(finding)).collect();
+        if self.json {
+            text::print_json(&shown(&report, left.is_empty()))?;
+        } else {
+            text::print(&page(&report))?;
+        }
+        if left.is_empty() {
+            return Ok(());
+        }
+        let error = Error::new(Code::Verification, "store", "check", format!("{} findings", left.len()));
+        Err(if self.repair {
+            error.remedy("bring in again what is missing, with `casemate pull` or `casemate image import`")
+        } else {
+            error.remedy("`casemate store fsck --repair` removes what is wrong and unpacks from what is good")
+        })
+    }
+
+    fn look(&self, work: &mut Work) -> Result<Report, Error> {
+        work.confine()?;
+        let writer = work.store.lock(waiting)?;
+        Ok(fsck::fsck(&mut work.client, &writer, self.repair, progress::progress().as_mut())?)
+    }
+}
+
+/// Something that has to be done about.
+fn is_open(finding: &Finding) -> bool {
+    finding.kind != Kind::Leftover && !finding.repaired
+}
+
+fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Damaged => "damaged",
+        Kind::Missing => "missing",
+        Kind::Leftover => "leftover",
+    }
+}
+
+fn shown(report: &Report, sound: bool) -> Shown<'_> {
+    let findings = report.findings.iter().map(|Finding { kind, object, reason, repaired }| ShownFinding {
+        kind: word(*kind),
+        object,
+        reason,
+        repaired: *repaired,
+    });
+    let findings = findings.collect();
+    let preloaded = report.lent.iter().map(|(path, images, blobs)| ShownStore { path, images: *images, blobs: *blobs });
+    let preloaded = preloaded.collect();
+    Shown { images: report.images, blobs: report.blobs, layers: report.layers, sound, findings, preloaded }
+}
+
+fn page(report: &Report) -> String {
+    let line = |finding: &Finding| {
+        let done = if finding.repaired { " (repaired)" } else { "" };
+        let (object, reason) = (escaped(&finding.object), escaped(&finding.reason));
+        format!("{}: {object}: {reason}{done}\n", word(finding.kind))
+    };
+    let lines: String = report.findings.iter().map(line).collect();
+    let lent = |(path, images, blobs): &(PathBuf, usize, usize)| {
+        format!("only read, in {}: images: {images}, blobs: {blobs}\n", escaped(&path.to_string_lossy()))
+    };
+    let lent: String = report.lent.iter().map(lent).collect();
+    let Report { images, blobs, layers, .. } = report;
+    let state = if report.findings.iter().any(is_open) { "not sound" } else { "sound" };
+    format!("{lines}{lent}images: {images}, blobs: {blobs}, layers: {layers}: {state}\n")
+}

@@ -1,0 +1,167 @@
+//! Spec, image and host facts to a job: all decisions about one container, and none left to the helper.
+//!
+//! Enters: the judged file, a proven image, what the helper found at its start, and [`Outside`]. Leaves: a [`Job`] that the
+//! helper checks again, or an [`Error`] that names the rule. Pure but for [`Outside::read`] and [`Machine::read`].
+
+mod error;
+mod files;
+mod limits;
+mod mounts;
+mod outside;
+mod process;
+mod rules;
+mod view;
+
+pub use error::Error;
+pub use outside::{Machine, Outside, not_here};
+
+use crate::profile;
+use casemate_confine::ceiling;
+use casemate_error::Code;
+use casemate_image::Image;
+use casemate_spec::{ContainerSpec, Root as SpecRoot, Seccomp, Spec};
+use casemate_wire::{Device, Digest, Facts, IdSpace, Ids, Job, Root, encode};
+use error::Refusal;
+use sha2::{Digest as _, Sha256};
+use std::path::Path;
+
+/// Plans one container.
+pub fn job(
+    spec: &Spec,
+    container: &ContainerSpec,
+    image: &Image,
+    facts: &Facts,
+    outside: &Outside,
+) -> Result<Job, Error> {
+    plan(spec, container, image, facts, outside).map_err(|refusal| refusal.of(&container.name))
+}
+
+fn plan(
+    spec: &Spec,
+    container: &ContainerSpec,
+    image: &Image,
+    facts: &Facts,
+    outside: &Outside,
+) -> Result<Job, Refusal> {
+    let mounts = mounts::mounts(container, &image.config)?;
+    let mut job = Job {
+        name: container.name.clone(),
+        digest: Digest::from_bytes([0; 32]),
+        layers: image.chain(),
+        root: root(container.root),
+        landlock: rules::landlock(container, &mounts, facts)?,
+        mounts,
+        devices: devices(container),
+        shm_size: container.shm_size.bytes(),
+        proc: view::proc(container, outside),
+        sysfs: container.sysfs,
+        hostname: container.hostname.clone(),
+        files: files::files(&container.hostname),
+        sysctls: sysctls(container)?,
+        ids: ids(container, facts)?,
+        process: process::process(container, &image.config)?,
+        capabilities: capabilities(container)?,
+        seccomp: seccomp(container, outside.profile.as_deref())?,
+        limits: limits::limits(spec, container, facts, outside)?,
+        init: container.init,
+    };
+    job.digest = digest(&job)?;
+    Ok(job)
+}
+
+fn root(root: SpecRoot) -> Root {
+    match root {
+        SpecRoot::ReadOnly => Root::ReadOnly,
+        SpecRoot::Ephemeral { size, inodes } => Root::Ephemeral { size: size.bytes(), inodes },
+        SpecRoot::Persistent => Root::Persistent,
+    }
+}
+
+fn devices(container: &ContainerSpec) -> Vec<Device> {
+    let device = |device: &casemate_spec::Device| Device {
+        source: device.source.as_str().to_owned(),
+        target: device.target.as_str().to_owned(),
+        write: device.write,
+    };
+    container.devices.iter().map(device).collect()
+}
+
+/// The ids of the file. A range of A may be shorter than the ids that a file can name.
+fn ids(container: &ContainerSpec, facts: &Facts) -> Result<Ids, Refusal> {
+    let (uid, gid) = (container.user.uid.get(), container.user.gid.get());
+    match facts.ids {
+        IdSpace::Range { count } if uid.max(gid) > count => {
+            let reason = format!("user {uid}:{gid} lies outside the {count} ids that this host gives");
+            let remedy = "choose a lower number, or give casemate-helper a longer range in /etc/subuid and /etc/subgid";
+            Err(Refusal::new(Code::NotEnforceable, "user-range", reason).remedy(remedy))
+        }
+        _ => Ok(Ids { uid, gid }),
+    }
+}
+
+/// The file's, and what a capability needs to have an effect: P does not own the network namespace, so there the low ports
+/// are opened instead.
+fn sysctls(container: &ContainerSpec) -> Result<Vec<(String, String)>, Refusal> {
+    const LOW_PORTS: &str = "net.ipv4.ip_unprivileged_port_start";
+    let mut sysctls = container.sysctls.clone();
+    if container.security.cap_add.contains(&ceiling::NET_BIND_SERVICE) {
+        sysctls.entry(LOW_PORTS.to_owned()).or_insert_with(|| "0".to_owned());
+    }
+    match sysctls.iter().find(|(name, value)| !ceiling::sysctl(name, value)) {
+        Some((name, value)) => Err(Refusal::spec("sysctl", format!("`{name} = {value}` is not allowed"))
+            .remedy("policies/ceilings.toml lists the sysctls that are")),
+        None => Ok(sysctls.into_iter().collect()),
+    }
+}
+
+fn capabilities(container: &ContainerSpec) -> Result<Vec<u8>, Refusal> {
+    let mut capabilities = container.security.cap_add.clone();
+    capabilities.sort_unstable();
+    capabilities.dedup();
+    match capabilities.iter().find(|&&number| !ceiling::capability(number)) {
+        Some(number) => Err(Refusal::spec("cap-add", format!("capability {number} is above the ceiling"))
+            .remedy("policies/ceilings.toml lists the capabilities below it")),
+        None => Ok(capabilities),
+    }
+}
+
+/// Judges what the file only names: the seccomp profile of a container, where it has one of its own. `directory` is that of the
+/// file.
+pub fn check_profile(container: &ContainerSpec, directory: &Path) -> Result<(), Error> {
+    let judged = outside::own_profile(container, directory).and_then(|own| seccomp(container, own.as_deref()));
+    judged.map(drop).map_err(|refusal| refusal.of(&container.name))
+}
+
+/// The text of the seccomp profile that a container names, proven; `None`: it has none of its own.
+pub fn read_profile_of(container: &ContainerSpec, directory: &Path) -> Result<Option<String>, Error> {
+    outside::own_profile(container, directory).map_err(|refusal| refusal.of(&container.name))
+}
+
+fn seccomp(container: &ContainerSpec, own: Option<&str>) -> Result<Vec<u8>, Refusal> {
+    let text = match (&container.security.seccomp, own) {
+        (Seccomp::Service, _) => profile::SERVICE,
+        (Seccomp::Minimal, _) => profile::MINIMAL,
+        (Seccomp::File { .. }, Some(text)) => text,
+        (Seccomp::File { profile, .. }, None) => {
+            return Err(Refusal::spec("seccomp-profile", format!("{profile} was not read")));
+        }
+    };
+    let program = profile::compile(text).map_err(|error| {
+        Refusal::spec("seccomp-profile", error.to_string()).remedy("policies/seccomp shows the format")
+    })?;
+    Ok(program.to_bytes())
+}
+
+/// sha256 over the job as it stands, its digest zero.
+fn digest(job: &Job) -> Result<Digest, Refusal> {
+    let bytes = encode(job).map_err(|error| {
+        Refusal::spec("job-size", format!("the job cannot be sent: {error}"))
+            .remedy("shorten the environment, the command or the lists of paths")
+    })?;
+    Ok(Digest::from_bytes(Sha256::digest(&bytes).into()))
+}
+
+#[cfg(test)]
+mod ceiling_file;
+#[cfg(test)]
+mod tests;

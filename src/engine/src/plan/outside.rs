@@ -1,0 +1,167 @@
+//! What a plan needs from the host besides the helper's facts: read here, once, so that the plan itself stays a function.
+
+use super::error::{Error, Refusal};
+use casemate_error::Code;
+use casemate_spec::{ContainerSpec, Mount, Seccomp};
+use casemate_wire::Digest;
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::Path;
+
+/// The largest profile that is read, in bytes.
+const MAX_PROFILE: u64 = 1 << 20;
+/// What a manager that runs has left is the directory of its file.
+const OUT_OF_REACH: &str =
+    "let the manager's user read it; one that lies elsewhere than the file takes a restart, not a reload";
+
+/// Facts of the host about one container.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outside {
+    /// The text of the seccomp profile that the file names, proven by its digest.
+    pub profile: Option<String>,
+    /// Major and minor number of the block devices that `resources.io` names.
+    pub devices: BTreeMap<String, (u32, u32)>,
+    /// How many CPUs this host can have.
+    pub cpus: u32,
+}
+
+/// What every plan needs of this machine, to be read before a manager shuts itself in: sysfs is out of its reach then.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Machine {
+    /// Major and minor number of each block device, by its name: a service has a /dev of its own, without disks.
+    disks: BTreeMap<String, (u32, u32)>,
+    cpus: u32,
+}
+
+impl Machine {
+    /// Reads sysfs; what it does not say is not there.
+    pub fn read() -> Self {
+        let names = std::fs::read_dir("/sys/class/block").into_iter().flatten().flatten();
+        let disk = |entry: std::fs::DirEntry| {
+            let text = std::fs::read_to_string(entry.path().join("dev")).ok()?;
+            let (major, minor) = text.trim().split_once(':')?;
+            Some((entry.file_name().into_string().ok()?, (major.parse().ok()?, minor.parse().ok()?)))
+        };
+        Self { disks: names.filter_map(disk).collect(), cpus: cpus() }
+    }
+
+    fn named(&self, path: &str) -> Option<(u32, u32)> {
+        self.disks.get(path.strip_prefix("/dev/")?).copied()
+    }
+}
+
+impl Outside {
+    /// Reads them; `directory` is that of the file, where a relative profile path starts.
+    pub fn read(container: &ContainerSpec, directory: &Path, machine: &Machine) -> Result<Self, Error> {
+        let profile = own_profile(container, directory).map_err(|refusal| refusal.of(&container.name))?;
+        let devices = container.resources.io.iter().map(|limit| {
+            let path = limit.device.as_str();
+            Ok((path.to_owned(), block_device(path, machine).map_err(|refusal| refusal.of(&container.name))?))
+        });
+        Ok(Self { profile, devices: devices.collect::<Result<_, Error>>()?, cpus: machine.cpus })
+    }
+}
+
+/// What of the host a container names and this machine does not have as it is named: binds and devices. A note for people and no
+/// error: the machine that judges a file need not be the one that runs it.
+pub fn not_here(container: &ContainerSpec) -> Vec<String> {
+    let binds = container.mounts.iter().filter_map(|mount| match mount {
+        Mount::Bind { source, .. } => Some(("bind source", source.as_str())),
+        Mount::Tmpfs { .. } | Mount::Volume { .. } => None,
+    });
+    let devices = container.devices.iter().map(|device| ("device", device.source.as_str()));
+    let mut notes = Vec::new();
+    for (what, path) in binds.chain(devices) {
+        // As the helper opens it. What cannot be looked at now is not judged.
+        let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let relative = path.trim_start_matches('/');
+        let found = root.and_then(|root| rustix::fs::openat2(root, relative, flags, Mode::empty(), resolve));
+        let reason = match found {
+            Err(Errno::NOENT | Errno::NOTDIR) => "is not there",
+            Err(Errno::LOOP) => "passes a symbolic link",
+            _ => continue,
+        };
+        notes.push(format!(
+            "container `{}`: {what} {path} {reason} on this machine; a start here would fail",
+            container.name
+        ));
+    }
+    notes
+}
+
+/// The text of the seccomp profile that the file names, if it names one; proven.
+pub(super) fn own_profile(container: &ContainerSpec, directory: &Path) -> Result<Option<String>, Refusal> {
+    match &container.security.seccomp {
+        Seccomp::File { profile, sha256 } => read_profile(&directory.join(profile), sha256).map(Some),
+        Seccomp::Service | Seccomp::Minimal => Ok(None),
+    }
+}
+
+/// Reads a profile and proves it.
+fn read_profile(path: &Path, expected: &Digest) -> Result<String, Refusal> {
+    let refuse = |reason: String| Refusal::spec("seccomp-profile", format!("{}: {reason}", path.display()));
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|error| match error.kind() {
+        ErrorKind::PermissionDenied => refuse(error.to_string()).remedy(OUT_OF_REACH),
+        _ => refuse(error.to_string()),
+    })?;
+    file.take(MAX_PROFILE + 1).read_to_end(&mut bytes).map_err(|error| refuse(error.to_string()))?;
+    if bytes.len() as u64 > MAX_PROFILE {
+        return Err(refuse(format!("longer than {MAX_PROFILE} bytes")));
+    }
+    let found = Digest::from_bytes(Sha256::digest(&bytes).into());
+    if found != *expected {
+        let reason = format!("{} is {found}, the file pins {expected}", path.display());
+        return Err(Refusal::new(Code::Verification, "seccomp-profile", reason)
+            .remedy("review the profile and pin its new digest"));
+    }
+    String::from_utf8(bytes).map_err(|_| refuse("not text in UTF-8".to_owned()))
+}
+
+/// The number of a block device.
+fn block_device(path: &str, machine: &Machine) -> Result<(u32, u32), Refusal> {
+    let refuse = |reason: &str| {
+        Refusal::spec("io-device", format!("{path}: {reason}")).remedy("name a block device of this host")
+    };
+    let stat = match rustix::fs::stat(path) {
+        Err(Errno::NOENT) => return machine.named(path).ok_or_else(|| refuse(&Errno::NOENT.to_string())),
+        stat => stat.map_err(|errno| refuse(&errno.to_string()))?,
+    };
+    if FileType::from_raw_mode(stat.st_mode) != FileType::BlockDevice {
+        return Err(refuse("not a block device"));
+    }
+    Ok((rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)))
+}
+
+/// The CPUs that can ever come online (`0-3`), or those that are there where sysfs does not say.
+fn cpus() -> u32 {
+    let possible = std::fs::read_to_string("/sys/devices/system/cpu/possible").ok();
+    let last = possible.as_deref().and_then(|text| text.trim().rsplit(['-', ',']).next()?.parse::<u32>().ok());
+    last.map_or(1, |last| last.saturating_add(1).min(4096))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_device_has_the_same_number_by_either_way() {
+        let machine = Machine::read();
+        for (name, kernel) in &machine.disks {
+            let path = format!("/dev/{name}");
+            if Path::new(&path).exists() {
+                assert_eq!(block_device(&path, &Machine::default()).unwrap(), *kernel, "{path}");
+            }
+            assert_eq!(machine.named(&path), Some(*kernel));
+        }
+        for bad in ["/dev/", "/dev/../etc", "/dev/null", "sda", "/dev/no-such-disk"] {
+            assert_eq!(machine.named(bad), None, "{bad}");
+        }
+    }
+}

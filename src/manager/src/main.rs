@@ -1,5 +1,0 @@
-//! `casemate`: see the library.
-#![forbid(unsafe_code)]
-fn main() -> std::process::ExitCode {
-    casemate_manager::cli::main()
-}
