@@ -4,7 +4,7 @@ use super::file::File;
 use super::{Code, Error};
 use casemate_engine::logs::{Host, Kind, Origin};
 use casemate_engine::supervise::revisions;
-use casemate_spec::{ContainerSpec, LogDriver, OwnLog, Spec};
+use casemate_spec::{ContainerSpec, LogDriver, ManagerLog, Spec};
 use casemate_wire::Name;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -28,9 +28,9 @@ pub fn connect(spec: &Spec, mut is_there: impl FnMut(Kind) -> bool) -> Result<BT
 /// Which log of the host casemate's own log goes to.
 pub fn own_kind(spec: &Spec) -> Option<Kind> {
     match spec.log {
-        OwnLog::Stderr => None,
-        OwnLog::Journald => Some(Kind::Journald),
-        OwnLog::Syslog => Some(Kind::Syslog),
+        ManagerLog::Stderr => None,
+        ManagerLog::Journald => Some(Kind::Journald),
+        ManagerLog::Syslog => Some(Kind::Syslog),
     }
 }
 

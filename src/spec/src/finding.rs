@@ -1,8 +1,8 @@
 //! What is wrong with a file, and where.
 //!
-//! Enters: rule, span and words from the decoder and the judges. Leaves: findings in the order of the text, bounded in number.
+//! Enters: rule, span and words from the decoder and `validate`. Leaves: findings in the order of the text, bounded in number.
 
-use super::model::Place;
+use super::model::Position;
 use super::rules::{Rule, Severity};
 use serde::Serialize;
 use std::ops::Range;
@@ -21,7 +21,7 @@ pub struct Finding {
     pub severity: Severity,
     /// Where.
     #[serde(flatten)]
-    pub place: Place,
+    pub place: Position,
     /// What is wrong.
     pub message: String,
     /// What to do.
@@ -40,7 +40,7 @@ pub struct Finding {
 pub struct Related {
     /// Where.
     #[serde(flatten)]
-    pub place: Place,
+    pub place: Position,
     /// What is there.
     pub message: String,
     /// The bytes of the text.
@@ -69,11 +69,11 @@ impl<'t> Findings<'t> {
     }
 
     /// Where a byte of the text is.
-    pub(super) fn place(&self, at: usize) -> Place {
+    pub(super) fn place(&self, at: usize) -> Position {
         let line = self.line_starts.partition_point(|start| *start <= at);
         let start = self.line_starts.get(line.saturating_sub(1)).copied().unwrap_or(0);
         let before = self.text.get(start..at).map_or(0, |text| text.chars().count());
-        Place { line, column: before + 1 }
+        Position { line, column: before + 1 }
     }
 
     /// Notes a finding; the rest of it is added to what is returned.

@@ -1,7 +1,7 @@
 //! casemate.toml: text in, [`Spec`] out, or every error that the file has.
 //!
 //! Pure: no file is opened and no clock is read here. `decode` takes the parser's tables apart (keys, types, single values)
-//! into a mirror of the file, `judge` compares values with each other, `resolve` fills in the defaults. Findings go on being
+//! into a mirror of the file, `validate` compares values with each other, `resolve` fills in the defaults. Findings go on being
 //! collected through the first two, so that one run shows all of them.
 //!
 //! ```
@@ -20,7 +20,6 @@ mod finding;
 mod grammar;
 mod image_ref;
 mod images;
-mod judge;
 pub mod keys;
 mod logging;
 mod model;
@@ -30,6 +29,7 @@ mod raw;
 mod render;
 mod resolve;
 pub mod rules;
+mod validate;
 mod values;
 mod words;
 
@@ -39,9 +39,9 @@ pub use finding::{Finding, Related};
 pub use image_ref::host_and_port;
 pub use image_ref::{ImagePin, ImagePinError};
 pub use images::{ImageAt, images, replaced};
-pub use logging::{LogDriver, Logging, OwnLog};
+pub use logging::{LogDriver, Logging, ManagerLog};
 pub use model::{
-    ContainerSpec, Device, IoLimit, Landlock, Mount, Persistence, Place, Resources, Restart, RestartPolicy, Root,
+    ContainerSpec, Device, IoLimit, Landlock, Mount, Persistence, Position, Resources, Restart, RestartPolicy, Root,
     Seccomp, Security, Spec, Ulimit, User, Volume, Waivable, Waiver,
 };
 pub use policy::{Limit, Policy, StorePolicy, Verify};
@@ -78,7 +78,7 @@ pub fn parse(text: &str, today: Date) -> Result<(Spec, Vec<Finding>), Vec<Findin
     }
     let table = grammar::parse(text, &mut findings);
     let raw = decode::spec(table.get_ref(), &mut findings);
-    judge::judge(&raw, today, &mut findings);
+    validate::validate(&raw, today, &mut findings);
     if findings.has_errors() {
         return Err(findings.finish());
     }

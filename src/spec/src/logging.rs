@@ -26,7 +26,7 @@ pub struct Logging {
 
 /// `appliance.log`: where casemate's own log goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum OwnLog {
+pub enum ManagerLog {
     /// To standard error, which is the unit's journal in a service.
     #[default]
     Stderr,

@@ -1,26 +1,26 @@
 //! The resolved file: what every later stage codes against.
 //!
-//! Enters: what `decode` took from the text and `rules` judged. Leaves: plain values with the built-in defaults filled in.
+//! Enters: what `decode` took from the text and `validate` accepted. Leaves: plain values with the built-in defaults filled in.
 //! May be relied on: no container is root, every image is pinned, memory, pids and cpus are always bounded, every path is
 //! absolute and normal, no mount target lies below another one, names are unique and every reference points to something.
 
 use super::date::Date;
 use super::endpoint::Registry;
 use super::image_ref::ImagePin;
-use super::logging::{Logging, OwnLog};
+use super::logging::{Logging, ManagerLog};
 use super::policy::{Policy, StorePolicy};
 use super::values::{AbsolutePath, ByteSize, CpuList, Cpus, NonRootGid, NonRootUid};
 use casemate_wire::{Digest, Name};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// One file, judged.
+/// One accepted file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spec {
     /// `appliance.name`.
     pub appliance: Name,
     /// `appliance.log`.
-    pub log: OwnLog,
+    pub log: ManagerLog,
     /// The floor for every container.
     pub policy: Policy,
     /// What the file says of registries, in file order.
@@ -55,7 +55,7 @@ pub struct Volume {
     /// How long its content lives.
     pub persistence: Persistence,
     /// Where it stands in the file.
-    pub at: Place,
+    pub at: Position,
 }
 
 /// How long a volume's content lives.
@@ -67,7 +67,7 @@ pub enum Persistence {
 
 /// A place in the file, both counted from 1; the column counts characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
-pub struct Place {
+pub struct Position {
     /// Line.
     pub line: usize,
     /// Column.
@@ -80,7 +80,7 @@ pub struct ContainerSpec {
     /// Its name.
     pub name: Name,
     /// Where its table stands in the file, for messages of later stages.
-    pub at: Place,
+    pub at: Position,
     /// What it runs, pinned.
     pub image: ImagePin,
     /// Who it runs as.
@@ -344,7 +344,7 @@ pub struct Waiver {
     /// The last day on which it holds.
     pub expires: Date,
     /// Where it stands in the file.
-    pub at: Place,
+    pub at: Position,
 }
 
 /// The rules that a waiver can weaken.

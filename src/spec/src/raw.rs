@@ -1,13 +1,13 @@
 //! The file as it was written: values of the right shape with their spans, nothing filled in, nothing compared.
 //!
-//! Enters: what `decode` could read. Leaves: what `judge` compares and `resolve` completes. A `None` is a key that is not
+//! Enters: what `decode` could read. Leaves: what `validate` compares and `resolve` completes. A `None` is a key that is not
 //! there, or one that an error was already noted for.
 
 use super::cursor::At;
 use super::date::Date;
 use super::endpoint::{Mirror, Proxy};
 use super::image_ref::ImagePin;
-use super::logging::{LogDriver, OwnLog};
+use super::logging::{LogDriver, ManagerLog};
 use super::model::{IoLimit, Landlock, Mount, Persistence, RestartPolicy, Root, Seccomp, Ulimit, User, Waivable};
 use super::policy::{Limit, Verify};
 use super::values::{AbsolutePath, ByteSize, CpuList, Cpus};
@@ -19,7 +19,7 @@ use std::time::Duration;
 #[derive(Default)]
 pub(super) struct RawSpec {
     pub(super) appliance: Option<Name>,
-    pub(super) log: Option<OwnLog>,
+    pub(super) log: Option<ManagerLog>,
     pub(super) require_limits: Option<Vec<Limit>>,
     pub(super) defaults: RawDefaults,
     pub(super) registries: Vec<RawRegistry>,
@@ -101,7 +101,7 @@ pub(super) struct RawProcess {
     pub(super) sysctls: BTreeMap<String, String>,
 }
 
-/// A mount: its two ends for `judge`, each where it could be read, and the whole where all of it could.
+/// A mount: its two ends for `validate`, each where it could be read, and the whole where all of it could.
 pub(super) struct RawMount {
     pub(super) source: Option<At<RawSource>>,
     pub(super) target: Option<At<AbsolutePath>>,

@@ -98,7 +98,7 @@ rules! {
     WAIVER_EXPIRED    Error "waiver-expired"    "a waiver has not expired"
     WAIVER_EXPIRES    Warning "waiver-expires"  "a waiver holds for more than 30 days from now"
     WAIVER_UNUSED     Warning "waiver-unused"   "a waiver weakens something"
-    LIMITS            Error "limits"            "this host can enforce the limits of a container; judged when it starts"
+    LIMITS            Error "limits"            "this host can enforce the limits of a container; checked when it starts"
 }
 
 #[cfg(test)]

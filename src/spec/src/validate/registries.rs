@@ -4,7 +4,7 @@ use crate::finding::Findings;
 use crate::raw::{RawRegistry, RawSpec};
 use crate::rules;
 
-pub(super) fn judge(spec: &RawSpec, out: &mut Findings<'_>) {
+pub(super) fn validate(spec: &RawSpec, out: &mut Findings<'_>) {
     let is_insecure = |registry: &RawRegistry| registry.insecure.as_ref().is_some_and(|insecure| insecure.value);
     for registry in &spec.registries {
         if let (Some(file), Some(credential)) = (&registry.auth_file, &registry.credential) {

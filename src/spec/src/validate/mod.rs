@@ -14,20 +14,20 @@ use super::raw::{RawContainer, RawDefaults, RawRestart, RawSpec};
 use super::resolve::restart;
 use super::rules;
 
-/// Judges the whole file as of a day.
-pub(super) fn judge(spec: &RawSpec, today: Date, out: &mut Findings<'_>) {
+/// Checks the whole file as of a day.
+pub(super) fn validate(spec: &RawSpec, today: Date, out: &mut Findings<'_>) {
     containers_are_there(spec, out);
-    users::judge(spec, out);
+    users::validate(spec, out);
     for container in &spec.containers {
         writable_root(container, &spec.defaults, out);
-        mounts::judge(container, out);
-        limits::judge(container, spec, out);
+        mounts::validate(container, out);
+        limits::validate(container, spec, out);
         backoff(&container.restart, &spec.defaults.restart, out);
     }
     mounts::volumes(spec, out);
-    registries::judge(spec, out);
+    registries::validate(spec, out);
     backoff(&RawRestart::default(), &spec.defaults.restart, out);
-    waivers::judge(spec, today, out);
+    waivers::validate(spec, today, out);
 }
 
 fn containers_are_there(spec: &RawSpec, out: &mut Findings<'_>) {

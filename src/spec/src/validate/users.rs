@@ -6,7 +6,7 @@ use crate::raw::{RawContainer, RawSpec};
 use crate::rules;
 use std::collections::BTreeMap;
 
-pub(super) fn judge(spec: &RawSpec, out: &mut Findings<'_>) {
+pub(super) fn validate(spec: &RawSpec, out: &mut Findings<'_>) {
     for container in &spec.containers {
         shares(container, spec, out);
     }

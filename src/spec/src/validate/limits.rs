@@ -7,7 +7,7 @@ use crate::raw::{RawContainer, RawSpec};
 use crate::resolve::{MEMORY, require_limits};
 use crate::rules;
 
-pub(super) fn judge(container: &RawContainer, spec: &RawSpec, out: &mut Findings<'_>) {
+pub(super) fn validate(container: &RawContainer, spec: &RawSpec, out: &mut Findings<'_>) {
     let missing = missing(container, spec);
     let name = &container.name.value;
     if !missing.is_empty() && !waived(spec, container) {

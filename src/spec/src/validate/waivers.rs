@@ -11,7 +11,7 @@ use crate::rules;
 /// Days before its end from which on a waiver is warned of.
 const WARNING_DAYS: i64 = 30;
 
-pub(super) fn judge(spec: &RawSpec, today: Date, out: &mut Findings<'_>) {
+pub(super) fn validate(spec: &RawSpec, today: Date, out: &mut Findings<'_>) {
     for (index, waiver) in spec.waivers.iter().enumerate() {
         expiry(waiver, today, out);
         effect(waiver, spec, out);

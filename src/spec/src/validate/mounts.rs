@@ -47,8 +47,8 @@ static OWN_DEVICES: &[&str] = &[
     "stdout", "stderr", "core",
 ];
 
-/// Judges the mounts and devices of one container.
-pub(super) fn judge(container: &RawContainer, out: &mut Findings<'_>) {
+/// Checks the mounts and devices of one container.
+pub(super) fn validate(container: &RawContainer, out: &mut Findings<'_>) {
     for mount in &container.mounts {
         if let Some(At { value, span }) = &mount.target {
             target(value, span, out);
