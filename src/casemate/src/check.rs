@@ -1,8 +1,9 @@
 //! `casemate check`.
 
-use super::file::{File, waivers};
+use super::file::{print_findings, print_warnings};
 use super::image::text::{note, print, print_json};
 use super::{Code, Error};
+use casemate_engine::file::{InvalidSpecFile, SpecFile, waivers};
 use casemate_engine::plan;
 use casemate_spec::Finding;
 use serde::Serialize;
@@ -57,7 +58,7 @@ impl<'a> Waiver<'a> {
 
 impl Check {
     pub(super) fn run(&self) -> Result<ExitCode, Error> {
-        let read = File::read(&self.file, None)?;
+        let read = SpecFile::read(&self.file, None)?;
         let mut not_here = Vec::new();
         if let Ok(file) = &read {
             let directory = self.file.parent().unwrap_or(Path::new("."));
@@ -67,18 +68,18 @@ impl Check {
         if self.json {
             return self.report(&read, not_here);
         }
-        let file = read.map_err(super::file::Faulty::tell)?;
-        file.tell();
+        let file = read.map_err(|invalid| print_findings(&invalid))?;
+        print_warnings(&file);
         not_here.iter().for_each(|lacking| note(lacking));
         let (containers, waived) = (file.spec.containers.len(), waivers(&file.spec).len());
         print(&format!("{}: good: containers: {containers}, waivers: {waived}\n", self.file.display()))?;
         Ok(ExitCode::SUCCESS)
     }
 
-    fn report(&self, read: &Result<File, super::file::Faulty>, not_here: Vec<String>) -> Result<ExitCode, Error> {
+    fn report(&self, read: &Result<SpecFile, InvalidSpecFile>, not_here: Vec<String>) -> Result<ExitCode, Error> {
         let (ok, waivers, findings) = match read {
             Ok(file) => (true, file.spec.waivers.as_slice(), file.warnings.as_slice()),
-            Err(faulty) => (false, [].as_slice(), faulty.findings.as_slice()),
+            Err(invalid) => (false, [].as_slice(), invalid.findings.as_slice()),
         };
         let waivers = waivers.iter().map(Waiver::of).collect();
         print_json(&Report { file: self.file.display().to_string(), ok, waivers, findings, not_here })?;

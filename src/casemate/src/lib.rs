@@ -4,16 +4,12 @@
 mod ask;
 mod bundle;
 mod check;
-mod collect;
 mod file;
-mod host_log;
 mod image;
 mod logs;
-mod orders;
 mod pins;
 mod ps;
 mod pull;
-mod reload;
 mod service;
 mod store;
 mod up;
@@ -21,6 +17,7 @@ mod up;
 pub use casemate_error::{Code, Error, escaped};
 
 use casemate_engine::launch::{self, Directories, Session, fetch_stage, start_stage};
+use casemate_engine::prepare::read_only_stores;
 use casemate_spec::StorePolicy;
 use clap::Parser;
 use std::ffi::OsString;
@@ -78,20 +75,15 @@ impl Global {
 impl Global {
     /// As [`Self::directories`], with the stores that a file lends this instance.
     pub fn directories_of(&self, policy: &StorePolicy) -> Result<Directories, Error> {
-        Ok(Directories { preload: Some(preloaded(policy)), ..self.directories()? })
+        Ok(Directories { preload: Some(read_only_stores(policy)), ..self.directories()? })
     }
 }
 
 /// Has an instance look into the stores of an applied file, for a verb that is given none: those that are in order.
 fn look_into(session: &mut Session, policy: &StorePolicy) {
-    for error in session.look_into(preloaded(policy)) {
+    for error in session.look_into(read_only_stores(policy)) {
         let _ = writeln!(std::io::stderr(), "casemate: not looked into: {error}");
     }
-}
-
-/// The paths of `store.preload`.
-fn preloaded(policy: &StorePolicy) -> Vec<PathBuf> {
-    policy.preload.iter().map(|path| PathBuf::from(path.as_str())).collect()
 }
 
 impl Global {

@@ -1,6 +1,6 @@
 //! `casemate pull`: what a file names comes into the store, through casemate-fetch.
 
-use super::file::{Faulty, File};
+use super::file;
 use super::image::{LimitFlags, Work, text, waiting};
 use super::{Code, Error, Global};
 use casemate_engine::launch;
@@ -39,8 +39,8 @@ impl Pull {
     /// The story: read, collect logins, start casemate-fetch, enter, tell the terms, confine, pull, leave.
     pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
         let path = self.place()?;
-        let file = File::read(&path, None)?.map_err(Faulty::tell)?;
-        file.tell();
+        let file = file::read(&path, None)?;
+        file::print_warnings(&file);
         let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
         let reached = registry::reach(&file.spec, credentials.as_deref())?;
         launch::close_inherited(&[])?;

@@ -1,10 +1,10 @@
 //! The verbs of the units: `supervise` is casemate.service, `helper` is casemate-helper.service. Neither changes an identity
 //! nor makes a directory: systemd has done that, and what it has not done is an error.
 
-use super::up::attend;
-use super::{Error, Global, ask, file, preloaded};
+use super::{Error, Global, ask, up};
 use casemate_engine::launch::{self, helper_stage};
-use casemate_engine::supervise::Stay;
+use casemate_engine::prepare::read_only_stores;
+use casemate_engine::{RunMode, file};
 use casemate_spec as spec;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,13 +25,13 @@ pub struct Supervise {
 
 impl Supervise {
     pub(super) fn run(&self, global: &Global) -> Result<ExitCode, Error> {
-        let stay = match self.stop {
+        let mode = match self.stop {
             true if ask::down_if_running(global)? => return Ok(ExitCode::SUCCESS),
-            true => Stay::ToStop,
-            false => Stay::AsService,
+            true => RunMode::Stop,
+            false => RunMode::Service,
         };
         launch::expect_manager()?;
-        attend(&self.file, global.directories()?, stay)
+        up::run(&self.file, global.directories()?, mode)
     }
 }
 
@@ -51,7 +51,7 @@ impl Helper {
         helper_stage::lend(&directories, || {
             let bytes = if path.exists() { file::read(path)? } else { Vec::new() };
             // What is wrong with the file is for the manager to say.
-            Ok::<_, Error>(preloaded(&spec::store_policy(spec::text(&bytes).unwrap_or_default())))
+            Ok::<_, Error>(read_only_stores(&spec::store_policy(spec::text(&bytes).unwrap_or_default())))
         })?;
         Ok(ExitCode::SUCCESS)
     }

@@ -20,6 +20,9 @@ use std::time::Duration;
 #[must_use]
 pub struct Asked(u32);
 
+/// The number of the greeting, the first request of a connection.
+pub const GREETING: u32 = 1;
+
 /// An answer, and the descriptors that came with it.
 pub type Answered = (Reply, Vec<OwnedFd>);
 
@@ -122,6 +125,11 @@ impl Client {
             (Reply::Facts(facts), _) => Err(ClientError::Version(facts.protocol)),
             _ => Err(ClientError::Protocol("not the answer to a greeting")),
         }
+    }
+
+    /// The socket, for whoever goes on with the connection in another way.
+    pub fn into_socket(self) -> OwnedFd {
+        self.socket
     }
 
     /// Sends one request and waits for its answer. Events that come before it are kept for [`Self::next_event`].

@@ -8,4 +8,4 @@ mod printable;
 
 pub use code::Code;
 pub use error::Error;
-pub use printable::{escaped, printable};
+pub use printable::{bytes, escaped, printable};

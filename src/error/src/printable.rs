@@ -34,6 +34,26 @@ pub fn printable(bytes: &[u8], out: &mut String) {
     }
 }
 
+/// `1.5 MiB`: three digits at the most, so that columns stay narrow.
+pub fn bytes(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut shown = format!("{bytes} B");
+    // In tenths, so that no floating point is needed.
+    let mut tenths = u128::from(bytes) * 10;
+    for unit in UNITS {
+        if tenths < 10_240 {
+            break;
+        }
+        tenths = tenths.div_ceil(1024);
+        shown = if tenths < 1_000 {
+            format!("{}.{} {unit}", tenths / 10, tenths % 10)
+        } else {
+            format!("{} {unit}", tenths / 10)
+        };
+    }
+    shown
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,5 +70,20 @@ mod tests {
         assert_eq!(shown(b"\x1b]0;title\x07"), "\\u{1b}]0;title\\u{7}");
         assert_eq!(shown(b"x\rforged | y"), "x\\rforged | y");
         assert_eq!(shown(b"\xff\xc3\xa9\xc2\x9b"), "\\xffé\\u{9b}");
+    }
+
+    #[test]
+    fn sizes_have_three_digits_at_most() {
+        for (count, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1536, "1.5 KiB"),
+            (102_400, "100 KiB"),
+            (5 << 20, "5.0 MiB"),
+            (u64::MAX, "16384 PiB"),
+        ] {
+            assert_eq!(bytes(count), text);
+        }
     }
 }

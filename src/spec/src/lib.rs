@@ -48,9 +48,12 @@ pub use policy::{Limit, Policy, StorePolicy, Verify};
 pub use render::render;
 pub use rules::Severity;
 pub use values::{AbsolutePath, ByteSize, CpuList, Cpus, NonRootGid, NonRootUid, ValueError};
-pub use words::signal;
+pub use words::{signal, signal_name};
 
 use finding::Findings;
+
+/// The rule that time alone breaks: a file that was applied before stays valid for its containers.
+pub const WAIVER_EXPIRED: &str = rules::WAIVER_EXPIRED.id;
 
 /// The longest file, in bytes.
 pub const MAX_FILE: usize = 1 << 20;

@@ -53,6 +53,12 @@ pub fn signal(text: &str) -> Option<u8> {
     SIGNALS.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
 }
 
+/// The name of a signal, as signal(7) writes it; a real-time signal by its number.
+pub fn signal_name(number: u8) -> String {
+    let known = SIGNALS.iter().find(|(_, known)| *known == number);
+    known.map_or_else(|| format!("signal {number}"), |(name, _)| format!("SIG{name}"))
+}
+
 /// The suggestion for a text that is nearly a signal's name.
 pub(super) fn nearest_signal(text: &str) -> Option<String> {
     let name = text.to_uppercase();

@@ -7,7 +7,7 @@ use crate::instance::Instance;
 use crate::measure::Contender;
 use casemate_client::Client;
 use casemate_engine::launch::{self, Directories, Role};
-use casemate_engine::plan::{self, Machine, Outside};
+use casemate_engine::plan::{self, ContainerFacts, HostFacts};
 use casemate_image::import::Silent;
 use casemate_image::{Limits, Store, unpack_missing};
 use casemate_spec::{self as spec, Date};
@@ -46,7 +46,7 @@ pub fn serve(arguments: &[OsString]) -> Result<()> {
     let (spec, _) =
         spec::parse(&text, today).map_err(|findings| Failure::new("check the file", format!("{findings:?}")))?;
     let container = spec.containers.first().ok_or_else(|| Failure::new("check the file", "no container"))?;
-    let outside = Outside::read(container, Path::new("/"), &Machine::read()).step("read the host")?;
+    let outside = ContainerFacts::read(container, Path::new("/"), &HostFacts::read()).step("read the host")?;
     let directories = Directories::new(state, run);
     let session = launch::enter(directories, Role::Supervisor).step("enter the instance")?;
     let (mut client, facts) = session.connect(true).step("connect")?;
@@ -62,7 +62,8 @@ pub fn serve(arguments: &[OsString]) -> Result<()> {
     println!("{line}");
     let mut starts = Starts { client, job };
     agent::serve(&mut starts)?;
-    session.leave(starts.client).step("leave the instance")
+    drop(starts.client);
+    session.leave().step("leave the instance")
 }
 
 /// A connection that supervises, and the job to start.

@@ -82,5 +82,6 @@ pub fn serve(arguments: &[OsString]) -> Result<()> {
         Ok(begin.elapsed())
     };
     agent::serve(&mut prove)?;
-    session.leave(client).step("leave the instance")
+    drop(client);
+    session.leave().step("leave the instance")
 }

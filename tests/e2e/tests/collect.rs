@@ -133,7 +133,7 @@ both_modes! {
         let using = fs::File::open(casemate.state().join("images/trees")).unwrap();
         rustix::fs::flock(&using, rustix::fs::FlockOperation::LockShared).unwrap();
         let told = apply("third");
-        assert!(told.contains("somebody else has the store"), "{told}");
+        assert!(told.contains("another process has the store"), "{told}");
         drop(using);
         // It has come again since it was dropped, and not long ago.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();

@@ -104,7 +104,7 @@ both_modes! {
         kill_manager(&casemate, &mut up);
         // Nothing else happens that the manager could wake up from.
         let mut up = casemate.up(&sleeper("new", 10_002));
-        up.until_line("not in the file any more: stopped");
+        up.until_line("not in the file any more: stopping");
         up.until_line("sleeping");
         casemate.run(&["down"]).expect(0);
         up.wait(poll::PATIENCE);

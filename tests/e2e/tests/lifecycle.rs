@@ -320,7 +320,7 @@ both_modes! {
         // As on a full disk: there will be no next file.
         let logs = casemate.state().join("logs/b");
         fs::set_permissions(&logs, fs::Permissions::from_mode(0o500)).unwrap();
-        up.until_line("its output waits");
+        up.until_line("cannot write its log");
         casemate.run(&["down"]).expect(0);
         let output = up.wait(poll::PATIENCE);
         assert!(output.stderr.contains("b: its last output is lost"), "{}", output.stderr);

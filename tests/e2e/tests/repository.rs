@@ -174,19 +174,34 @@ fn edges_of_the_engine() -> BTreeMap<String, BTreeSet<String>> {
 
 #[test]
 fn imports_of_the_engine_go_down() {
-    // What each room may see of the engine's others; what is not listed here sees everything (lib).
-    let allowed: [(&str, &[&str]); 7] = [
+    // What each room may see of the engine's others; what is not listed here sees everything (event_loop, session).
+    let allowed: &[(&str, &[&str])] = &[
         ("notify", &[]),
+        ("writer", &[]),
+        ("reactor", &[]),
+        ("background", &[]),
+        ("helper", &[]),
+        ("pid", &[]),
         ("profile", &[]),
+        ("revisions", &[]),
+        ("logs", &[]),
         ("plan", &["profile"]),
         ("launch", &["notify"]),
-        ("logs", &[]),
-        ("control", &["logs", "notify"]),
-        ("supervise", &["plan", "profile", "launch", "logs", "control", "notify"]),
+        ("file", &["revisions"]),
+        ("console", &["logs", "writer"]),
+        ("control", &["logs", "notify", "reactor"]),
+        ("state", &["logs"]),
+        ("graph", &["state"]),
+        ("reconcile", &["state"]),
+        ("table", &["state", "graph", "reconcile"]),
+        ("events", &["state", "reconcile"]),
+        ("status", &["table", "notify"]),
+        ("prepare", &["background", "file", "launch", "logs", "plan", "revisions", "state"]),
+        ("collect", &["background", "prepare", "revisions"]),
     ];
     let edges = edges_of_the_engine();
     for (module, may) in allowed {
-        let named = edges.get(module).unwrap_or_else(|| panic!("no module {module}: change this list"));
+        let named = edges.get(*module).unwrap_or_else(|| panic!("no module {module}: change this list"));
         for name in named {
             assert!(may.contains(&name.as_str()), "engine/{module} imports {name}; it may import {may:?}");
         }

@@ -191,7 +191,7 @@ services! { fn a_reload_changes_what_the_file_changes_and_nothing_else(casemate,
     waits.finish();
     let stderr = poll::until("its own log", || Some(manager.stderr()).filter(|all| all.contains("comes: started")));
     for words in
-        ["changes: changed", "goes: not in the file any more", "applies sha256:", "\n<6>casemate: comes: started\n"]
+        ["changes: changed", "goes: not in the file any more", "applied sha256:", "\n<6>casemate: comes: started\n"]
     {
         assert!(stderr.contains(words), "{words:?} in {stderr}");
     }
@@ -231,7 +231,7 @@ services! { fn a_manager_that_waits_for_the_store_gives_signs_of_life_and_can_be
         }
         manager.signal(Signal::TERM);
         let ended = manager.finish();
-        assert!(ended.stderr.contains("told to stop"), "{lock}: {ended:?}");
+        assert!(ended.stderr.contains("interrupted"), "{lock}: {ended:?}");
     }
     let manager = units.supervise(&file);
     casemate.run(&["down"]).expect(0);
@@ -266,7 +266,7 @@ services! { fn a_reload_lets_images_go_that_only_dropped_files_named(casemate, u
     rustix::fs::flock(&store, FlockOperation::LockExclusive).unwrap();
     put(third);
     reload(&units, &manager);
-    poll::until("its word that it leaves it", || manager.stderr().contains("somebody else has the store").then_some(()));
+    poll::until("its word that it leaves it", || manager.stderr().contains("another process has the store").then_some(()));
     units.until_manager_says("WATCHDOG=1");
     manager.signal(Signal::TERM);
     manager.finish().expect(0);
@@ -399,7 +399,7 @@ services! { fn lines_and_our_own_words_reach_the_logs_of_the_host(casemate, mut 
     // Where its own log goes is changed by a reload, if it can be reached.
     put(&casemate, &spec("syslog"));
     reload(&units, &manager);
-    until(&syslog, &[" casemate ", "applies sha256:"]);
+    until(&syslog, &[" casemate ", "applied sha256:"]);
     casemate.run(&["down"]).expect(0);
     manager.finish().expect(0);
 } }

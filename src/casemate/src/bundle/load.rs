@@ -1,9 +1,10 @@
 //! `casemate bundle load`.
 
 use super::output::written_by;
-use crate::file::{Faulty, File};
+use crate::file;
 use crate::image::{LimitFlags, Work, import, progress, text, unpacker, waiting};
 use crate::{Error, Global};
+use casemate_engine::file::SpecFile;
 use casemate_image::import::{Input, Opened};
 use casemate_image::{self as image, Record, bundle};
 use casemate_spec::{MAX_FILE, Seccomp};
@@ -45,7 +46,7 @@ impl Load {
         let mut work = Work::enter(global)?;
         let loaded = self.load(&mut work, opened, &unpacker);
         let (file, records) = work.leave(loaded)?;
-        file.tell();
+        file::print_warnings(&file);
         if to_stdout {
             import::references(&records).for_each(|line| text::note(&line));
             text::print(&file.text)?;
@@ -55,7 +56,7 @@ impl Load {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn load(&self, work: &mut Work, opened: Opened, unpacker: &Path) -> Result<(File, Vec<Record>), Error> {
+    fn load(&self, work: &mut Work, opened: Opened, unpacker: &Path) -> Result<(SpecFile, Vec<Record>), Error> {
         let input = opened.index(unpacker)?;
         work.confine()?;
         let file = judged(&input)?;
@@ -69,9 +70,10 @@ impl Load {
 }
 
 /// The file of a bundle, and its profiles proven.
-fn judged(input: &Input) -> Result<File, Error> {
+fn judged(input: &Input) -> Result<SpecFile, Error> {
     let text = bundle::file(input, MAX_FILE)?;
-    let file = File::of_text(Path::new("casemate.toml in the bundle"), &text).map_err(Faulty::tell)?;
+    let file = SpecFile::of_text(Path::new("casemate.toml in the bundle"), &text);
+    let file = file.map_err(|invalid| file::print_findings(&invalid))?;
     for container in &file.spec.containers {
         if let Seccomp::File { profile, sha256 } = &container.security.seccomp
             && bundle::takes(profile)

@@ -1,9 +1,10 @@
 //! `casemate bundle save`.
 
 use super::output::written_by;
-use crate::file::{Faulty, File};
+use crate::file;
 use crate::image::{opened, progress, text};
 use crate::{Code, Error, Global};
+use casemate_engine::file::SpecFile;
 use casemate_engine::launch::{self, Role};
 use casemate_engine::plan;
 use casemate_image::bundle::{self, Contents};
@@ -34,7 +35,7 @@ impl Save {
             let words = ["bundle", "save", "--output", "-", "--"].map(OsStr::new);
             return written_by(&self.output, &[&words, &[self.file.as_os_str()][..]].concat(), global);
         }
-        let file = File::read(&self.file, None)?.map_err(Faulty::tell)?;
+        let file = file::read(&self.file, None)?;
         let contents = self.contents(&file)?;
         let session = launch::enter(global.directories_of(&file.spec.store)?, Role::Store)?;
         session.confine()?;
@@ -45,7 +46,7 @@ impl Save {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn contents<'a>(&self, file: &'a File) -> Result<Contents<'a>, Error> {
+    fn contents<'a>(&self, file: &'a SpecFile) -> Result<Contents<'a>, Error> {
         let directory = self.file.parent().unwrap_or(Path::new("."));
         let mut contents = Contents { file: &file.text, profiles: Vec::new(), images: Vec::new() };
         for container in &file.spec.containers {

@@ -14,7 +14,7 @@ pub(super) mod text;
 use crate::{Code, Error, Global, look_into};
 use casemate_client::Client;
 use casemate_engine::launch::{self, Role, Session};
-use casemate_engine::supervise::revisions;
+use casemate_engine::revisions;
 use casemate_image::{Limits, Store};
 use casemate_spec::{self as spec, ByteSize, StorePolicy};
 use std::path::PathBuf;
@@ -139,7 +139,8 @@ impl Work {
 
     /// Ends the work; its own error counts more than one of leaving.
     pub(super) fn leave<T, E: Into<Error>>(self, outcome: Result<T, E>) -> Result<T, Error> {
-        let left = self.session.leave(self.client);
+        drop(self.client);
+        let left = self.session.leave();
         let value = outcome.map_err(Into::into)?;
         left?;
         Ok(value)

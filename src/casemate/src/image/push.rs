@@ -1,7 +1,7 @@
 //! `casemate image push`.
 
 use super::{entered, opened, text, unpacker};
-use crate::file::{Faulty, File};
+use crate::file;
 use crate::{Code, Error, Global};
 use casemate_engine::launch::{self, Role};
 use casemate_image::import::Opened;
@@ -45,7 +45,7 @@ impl Push {
         let to = ImagePin::parse(&format!("{}@{zeros}", self.to))
             .map_err(|error| Error::new(Code::Usage, &self.to, "read where to", error))?;
         let tables = match &self.file {
-            Some(file) => File::read(file, None)?.map_err(Faulty::tell)?.spec.registries,
+            Some(file) => file::read(file, None)?.spec.registries,
             None => Vec::new(),
         };
         let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);

@@ -1,6 +1,7 @@
 //! What the image verbs print: tables of 80 columns, sizes, dates, JSON. Text from outside never moves the cursor.
 
 use crate::{Code, Error, escaped};
+pub(crate) use casemate_error::bytes as size;
 use serde::Serialize;
 use std::io::{ErrorKind, Write};
 
@@ -27,26 +28,6 @@ pub(crate) fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "casemate: {}", escaped(text));
 }
 
-/// `1.5 MiB`: three digits at the most, so that columns stay narrow.
-pub(crate) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    let mut shown = format!("{bytes} B");
-    // In tenths, so that no floating point is needed.
-    let mut tenths = u128::from(bytes) * 10;
-    for unit in UNITS {
-        if tenths < 10_240 {
-            break;
-        }
-        tenths = tenths.div_ceil(1024);
-        shown = if tenths < 1_000 {
-            format!("{}.{} {unit}", tenths / 10, tenths % 10)
-        } else {
-            format!("{} {unit}", tenths / 10)
-        };
-    }
-    shown
-}
-
 /// A text in so many columns: too long, it keeps its end, where names differ.
 pub(crate) fn fit(text: &str, columns: usize) -> String {
     let text = escaped(text);
@@ -61,21 +42,6 @@ pub(crate) fn fit(text: &str, columns: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_short() {
-        for (bytes, text) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (1536, "1.5 KiB"),
-            (102_400, "100 KiB"),
-            (5 << 20, "5.0 MiB"),
-            (u64::MAX, "16384 PiB"),
-        ] {
-            assert_eq!(size(bytes), text);
-        }
-    }
 
     #[test]
     fn a_name_keeps_its_end_and_its_column() {

@@ -1,6 +1,7 @@
 //! The file that digests are written into: which of its images are meant, and how the new text takes the place of the old one.
 
 use crate::{Code, Error, file};
+use casemate_engine::file::SpecFile;
 use casemate_spec::{self as spec, ImageAt, ImagePin, Spec};
 use casemate_wire::Digest;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -55,7 +56,7 @@ impl Pins {
     /// Reads it with the caller's rights. A link is followed once: what it leads to is what is replaced.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let real = fs::canonicalize(path).map_err(|error| Error::new(Code::Usage, path.display(), "find", error))?;
-        let bytes = file::read(&real)?;
+        let bytes = casemate_engine::file::read(&real)?;
         let text = spec::text(&bytes)
             .map_err(|_| Error::new(Code::Spec, path.display(), "read", "it is no text of a file"))?;
         Ok(Self { path: real, text: text.to_owned(), images: spec::images(text) })
@@ -77,10 +78,8 @@ impl Pins {
     pub fn judged(&self, targets: &[Target]) -> Result<Spec, Error> {
         let images: Vec<_> = targets.iter().map(|target| (target.at.span.clone(), target.pin.to_string())).collect();
         let text = spec::replaced(&self.text, &images);
-        match file::File::of_text(&self.path, &text) {
-            Ok(file) => Ok(file.spec),
-            Err(faulty) => Err(faulty.tell()),
-        }
+        let file = SpecFile::of_text(&self.path, &text).map_err(|invalid| file::print_findings(&invalid))?;
+        Ok(file.spec)
     }
 
     /// Writes the new digests into it: the file is the old one or the new one, whatever happens.

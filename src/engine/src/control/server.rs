@@ -5,15 +5,17 @@
 
 use super::protocol::{MAX_REQUEST, Request, Response};
 use crate::logs::Reader;
+use crate::reactor::{Interest, Reactor, Registration};
 use casemate_sys::socket::peer_credentials;
-use rustix::event::PollFlags;
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use casemate_wire::Name;
+use rustix::fd::BorrowedFd;
 use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 /// Connections at a time; one more is closed at once.
@@ -26,18 +28,22 @@ const PIECE: usize = 64 * 1024;
 /// A connection's name within its server.
 pub type Handle = u64;
 
-/// The listening socket and its connections.
+/// The listening socket and its connections; `S` is what the reactor calls them.
 #[derive(Debug)]
-pub struct Server {
-    listener: OwnedFd,
-    connections: BTreeMap<Handle, Connection>,
+pub struct Server<S> {
+    listener: Registration<S>,
+    connections: BTreeMap<Handle, Connection<S>>,
+    /// Connections that are given the log of a container.
+    followers: BTreeMap<Name, BTreeSet<Handle>>,
+    /// Connections whose output may be filled from a log.
+    fillable: BTreeSet<Handle>,
     next: Handle,
     own: u32,
 }
 
 #[derive(Debug)]
-struct Connection {
-    socket: OwnedFd,
+struct Connection<S> {
+    socket: Registration<S>,
     since: Instant,
     input: Vec<u8>,
     output: Vec<u8>,
@@ -57,13 +63,14 @@ enum State {
 
 #[derive(Debug)]
 struct Records {
+    container: Name,
     reader: Reader,
     follow: bool,
 }
 
-impl Server {
+impl<S: Clone> Server<S> {
     /// Listens at the path in an open directory; an old socket there is replaced.
-    pub fn listen(run: BorrowedFd<'_>, path: &Path) -> Result<Self, Errno> {
+    pub fn listen(run: BorrowedFd<'_>, path: &Path, reactor: &Reactor<S>, source: S) -> Result<Self, Errno> {
         let name = path.file_name().ok_or(Errno::INVAL)?;
         match rustix::fs::unlinkat(run, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
@@ -77,34 +84,36 @@ impl Server {
         rustix::fs::chmodat(run, name, Mode::from_raw_mode(0o600), AtFlags::empty())?;
         rustix::net::listen(&listener, 16)?;
         let own = rustix::process::geteuid().as_raw();
-        Ok(Self { listener, connections: BTreeMap::new(), next: 0, own })
+        let listener = reactor.register(&Rc::new(listener), Interest::Read, source)?;
+        Ok(Self {
+            listener,
+            connections: BTreeMap::new(),
+            followers: BTreeMap::new(),
+            fillable: BTreeSet::new(),
+            next: 0,
+            own,
+        })
     }
 
-    /// What to wait on, and for what; no handle is the listener.
-    pub fn sources(&self) -> impl Iterator<Item = (Option<Handle>, BorrowedFd<'_>, PollFlags)> {
-        let connections = self.connections.iter().map(|(handle, connection)| {
-            let wanted = match connection.state {
-                _ if !connection.output.is_empty() => PollFlags::OUT,
-                State::Asking => PollFlags::IN,
-                // Only to learn that the peer has gone.
-                _ => PollFlags::RDHUP,
-            };
-            (Some(*handle), connection.socket.as_fd(), wanted)
-        });
-        std::iter::once((None, self.listener.as_fd(), PollFlags::IN)).chain(connections)
-    }
-
-    /// Takes new connections.
-    pub fn admit(&mut self) {
+    /// Takes new connections; `source` is what the reactor calls one.
+    pub fn admit(&mut self, reactor: &Reactor<S>, source: impl Fn(Handle) -> S) {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         while let Ok(socket) = rustix::net::accept_with(&self.listener, flags) {
             let served = peer_credentials(&socket).is_ok_and(|peer| peer.uid == 0 || peer.uid == self.own);
-            if served && self.connections.len() < MOST {
-                let (input, output) = (Vec::new(), Vec::new());
-                let (since, state) = (Instant::now(), State::Asking);
-                self.connections.insert(self.next, Connection { socket, since, input, output, records: None, state });
-                self.next += 1;
+            if !served || self.connections.len() >= MOST {
+                continue;
             }
+            let Ok(socket) = reactor.register(&Rc::new(socket), Interest::Read, source(self.next)) else { continue };
+            let connection = Connection {
+                socket,
+                since: Instant::now(),
+                input: Vec::new(),
+                output: Vec::new(),
+                records: None,
+                state: State::Asking,
+            };
+            self.connections.insert(self.next, connection);
+            self.next += 1;
         }
     }
 
@@ -114,13 +123,18 @@ impl Server {
         let outcome = match connection.state {
             _ if !connection.output.is_empty() => connection.send().map(|()| None),
             State::Asking => connection.receive(),
+            // There is nothing to read: its peer has gone.
             _ => Err(Errno::CONNRESET),
         };
         let finished = connection.state == State::Closing && connection.output.is_empty();
         match outcome {
-            Ok(request) if !finished => request,
+            Ok(request) if !finished => {
+                self.fillable.insert(handle);
+                self.watch(handle);
+                request
+            }
             _ => {
-                self.connections.remove(&handle);
+                self.close(handle);
                 None
             }
         }
@@ -133,12 +147,22 @@ impl Server {
         connection.output.extend(serde_json::to_vec(response).unwrap_or_default());
         connection.output.push(b'\n');
         connection.state = if last { State::Closing } else { State::Waiting };
+        self.watch(handle);
     }
 
-    /// The records of a log as the rest of the answer.
-    pub fn stream(&mut self, handle: Handle, reader: Reader, follow: bool) {
+    /// The records of a container's log as the rest of the answer.
+    pub fn stream(&mut self, handle: Handle, container: &Name, reader: Reader, follow: bool) {
         if let Some(connection) = self.connections.get_mut(&handle) {
-            connection.records = Some(Records { reader, follow });
+            connection.records = Some(Records { container: container.clone(), reader, follow });
+            self.followers.entry(container.clone()).or_default().insert(handle);
+            self.fillable.insert(handle);
+        }
+    }
+
+    /// Something was written to the log of this container.
+    pub fn log_has_grown(&mut self, container: &Name) {
+        if let Some(followers) = self.followers.get(container) {
+            self.fillable.extend(followers);
         }
     }
 
@@ -146,6 +170,7 @@ impl Server {
     pub fn end_of_log(&mut self, handle: Handle) {
         if let Some(records) = self.connections.get_mut(&handle).and_then(|c| c.records.as_mut()) {
             records.follow = false;
+            self.fillable.insert(handle);
         }
     }
 
@@ -154,14 +179,50 @@ impl Server {
         self.connections.contains_key(&handle)
     }
 
-    /// Fills empty outputs from the logs, and ends what has taken too long. Says when to come back.
-    pub fn tick(&mut self, now: Instant) -> Option<Instant> {
-        self.connections.retain(|_, connection| {
-            let in_time = connection.state != State::Asking || now < connection.since + PATIENCE;
-            in_time && connection.refill().is_ok()
-        });
+    /// Fills empty outputs from logs that have grown, and ends what has taken too long to ask.
+    pub fn tick(&mut self, now: Instant) {
+        for handle in std::mem::take(&mut self.fillable) {
+            let Some(connection) = self.connections.get_mut(&handle) else { continue };
+            match connection.refill() {
+                Ok(()) => self.watch(handle),
+                Err(_) => self.close(handle),
+            }
+        }
+        let late = |connection: &Connection<S>| connection.state == State::Asking && now >= connection.since + PATIENCE;
+        let late: Vec<Handle> =
+            self.connections.iter().filter(|(_, connection)| late(connection)).map(|(handle, _)| *handle).collect();
+        late.into_iter().for_each(|handle| self.close(handle));
+    }
+
+    /// When [`Self::tick`] has something to do though nothing is ready.
+    pub fn next_moment(&self) -> Option<Instant> {
         let asking = self.connections.values().filter(|connection| connection.state == State::Asking);
         asking.map(|connection| connection.since + PATIENCE).min()
+    }
+
+    /// Waits for what a connection needs next.
+    fn watch(&mut self, handle: Handle) {
+        let Some(connection) = self.connections.get(&handle) else { return };
+        let interest = match connection.state {
+            _ if !connection.output.is_empty() => Interest::Write,
+            State::Asking => Interest::Read,
+            _ => Interest::HangUp,
+        };
+        if connection.socket.set_interest(interest).is_err() {
+            self.close(handle);
+        }
+    }
+
+    fn close(&mut self, handle: Handle) {
+        let Some(connection) = self.connections.remove(&handle) else { return };
+        if let Some(records) = connection.records
+            && let Some(followers) = self.followers.get_mut(&records.container)
+        {
+            followers.remove(&handle);
+            if followers.is_empty() {
+                self.followers.remove(&records.container);
+            }
+        }
     }
 
     /// The end: a moment for the last answers to go out.
@@ -180,7 +241,7 @@ impl Server {
     }
 }
 
-impl Connection {
+impl<S> Connection<S> {
     fn receive(&mut self) -> Result<Option<Request>, Errno> {
         let mut buffer = [0; 4096];
         let count = match rustix::io::read(&self.socket, &mut buffer) {
@@ -235,16 +296,18 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::fd::AsFd;
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
 
-    fn server() -> (tempfile::TempDir, Server, UnixStream) {
+    fn server() -> (tempfile::TempDir, Server<Handle>, UnixStream) {
         let base = tempfile::tempdir().unwrap();
         let path = base.path().join("control.sock");
         let run = std::fs::File::open(base.path()).unwrap();
-        let mut server = Server::listen(run.as_fd(), &path).unwrap();
+        let reactor = Reactor::new().unwrap();
+        let mut server = Server::listen(run.as_fd(), &path, &reactor, Handle::MAX).unwrap();
         let stream = UnixStream::connect(&path).unwrap();
-        server.admit();
+        server.admit(&reactor, |handle| handle);
         assert!(server.is_open(0));
         (base, server, stream)
     }

@@ -192,17 +192,13 @@ impl Session {
         &self.run
     }
 
-    /// Whether leaving may end the helper; one of systemd's is not asked, and may be about to be started again.
-    pub fn has_launched(&self) -> bool {
-        matches!(self.helper, Found::Launched(_))
-    }
-
     /// The end of the work: the last one out asks the helper to quit, which it refuses while a container runs, and removes
-    /// its socket and cgroups. Says what could not be removed.
-    pub fn leave(self, client: Client) -> Result<(), Error> {
-        match self.helper {
-            Found::Launched(helper) => helper.leave(&self.run, client),
-            Found::Units(_) | Found::None => Ok(()),
+    /// its socket and cgroups. A helper that has ended, or is systemd's, is not asked. Says what could not be removed.
+    pub fn leave(self) -> Result<(), Error> {
+        let connection = if matches!(self.helper, Found::Launched(_)) { self.connect(false).ok() } else { None };
+        match (self.helper, connection) {
+            (Found::Launched(helper), Some((client, _))) => helper.leave(&self.run, client),
+            _ => Ok(()),
         }
     }
 }

@@ -3,13 +3,14 @@
 
 use super::cri::{self, Stream};
 use super::files::{self, Bounds};
-use super::pump::{Glass, Pipes, Pump, Turn};
+use super::pump::{Pipes, Pump, ScratchPipe, Turn};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 const VARIABLE: &str = "CASEMATE_TEST_PUMP";
@@ -22,17 +23,17 @@ fn pump(orders: &str, bounds: Bounds) {
     let mut open =
         |flags| -> OwnedFd { rustix::fs::open(words.next().unwrap(), flags | OFlags::CLOEXEC, Mode::empty()).unwrap() };
     let pipes = Pipes {
-        stdout: open(OFlags::RDONLY),
-        stderr: open(OFlags::RDONLY),
-        hold: open(OFlags::RDONLY),
-        hold_write: open(OFlags::WRONLY),
+        stdout: Rc::new(open(OFlags::RDONLY)),
+        stderr: Rc::new(open(OFlags::RDONLY)),
+        spool: open(OFlags::RDONLY),
+        spool_write: open(OFlags::WRONLY),
     };
     let (mut pump, unfinished) =
-        Pump::adopt(pipes, Glass::new().unwrap(), &base.join("logs"), bounds, &base.join("journal")).unwrap();
+        Pump::adopt(pipes, ScratchPipe::new().unwrap(), &base.join("logs"), bounds, &base.join("journal")).unwrap();
     assert!(unfinished.is_none());
     let mut open = vec![Stream::Stdout, Stream::Stderr];
     while !open.is_empty() {
-        let mut ready: Vec<_> = open.iter().map(|s| PollFd::from_borrowed_fd(pump.source(*s), PollFlags::IN)).collect();
+        let mut ready: Vec<_> = open.iter().map(|s| PollFd::new(&**pump.pipes().source(*s), PollFlags::IN)).collect();
         poll(&mut ready, None).unwrap();
         drop(ready);
         open.retain(|stream| pump.turn(*stream).unwrap() != Turn::Ended);
@@ -71,10 +72,10 @@ fn no_line_is_lost_or_doubled_when_the_pump_is_killed() {
     }
     let base = tempfile::tempdir().unwrap();
     let pipes: Vec<_> = (0..3).map(|_| pipe_with(PipeFlags::CLOEXEC).unwrap()).collect();
-    let [(out, out_write), (err, err_write), (hold, hold_write)] = <[_; 3]>::try_from(pipes).unwrap();
+    let [(out, out_write), (err, err_write), (spool, spool_write)] = <[_; 3]>::try_from(pipes).unwrap();
     let mut writers = [writer(out_write), writer(err_write)];
     let path = |fd: &OwnedFd| format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd());
-    let orders = [&out, &err, &hold, &hold_write].map(path).join(" ");
+    let orders = [&out, &err, &spool, &spool_write].map(path).join(" ");
     let orders = format!("{} {orders}", base.path().display());
     // The test harness names this test without the crate.
     let (_, module) = module_path!().split_once("::").unwrap();

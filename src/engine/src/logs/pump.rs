@@ -1,16 +1,16 @@
 //! From a container's pipes to its log files, every byte exactly once, whenever this process is killed.
 //!
-//! The helper keeps four pipe ends open for us: standard output, standard error, and both ends of a *holding pipe*. The rule:
-//! **the holding pipe is empty, or the journal says where its bytes belong in the log.** One chunk takes five steps:
+//! The helper keeps four pipe ends open for us: standard output, standard error, and both ends of a *spool pipe*. The rule:
+//! **the spool pipe is empty, or the journal says where its bytes belong in the log.** One chunk takes five steps:
 //!
 //! 1. look: tee(2) copies what is waiting, without taking it; the records are made from the copy
 //! 2. journal: where these records will begin, in one write
-//! 3. take: splice(2) moves the chunk to the holding pipe, under both pipes' locks: wholly or not at all
+//! 3. take: splice(2) moves the chunk to the spool pipe, under both pipes' locks: wholly or not at all
 //! 4. write: the records, at that place
-//! 5. let go: one splice takes the chunk out of the holding pipe. A read would stop where a payload keeps its writes apart, as
+//! 5. let go: one splice takes the chunk out of the spool pipe. A read would stop where a payload keeps its writes apart, as
 //!    it can with its own pipe (O_DIRECT, pipe(7))
 //!
-//! Killed before 3, nothing has happened. Killed between 3 and 5, the next manager finds the chunk in the holding pipe, cuts
+//! Killed before 3, nothing has happened. Killed between 3 and 5, the next manager finds the chunk in the spool pipe, cuts
 //! the log back to the journal's place and goes on with 4 ([`Pump::adopt`]).
 
 use super::cri::{self, Stream};
@@ -34,20 +34,21 @@ const LEAST: usize = 4096;
 #[derive(Debug)]
 pub struct Pipes {
     /// Read end of its standard output.
-    pub stdout: OwnedFd,
+    pub stdout: Rc<OwnedFd>,
     /// Read end of its standard error.
-    pub stderr: OwnedFd,
-    /// Read end of the holding pipe.
-    pub hold: OwnedFd,
-    /// Write end of the holding pipe.
-    pub hold_write: OwnedFd,
+    pub stderr: Rc<OwnedFd>,
+    /// Read end of the spool pipe.
+    pub spool: OwnedFd,
+    /// Write end of the spool pipe.
+    pub spool_write: OwnedFd,
 }
 
 impl Pipes {
-    fn source(&self, stream: Stream) -> BorrowedFd<'_> {
+    /// The read end of a stream, to wait on.
+    pub fn source(&self, stream: Stream) -> &Rc<OwnedFd> {
         match stream {
-            Stream::Stdout => self.stdout.as_fd(),
-            Stream::Stderr => self.stderr.as_fd(),
+            Stream::Stdout => &self.stdout,
+            Stream::Stderr => &self.stderr,
         }
     }
 }
@@ -84,12 +85,12 @@ fn at<E: Into<io::Error>>(step: &'static str) -> impl FnOnce(E) -> Error {
 
 /// The pipe that copies are looked at through. One serves all pumps, as it is empty between two steps.
 #[derive(Debug)]
-pub struct Glass {
+pub struct ScratchPipe {
     read: OwnedFd,
     write: OwnedFd,
 }
 
-impl Glass {
+impl ScratchPipe {
     /// Makes the pipe.
     pub fn new() -> Result<Rc<Self>, Error> {
         let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(at("make a pipe"))?;
@@ -115,31 +116,35 @@ pub struct Pump {
     pipes: Pipes,
     files: Files,
     journal: Journal,
-    glass: Rc<Glass>,
+    scratch: Rc<ScratchPipe>,
     chunk: Vec<u8>,
     records: Vec<u8>,
 }
 
 impl Pump {
-    /// Takes over: finishes what an earlier manager left in the holding pipe. Where that fails now, as on a full disk, the next
+    /// Takes over: finishes what an earlier manager left in the spool pipe. Where that fails now, as on a full disk, the next
     /// turn tries again.
     pub fn adopt(
         pipes: Pipes,
-        glass: Rc<Glass>,
+        scratch: Rc<ScratchPipe>,
         logs: &Path,
         bounds: Bounds,
         journal: &Path,
-    ) -> Result<(Self, Option<Error>), Error> {
-        let files = Files::open(logs, bounds).map_err(at("open the log"))?;
-        let journal = Journal::open(journal).map_err(at("open the journal"))?;
-        let mut pump = Self { pipes, files, journal, glass, chunk: Vec::new(), records: Vec::new() };
-        let unfinished = pump.finish_held().err();
+    ) -> Result<(Self, Option<Error>), (Pipes, Error)> {
+        let opened = Files::open(logs, bounds).map_err(at("open the log"));
+        let opened = opened.and_then(|files| Ok((files, Journal::open(journal).map_err(at("open the journal"))?)));
+        let (files, journal) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return Err((pipes, error)),
+        };
+        let mut pump = Self { pipes, files, journal, scratch, chunk: Vec::new(), records: Vec::new() };
+        let unfinished = pump.finish_spooled().err();
         Ok((pump, unfinished))
     }
 
-    /// The end to wait on.
-    pub fn source(&self, stream: Stream) -> BorrowedFd<'_> {
-        self.pipes.source(stream)
+    /// The ends that the helper gave.
+    pub fn pipes(&self) -> &Pipes {
+        &self.pipes
     }
 
     /// Keeps as much as this from now on.
@@ -154,9 +159,11 @@ impl Pump {
 
     /// Moves one chunk, if one waits.
     pub fn turn(&mut self, stream: Stream) -> Result<Turn, Error> {
-        self.finish_held()?;
+        self.finish_spooled()?;
         // 1: look
-        match peek(self.pipes.source(stream), &self.glass, &mut self.chunk).map_err(at("look at the output"))? {
+        match peek(self.pipes.source(stream).as_fd(), &self.scratch, &mut self.chunk)
+            .map_err(at("look at the output"))?
+        {
             Some(0) => return Ok(Turn::Ended),
             Some(_) => {}
             None => return Ok(Turn::Idle),
@@ -169,7 +176,8 @@ impl Pump {
         // 3: take
         let length = self.chunk.len();
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-        let taken = rustix::pipe::splice(self.pipes.source(stream), None, &self.pipes.hold_write, None, length, flags);
+        let taken =
+            rustix::pipe::splice(self.pipes.source(stream).as_fd(), None, &self.pipes.spool_write, None, length, flags);
         let taken = match taken {
             // A payload can read its own pipe, and has just done so.
             Err(Errno::AGAIN) => return Ok(Turn::Idle),
@@ -177,7 +185,7 @@ impl Pump {
         };
         if taken != length {
             // The payload's pipe was made of other pieces than its copy: what was taken is what is written.
-            self.finish_held()?;
+            self.finish_spooled()?;
             return Ok(Turn::Moved);
         }
         self.write_and_let_go()?;
@@ -204,16 +212,16 @@ impl Pump {
         self.files.append(&self.records).map_err(at("write the log"))?;
         let length = self.chunk.len();
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
-        let gone = rustix::pipe::splice(&self.pipes.hold, None, &self.glass.write, None, length, flags);
+        let gone = rustix::pipe::splice(&self.pipes.spool, None, &self.scratch.write, None, length, flags);
         let gone = gone.map_err(at("let go of the chunk"))?;
         let bytes = self.chunk.get_mut(..gone).unwrap_or_default();
-        self.glass.empty_into(bytes).map_err(at("let go of the chunk"))?;
+        self.scratch.empty_into(bytes).map_err(at("let go of the chunk"))?;
         if gone == length { Ok(()) } else { Err(at("let go of the chunk")(io::Error::other("it is not whole"))) }
     }
 
-    /// Goes on with a chunk that lies in the holding pipe: an earlier manager's, or one whose write failed.
-    fn finish_held(&mut self) -> Result<(), Error> {
-        match peek(self.pipes.hold.as_fd(), &self.glass, &mut self.chunk).map_err(at("look at the held chunk"))? {
+    /// Goes on with a chunk that lies in the spool pipe: an earlier manager's, or one whose write failed.
+    fn finish_spooled(&mut self) -> Result<(), Error> {
+        match peek(self.pipes.spool.as_fd(), &self.scratch, &mut self.chunk).map_err(at("look at the held chunk"))? {
             None | Some(0) => return Ok(()),
             Some(_) => {}
         }
@@ -228,14 +236,14 @@ impl Pump {
 }
 
 /// Copies what waits in a pipe, at most [`CHUNK`], without taking it: `None` when nothing waits, 0 when nothing ever will.
-fn peek(pipe: BorrowedFd<'_>, glass: &Glass, chunk: &mut Vec<u8>) -> Result<Option<usize>, Errno> {
-    let length = match rustix::pipe::tee(pipe, &glass.write, CHUNK, SpliceFlags::NONBLOCK) {
+fn peek(pipe: BorrowedFd<'_>, scratch: &ScratchPipe, chunk: &mut Vec<u8>) -> Result<Option<usize>, Errno> {
+    let length = match rustix::pipe::tee(pipe, &scratch.write, CHUNK, SpliceFlags::NONBLOCK) {
         Ok(length) => length,
         Err(Errno::AGAIN) => return Ok(None),
         Err(errno) => return Err(errno),
     };
     chunk.resize(length, 0);
-    glass.empty_into(chunk)?;
+    scratch.empty_into(chunk)?;
     Ok(Some(length))
 }
 
@@ -247,10 +255,11 @@ mod tests {
     fn threat_28_writes_that_are_kept_apart_hold_nothing_up() {
         let base = tempfile::tempdir().unwrap();
         let pipes: Vec<_> = (0..3).map(|_| rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap()).collect();
-        let [(stdout, payload), (stderr, _), (hold, hold_write)] = <[_; 3]>::try_from(pipes).unwrap();
-        let pipes = Pipes { stdout, stderr, hold, hold_write };
+        let [(stdout, payload), (stderr, _), (spool, spool_write)] = <[_; 3]>::try_from(pipes).unwrap();
+        let pipes = Pipes { stdout: Rc::new(stdout), stderr: Rc::new(stderr), spool, spool_write };
         let (logs, bounds) = (base.path().join("logs"), Bounds { size: 1 << 20, count: 2 });
-        let (mut pump, _) = Pump::adopt(pipes, Glass::new().unwrap(), &logs, bounds, &base.path().join("j")).unwrap();
+        let (mut pump, _) =
+            Pump::adopt(pipes, ScratchPipe::new().unwrap(), &logs, bounds, &base.path().join("j")).unwrap();
         rustix::fs::fcntl_setfl(&payload, rustix::fs::OFlags::DIRECT).unwrap();
         for line in ["one\n", "two\n", "three\n"] {
             rustix::io::write(&payload, line.as_bytes()).unwrap();

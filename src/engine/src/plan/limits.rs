@@ -1,7 +1,7 @@
 //! Cgroup limits, checked against the controllers that the helper was given: a limit that cannot be set is no limit.
 
 use super::error::Refusal;
-use super::outside::Outside;
+use super::host_facts::ContainerFacts;
 use casemate_error::Code;
 use casemate_spec::{ContainerSpec, IoLimit as SpecIoLimit, Spec, Waivable};
 use casemate_wire::{CgroupFacts, Facts, IoLimit, Limits, Memory, Resources};
@@ -11,10 +11,10 @@ pub(super) fn limits(
     spec: &Spec,
     container: &ContainerSpec,
     facts: &Facts,
-    outside: &Outside,
+    found: &ContainerFacts,
 ) -> Result<Limits, Refusal> {
     match check(container, &facts.cgroup) {
-        Ok(()) => Ok(Limits::Enforced(resources(container, outside)?)),
+        Ok(()) => Ok(Limits::Enforced(resources(container, found)?)),
         Err(_) if spec.waiver(Waivable::Limits, &container.name).is_some() => Ok(Limits::Waived),
         Err(refusal) => Err(refusal),
     }
@@ -45,7 +45,7 @@ fn check(container: &ContainerSpec, cgroup: &CgroupFacts) -> Result<(), Refusal>
 const WAY_OUT: &str = "start casemate as root or in a unit with Delegate=yes (systemd-run --user --scope -p Delegate=yes), \
                        or add a [[waivers]] entry with rule = \"limits\" for this container";
 
-fn resources(container: &ContainerSpec, outside: &Outside) -> Result<Resources, Refusal> {
+fn resources(container: &ContainerSpec, found: &ContainerFacts) -> Result<Resources, Refusal> {
     let asked = &container.resources;
     Ok(Resources {
         memory: Memory {
@@ -57,13 +57,13 @@ fn resources(container: &ContainerSpec, outside: &Outside) -> Result<Resources, 
         cpu_quota: Some(asked.cpus.quota()),
         cpu_weight: asked.cpu_weight,
         cpuset: asked.cpuset.as_ref().map(|list| list.as_str().to_owned()),
-        io: asked.io.iter().map(|limit| io(limit, outside)).collect::<Result<_, _>>()?,
+        io: asked.io.iter().map(|limit| io(limit, found)).collect::<Result<_, _>>()?,
     })
 }
 
-fn io(limit: &SpecIoLimit, outside: &Outside) -> Result<IoLimit, Refusal> {
+fn io(limit: &SpecIoLimit, found: &ContainerFacts) -> Result<IoLimit, Refusal> {
     let path = limit.device.as_str();
-    let device = outside.devices.get(path).copied();
+    let device = found.devices.get(path).copied();
     Ok(IoLimit {
         device: device.ok_or_else(|| Refusal::spec("io-device", format!("{path} was not looked at")))?,
         read_bps: limit.read_bps,

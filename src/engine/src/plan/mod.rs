@@ -1,19 +1,19 @@
 //! Spec, image and host facts to a job: all decisions about one container, and none left to the helper.
 //!
-//! Enters: the judged file, a proven image, what the helper found at its start, and [`Outside`]. Leaves: a [`Job`] that the
-//! helper checks again, or an [`Error`] that names the rule. Pure but for [`Outside::read`] and [`Machine::read`].
+//! Enters: the judged file, a proven image, what the helper found at its start, and [`ContainerFacts`]. Leaves: a [`Job`] that the
+//! helper checks again, or an [`Error`] that names the rule. Pure but for [`ContainerFacts::read`] and [`HostFacts::read`].
 
 mod error;
 mod files;
+mod host_facts;
 mod limits;
 mod mounts;
-mod outside;
 mod process;
 mod rules;
 mod view;
 
 pub use error::Error;
-pub use outside::{Machine, Outside, not_here};
+pub use host_facts::{ContainerFacts, HostFacts, not_here};
 
 use crate::profile;
 use casemate_confine::ceiling;
@@ -31,9 +31,9 @@ pub fn job(
     container: &ContainerSpec,
     image: &Image,
     facts: &Facts,
-    outside: &Outside,
+    found: &ContainerFacts,
 ) -> Result<Job, Error> {
-    plan(spec, container, image, facts, outside).map_err(|refusal| refusal.of(&container.name))
+    plan(spec, container, image, facts, found).map_err(|refusal| refusal.of(&container.name))
 }
 
 fn plan(
@@ -41,7 +41,7 @@ fn plan(
     container: &ContainerSpec,
     image: &Image,
     facts: &Facts,
-    outside: &Outside,
+    found: &ContainerFacts,
 ) -> Result<Job, Refusal> {
     let mounts = mounts::mounts(container, &image.config)?;
     let mut job = Job {
@@ -53,7 +53,7 @@ fn plan(
         mounts,
         devices: devices(container),
         shm_size: container.shm_size.bytes(),
-        proc: view::proc(container, outside),
+        proc: view::proc(container, found),
         sysfs: container.sysfs,
         hostname: container.hostname.clone(),
         files: files::files(&container.hostname),
@@ -61,8 +61,8 @@ fn plan(
         ids: ids(container, facts)?,
         process: process::process(container, &image.config)?,
         capabilities: capabilities(container)?,
-        seccomp: seccomp(container, outside.profile.as_deref())?,
-        limits: limits::limits(spec, container, facts, outside)?,
+        seccomp: seccomp(container, found.profile.as_deref())?,
+        limits: limits::limits(spec, container, facts, found)?,
         init: container.init,
     };
     job.digest = digest(&job)?;
@@ -128,13 +128,13 @@ fn capabilities(container: &ContainerSpec) -> Result<Vec<u8>, Refusal> {
 /// Judges what the file only names: the seccomp profile of a container, where it has one of its own. `directory` is that of the
 /// file.
 pub fn check_profile(container: &ContainerSpec, directory: &Path) -> Result<(), Error> {
-    let judged = outside::own_profile(container, directory).and_then(|own| seccomp(container, own.as_deref()));
+    let judged = host_facts::own_profile(container, directory).and_then(|own| seccomp(container, own.as_deref()));
     judged.map(drop).map_err(|refusal| refusal.of(&container.name))
 }
 
 /// The text of the seccomp profile that a container names, proven; `None`: it has none of its own.
 pub fn read_profile_of(container: &ContainerSpec, directory: &Path) -> Result<Option<String>, Error> {
-    outside::own_profile(container, directory).map_err(|refusal| refusal.of(&container.name))
+    host_facts::own_profile(container, directory).map_err(|refusal| refusal.of(&container.name))
 }
 
 fn seccomp(container: &ContainerSpec, own: Option<&str>) -> Result<Vec<u8>, Refusal> {

@@ -39,7 +39,7 @@ fn facts() -> Facts {
 
 fn plan_with(lines: &str, image: &Image, facts: &Facts) -> Result<Job, Error> {
     let spec = spec(lines);
-    job(&spec, spec.container("web").unwrap(), image, facts, &Outside { cpus: 2, ..Outside::default() })
+    job(&spec, spec.container("web").unwrap(), image, facts, &ContainerFacts { cpus: 2, ..ContainerFacts::default() })
 }
 
 fn plan_of(lines: &str) -> Job {
@@ -334,7 +334,7 @@ fn threat_28_limits_are_enforced_or_the_start_is_refused() {
             with(key)
         );
         let (spec, _) = casemate_spec::parse(&text, Date::from_unix(1_795_219_200)).unwrap();
-        job(&spec, spec.container("web").unwrap(), &image(), facts, &Outside::default())
+        job(&spec, spec.container("web").unwrap(), &image(), facts, &ContainerFacts::default())
     };
     let high = "memory_high = \"32MiB\"";
     assert!(text(high, &v1).unwrap_err().reason.contains("memory_high"));
@@ -368,7 +368,7 @@ fn a_low_port_is_opened_in_the_containers_own_network() {
 fn what_the_spec_should_have_refused_is_refused_again() {
     let spec = spec("");
     let mut container = spec.container("web").unwrap().clone();
-    let plan = |container: &ContainerSpec| job(&spec, container, &image(), &facts(), &Outside::default());
+    let plan = |container: &ContainerSpec| job(&spec, container, &image(), &facts(), &ContainerFacts::default());
     container.security.cap_add = vec![21];
     assert_eq!(plan(&container).unwrap_err().rule, "cap-add");
     container.security.cap_add.clear();
@@ -385,8 +385,8 @@ fn a_profile_of_ones_own_is_proven_by_its_digest() {
         let line = format!("security = {{ seccomp = {{ profile = \"{name}\", sha256 = \"{digest}\" }} }}");
         let spec = spec(&line);
         let container = spec.container("web").unwrap();
-        let outside = Outside::read(container, room.path(), &Machine::default())?;
-        job(&spec, container, &image(), &facts(), &outside)
+        let found = ContainerFacts::read(container, room.path(), &HostFacts::default())?;
+        job(&spec, container, &image(), &facts(), &found)
     };
     let right = Digest::from_bytes(Sha256::digest(text).into()).hex();
     let job = read(&right, "own.toml").unwrap();

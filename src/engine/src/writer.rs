@@ -1,28 +1,29 @@
-//! Standard output or error as something that never makes the writer wait: what its reader does not take is kept up to a
-//! bound, and past it left out and counted.
+//! Writing to a stream without ever waiting for its reader: what the reader does not take is kept up to a bound, and past it left out
+//! and counted.
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, OwnedFd};
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 /// Bytes that a reader has not taken.
 pub const BACKLOG: usize = 1 << 20;
 /// POLLOUT promises room for this much (pipe(7), PIPE_BUF).
 const ONCE: usize = 4096;
 
-/// One way out.
+/// One stream.
 #[derive(Debug)]
-pub struct Outlet {
-    descriptor: OwnedFd,
+pub struct Writer {
+    descriptor: Rc<OwnedFd>,
     waiting: VecDeque<u8>,
     left_out: u64,
     gone: bool,
 }
 
-impl Outlet {
+impl Writer {
     /// Writes to the descriptor, which may be shared with others and so stays in its mode.
     pub fn new(descriptor: OwnedFd) -> Self {
-        Self { descriptor, waiting: VecDeque::new(), left_out: 0, gone: false }
+        Self { descriptor: Rc::new(descriptor), waiting: VecDeque::new(), left_out: 0, gone: false }
     }
 
     /// Takes whole lines, or none of them.
@@ -42,9 +43,14 @@ impl Outlet {
         self.waiting.extend(text.as_bytes());
     }
 
-    /// The descriptor to wait on while something waits.
-    pub fn wants(&self) -> Option<BorrowedFd<'_>> {
-        (!self.waiting.is_empty()).then(|| self.descriptor.as_fd())
+    /// The descriptor, to wait on while [`Self::waits`].
+    pub fn descriptor(&self) -> &Rc<OwnedFd> {
+        &self.descriptor
+    }
+
+    /// Whether the reader has not taken everything.
+    pub fn waits(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// Writes what the reader takes without waiting.
@@ -59,7 +65,7 @@ impl Outlet {
 
     fn write(&mut self) -> bool {
         let (head, _) = self.waiting.as_slices();
-        match rustix::io::write(&self.descriptor, head.get(..ONCE.min(head.len())).unwrap_or_default()) {
+        match rustix::io::write(&*self.descriptor, head.get(..ONCE.min(head.len())).unwrap_or_default()) {
             Ok(count) => {
                 self.waiting.drain(..count);
                 true
@@ -99,13 +105,13 @@ mod tests {
     #[test]
     fn threat_28_a_reader_that_sleeps_costs_bounded_memory_and_no_time() {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
-        let mut outlet = Outlet::new(write);
+        let mut writer = Writer::new(write);
         let line = format!("{}\n", "x".repeat(99));
         for _ in 0..100_000 {
-            outlet.put(&line);
-            outlet.flush();
+            writer.put(&line);
+            writer.flush();
         }
-        assert!(outlet.waiting.len() < BACKLOG + 200);
+        assert!(writer.waiting.len() < BACKLOG + 200);
         // Once it wakes up it learns how much it has missed.
         let reader = std::thread::spawn(move || {
             let (mut all, mut buffer) = (Vec::new(), [0; 65536]);
@@ -116,10 +122,10 @@ mod tests {
                 }
             }
         });
-        outlet.finish();
-        outlet.put("last\n");
-        outlet.finish();
-        drop(outlet);
+        writer.finish();
+        writer.put("last\n");
+        writer.finish();
+        drop(writer);
         let text = reader.join().unwrap();
         assert!(text.ends_with("last\n") && text.contains("lines are not shown here"));
     }
@@ -127,10 +133,10 @@ mod tests {
     #[test]
     fn a_reader_that_is_gone_is_forgotten() {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
-        let mut outlet = Outlet::new(write);
+        let mut writer = Writer::new(write);
         drop(read);
-        outlet.put("x\n");
-        outlet.flush();
-        assert!(outlet.gone && outlet.wants().is_none());
+        writer.put("x\n");
+        writer.flush();
+        assert!(writer.gone && !writer.waits());
     }
 }

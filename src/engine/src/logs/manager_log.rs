@@ -5,7 +5,7 @@
 //! service where there is nothing else. Nobody is waited for: while [`keep`] holds, lines for standard error are handed to
 //! whoever writes there without waiting.
 
-use super::host::{CONTAINER, Host, Kind, Record};
+use super::forwarder::{CONTAINER, Forwarder, HostLog, Record};
 use casemate_error::escaped;
 use log::kv::Key;
 use log::{Level, LevelFilter, Log};
@@ -19,7 +19,7 @@ struct Own(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    host: Option<Host>,
+    host: Option<Forwarder>,
     /// Standard error is written to.
     screen: bool,
     /// Its lines begin with a priority.
@@ -30,7 +30,7 @@ struct State {
 
 /// From now on there is a log: in the host's, where there is one, and on standard error if that is asked for or nothing else is
 /// there.
-pub fn open(host: Option<Host>, screen: bool) {
+pub fn open(host: Option<Forwarder>, screen: bool) {
     let mut state = OWN.state();
     state.marked = std::env::var("JOURNAL_STREAM").is_ok_and(|stream| is_standard_error(&stream));
     state.screen = screen || host.is_none();
@@ -43,8 +43,8 @@ pub fn open(host: Option<Host>, screen: bool) {
 }
 
 /// Which log of the host it goes to.
-pub fn kind() -> Option<Kind> {
-    OWN.state().host.as_ref().map(Host::kind)
+pub fn host_log() -> Option<HostLog> {
+    OWN.state().host.as_ref().map(Forwarder::kind)
 }
 
 /// From now on lines for standard error wait for [`take`].

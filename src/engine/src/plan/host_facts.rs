@@ -20,7 +20,7 @@ const OUT_OF_REACH: &str =
 
 /// Facts of the host about one container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Outside {
+pub struct ContainerFacts {
     /// The text of the seccomp profile that the file names, proven by its digest.
     pub profile: Option<String>,
     /// Major and minor number of the block devices that `resources.io` names.
@@ -29,15 +29,15 @@ pub struct Outside {
     pub cpus: u32,
 }
 
-/// What every plan needs of this machine, to be read before a manager shuts itself in: sysfs is out of its reach then.
+/// What every plan needs of this host, to be read before a manager shuts itself in: sysfs is out of its reach then.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Machine {
+pub struct HostFacts {
     /// Major and minor number of each block device, by its name: a service has a /dev of its own, without disks.
     disks: BTreeMap<String, (u32, u32)>,
     cpus: u32,
 }
 
-impl Machine {
+impl HostFacts {
     /// Reads sysfs; what it does not say is not there.
     pub fn read() -> Self {
         let names = std::fs::read_dir("/sys/class/block").into_iter().flatten().flatten();
@@ -54,20 +54,20 @@ impl Machine {
     }
 }
 
-impl Outside {
+impl ContainerFacts {
     /// Reads them; `directory` is that of the file, where a relative profile path starts.
-    pub fn read(container: &ContainerSpec, directory: &Path, machine: &Machine) -> Result<Self, Error> {
+    pub fn read(container: &ContainerSpec, directory: &Path, host: &HostFacts) -> Result<Self, Error> {
         let profile = own_profile(container, directory).map_err(|refusal| refusal.of(&container.name))?;
         let devices = container.resources.io.iter().map(|limit| {
             let path = limit.device.as_str();
-            Ok((path.to_owned(), block_device(path, machine).map_err(|refusal| refusal.of(&container.name))?))
+            Ok((path.to_owned(), block_device(path, host).map_err(|refusal| refusal.of(&container.name))?))
         });
-        Ok(Self { profile, devices: devices.collect::<Result<_, Error>>()?, cpus: machine.cpus })
+        Ok(Self { profile, devices: devices.collect::<Result<_, Error>>()?, cpus: host.cpus })
     }
 }
 
-/// What of the host a container names and this machine does not have as it is named: binds and devices. A note for people and no
-/// error: the machine that judges a file need not be the one that runs it.
+/// What of the host a container names and this host does not have as it is named: binds and devices. A note for people and no
+/// error: the host that judges a file need not be the one that runs it.
 pub fn not_here(container: &ContainerSpec) -> Vec<String> {
     let binds = container.mounts.iter().filter_map(|mount| match mount {
         Mount::Bind { source, .. } => Some(("bind source", source.as_str())),
@@ -88,7 +88,7 @@ pub fn not_here(container: &ContainerSpec) -> Vec<String> {
             _ => continue,
         };
         notes.push(format!(
-            "container `{}`: {what} {path} {reason} on this machine; a start here would fail",
+            "container `{}`: {what} {path} {reason} on this host; a start here would fail",
             container.name
         ));
     }
@@ -125,12 +125,12 @@ fn read_profile(path: &Path, expected: &Digest) -> Result<String, Refusal> {
 }
 
 /// The number of a block device.
-fn block_device(path: &str, machine: &Machine) -> Result<(u32, u32), Refusal> {
+fn block_device(path: &str, host: &HostFacts) -> Result<(u32, u32), Refusal> {
     let refuse = |reason: &str| {
         Refusal::spec("io-device", format!("{path}: {reason}")).remedy("name a block device of this host")
     };
     let stat = match rustix::fs::stat(path) {
-        Err(Errno::NOENT) => return machine.named(path).ok_or_else(|| refuse(&Errno::NOENT.to_string())),
+        Err(Errno::NOENT) => return host.named(path).ok_or_else(|| refuse(&Errno::NOENT.to_string())),
         stat => stat.map_err(|errno| refuse(&errno.to_string()))?,
     };
     if FileType::from_raw_mode(stat.st_mode) != FileType::BlockDevice {
@@ -152,16 +152,16 @@ mod tests {
 
     #[test]
     fn a_block_device_has_the_same_number_by_either_way() {
-        let machine = Machine::read();
-        for (name, kernel) in &machine.disks {
+        let host = HostFacts::read();
+        for (name, kernel) in &host.disks {
             let path = format!("/dev/{name}");
             if Path::new(&path).exists() {
-                assert_eq!(block_device(&path, &Machine::default()).unwrap(), *kernel, "{path}");
+                assert_eq!(block_device(&path, &HostFacts::default()).unwrap(), *kernel, "{path}");
             }
-            assert_eq!(machine.named(&path), Some(*kernel));
+            assert_eq!(host.named(&path), Some(*kernel));
         }
         for bad in ["/dev/", "/dev/../etc", "/dev/null", "sda", "/dev/no-such-disk"] {
-            assert_eq!(machine.named(bad), None, "{bad}");
+            assert_eq!(host.named(bad), None, "{bad}");
         }
     }
 }

@@ -22,14 +22,14 @@ pub const CONTAINER: &str = "CASEMATE_CONTAINER";
 
 /// Which log of the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum HostLog {
     /// The journal, in its native protocol.
     Journald,
     /// Whoever listens at /dev/log, in the form of RFC 5424.
     Syslog,
 }
 
-impl Kind {
+impl HostLog {
     /// Where it listens.
     pub const fn socket(self) -> &'static str {
         match self {
@@ -65,20 +65,20 @@ pub struct Record<'a> {
 
 /// The connected log.
 #[derive(Debug)]
-pub struct Host {
-    kind: Kind,
+pub struct Forwarder {
+    kind: HostLog,
     socket: OwnedFd,
     address: SocketAddrUnix,
     left_out: u64,
 }
 
-impl Host {
+impl Forwarder {
     /// Connects where this log listens; to be done before this process shuts itself in.
-    pub fn connect(kind: Kind) -> Result<Self, Errno> {
+    pub fn connect(kind: HostLog) -> Result<Self, Errno> {
         Self::connect_to(kind, Path::new(kind.socket()))
     }
 
-    fn connect_to(kind: Kind, path: &Path) -> Result<Self, Errno> {
+    fn connect_to(kind: HostLog, path: &Path) -> Result<Self, Errno> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
         let address = SocketAddrUnix::new(path)?;
@@ -87,7 +87,7 @@ impl Host {
     }
 
     /// Which one it is.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> HostLog {
         self.kind
     }
 
@@ -115,8 +115,8 @@ impl Host {
 
     fn send(&self, record: &Record<'_>) -> Result<(), Errno> {
         match self.kind {
-            Kind::Journald => self.carry(&journald::datagram(record)),
-            Kind::Syslog => syslog::datagrams(record).iter().try_for_each(|datagram| self.carry(datagram)),
+            HostLog::Journald => self.carry(&journald::datagram(record)),
+            HostLog::Syslog => syslog::datagrams(record).iter().try_for_each(|datagram| self.carry(datagram)),
         }
     }
 
@@ -157,12 +157,12 @@ mod tests {
     }
 
     /// A listener for each kind.
-    fn with_each(ask: impl Fn(&Path, UnixDatagram, Host)) {
-        for kind in [Kind::Journald, Kind::Syslog] {
+    fn with_each(ask: impl Fn(&Path, UnixDatagram, Forwarder)) {
+        for kind in [HostLog::Journald, HostLog::Syslog] {
             let base = tempfile::tempdir().unwrap();
             let path = base.path().join("socket");
             let socket = UnixDatagram::bind(&path).unwrap();
-            let host = Host::connect_to(kind, &path).unwrap();
+            let host = Forwarder::connect_to(kind, &path).unwrap();
             ask(&path, socket, host);
         }
     }

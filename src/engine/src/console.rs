@@ -1,0 +1,163 @@
+//! Standard output and error of `casemate up`: each line of the containers' output behind its container's name, control characters
+//! shown instead of obeyed (threats 21 and 29), and the manager's own log lines between them.
+
+use crate::logs::{Lines, Stream, manager_log};
+use crate::writer::Writer;
+use casemate_error::printable;
+use casemate_wire::Name;
+use rustix::fd::{BorrowedFd, OwnedFd};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal};
+use std::rc::Rc;
+
+const COLOURS: [u8; 6] = [36, 33, 32, 35, 34, 31];
+
+/// What the console shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shows {
+    /// Output of the containers, and the manager's log.
+    Output,
+    /// The manager's log alone: a service's standard output is no place for its containers' output.
+    OwnLog,
+}
+
+/// The two streams.
+#[derive(Debug)]
+pub struct Console {
+    out: Writer,
+    err: Writer,
+    shows: Shows,
+    colour: bool,
+    width: usize,
+    order: BTreeMap<Name, usize>,
+    lines: Lines,
+}
+
+impl Drop for Console {
+    /// From here on the manager's log writes its lines itself.
+    fn drop(&mut self) {
+        manager_log::release();
+    }
+}
+
+impl Console {
+    /// On this process's standard output and error. From now on the manager's log lines wait to be shown here.
+    pub fn new(shows: Shows) -> io::Result<Self> {
+        manager_log::keep();
+        let copy = |stream: BorrowedFd<'_>| stream.try_clone_to_owned().map(Writer::new);
+        let (out, err) = (io::stdout(), io::stderr());
+        Ok(Self {
+            colour: out.is_terminal() && err.is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+            out: copy(rustix::fd::AsFd::as_fd(&out))?,
+            err: copy(rustix::fd::AsFd::as_fd(&err))?,
+            shows,
+            width: 0,
+            order: BTreeMap::new(),
+            lines: Lines::default(),
+        })
+    }
+
+    /// Aligns these names, and gives each its colour.
+    pub fn set_names<'a>(&mut self, names: impl Iterator<Item = &'a Name>) {
+        self.order = names.enumerate().map(|(n, name)| (name.clone(), n)).collect();
+        self.width = self.order.keys().map(|name| name.as_str().len()).max().unwrap_or(0);
+    }
+
+    /// Shows a chunk of a container's output.
+    pub fn output(&mut self, name: &Name, stream: Stream, chunk: &[u8]) {
+        if self.shows == Shows::Output {
+            let mut lines = std::mem::take(&mut self.lines);
+            lines.add(name, stream, chunk, |line| self.line(name, stream, line));
+            self.lines = lines;
+        }
+    }
+
+    /// Shows what a container has left without a line feed at its end.
+    pub fn end(&mut self, name: &Name) {
+        let mut lines = std::mem::take(&mut self.lines);
+        lines.end(name, |stream, line| self.line(name, stream, line));
+        self.lines = lines;
+    }
+
+    /// The manager's log lines come before whatever is shown after them.
+    fn own_lines(&mut self) {
+        manager_log::take().iter().for_each(|line| self.err.put(line));
+    }
+
+    fn line(&mut self, name: &Name, stream: Stream, line: &[u8]) {
+        self.own_lines();
+        let mut text = String::with_capacity(line.len() + 32);
+        let (width, shown) = (self.width, name.as_str());
+        // Writing to a string cannot fail.
+        let _ = match self.order.get(name).and_then(|n| COLOURS.get(n % COLOURS.len())) {
+            Some(colour) if self.colour => write!(text, "\u{1b}[{colour}m{shown:width$} |\u{1b}[0m "),
+            _ => write!(text, "{shown:width$} | "),
+        };
+        printable(line, &mut text);
+        text.push('\n');
+        match stream {
+            Stream::Stdout => self.out.put(&text),
+            Stream::Stderr => self.err.put(&text),
+        }
+    }
+
+    /// Standard output and error.
+    pub fn streams(&self) -> [&Rc<OwnedFd>; 2] {
+        [self.out.descriptor(), self.err.descriptor()]
+    }
+
+    /// Whether standard output and error have something that their readers have not taken.
+    pub fn waits(&self) -> [bool; 2] {
+        [self.out.waits(), self.err.waits()]
+    }
+
+    /// Writes what the readers take without waiting.
+    pub fn flush(&mut self) {
+        self.own_lines();
+        self.out.flush();
+        self.err.flush();
+    }
+
+    /// Writes the rest, lines that have no end yet included.
+    pub fn finish(mut self) {
+        for name in self.lines.names() {
+            self.end(&name);
+        }
+        self.own_lines();
+        self.out.finish();
+        self.err.finish();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::pipe::{PipeFlags, pipe_with};
+
+    fn all(read: &OwnedFd) -> String {
+        let mut buffer = [0; 4096];
+        let count = rustix::io::read(read, &mut buffer).unwrap();
+        String::from_utf8(buffer[..count].to_vec()).unwrap()
+    }
+
+    #[test]
+    fn lines_wait_until_they_are_whole_and_names_align() {
+        let (name, other) = (Name::new("web").unwrap(), Name::new("longer").unwrap());
+        let (out, out_write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let (err, err_write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+        let mut console = Console::new(Shows::Output).unwrap();
+        console.set_names([&name, &other].into_iter());
+        console.out = Writer::new(out_write);
+        console.err = Writer::new(err_write);
+        console.colour = false;
+        console.output(&name, Stream::Stdout, b"one\ntw");
+        console.output(&name, Stream::Stderr, b"err\x1b\n");
+        console.output(&name, Stream::Stdout, b"o\nrest");
+        console.end(&name);
+        console.output(&other, Stream::Stdout, b"not ended");
+        console.finish();
+        assert_eq!(all(&out), "web    | one\nweb    | two\nweb    | rest\nlonger | not ended\n");
+        assert_eq!(all(&err), "web    | err\\u{1b}\n");
+    }
+}

@@ -1,0 +1,379 @@
+//! The table against a model of the helper: whatever files, verbs, answers and ends come in whatever order, no rule is broken on the
+//! way, and once nothing new comes everything is as it is desired.
+
+use super::steps::MAX_STARTS;
+use super::*;
+use crate::logs::Bounds;
+use crate::reconcile::Action;
+use crate::state::{ContainerConfig, Goal};
+use casemate_error::Code;
+use casemate_spec::{Restart, RestartPolicy};
+use casemate_wire::Exit;
+use casemate_wire::{Digest, Ids, Job, Landlock, Limits, Proc, Process, Root};
+use proptest::prelude::*;
+use std::time::Duration;
+
+const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
+/// Two of them share a user id, so that one cannot start while an older run of the other is on its way out.
+const USERS: [u32; 5] = [10_001, 10_002, 10_003, 10_001, 10_005];
+
+fn name(n: usize) -> Name {
+    Name::new(NAMES[n]).unwrap()
+}
+
+/// The config of a container in one of its versions.
+fn config(n: usize, version: u8, policy: RestartPolicy) -> ContainerConfig {
+    let second = Duration::from_secs(1);
+    ContainerConfig {
+        job: Job {
+            name: name(n),
+            digest: Digest::from_bytes([version; 32]),
+            layers: Vec::new(),
+            root: Root::ReadOnly,
+            mounts: Vec::new(),
+            devices: Vec::new(),
+            shm_size: 0,
+            proc: Proc { subset_pid: true, masked: Vec::new(), read_only: Vec::new() },
+            sysfs: false,
+            hostname: NAMES[n].to_owned(),
+            files: Vec::new(),
+            sysctls: Vec::new(),
+            ids: Ids { uid: USERS[n], gid: USERS[n] },
+            process: Process { argv: Vec::new(), env: Vec::new(), cwd: "/".to_owned(), rlimits: Vec::new() },
+            capabilities: Vec::new(),
+            landlock: Landlock::default(),
+            seccomp: Vec::new(),
+            limits: Limits::Waived,
+            init: false,
+        },
+        prove_layers: version % 2 == 1,
+        restart: Restart { policy, max_retries: 3, delay: second, max_delay: 4 * second, window: 60 * second },
+        stop_signal: 15,
+        stop_grace_period: 10 * second,
+        log_bounds: Bounds { size: 1, count: 1 },
+        host_log: None,
+        image: String::new(),
+    }
+}
+
+/// Something that comes from outside.
+#[derive(Debug, Clone)]
+enum Input {
+    /// A file with these containers, each in a version and with a policy.
+    File(Vec<(usize, u8, RestartPolicy)>),
+    Start(usize),
+    Stop(usize),
+    Restart(usize),
+    Close,
+    Kill,
+    /// The helper answers its oldest request; a start may fail.
+    Answer {
+        fails: bool,
+    },
+    /// A payload ends with this code.
+    End(usize, u8),
+    Pass(u64),
+}
+
+fn input() -> impl Strategy<Value = Input> {
+    let policy = prop_oneof![Just(RestartPolicy::No), Just(RestartPolicy::OnFailure), Just(RestartPolicy::Always)];
+    let file = proptest::sample::subsequence(vec![0, 1, 2, 3, 4], 1..=5).prop_shuffle().prop_flat_map(move |names| {
+        let count = names.len();
+        let details = proptest::collection::vec((1..4_u8, policy.clone()), count);
+        details.prop_map(move |details| {
+            let pair = |(n, (version, policy)): (&usize, (u8, RestartPolicy))| (*n, version, policy);
+            names.iter().zip(details).map(pair).collect()
+        })
+    });
+    prop_oneof![
+        2 => file.prop_map(Input::File),
+        2 => (0..5_usize).prop_map(Input::Start),
+        2 => (0..5_usize).prop_map(Input::Stop),
+        2 => (0..5_usize).prop_map(Input::Restart),
+        12 => proptest::bool::weighted(0.1).prop_map(|fails| Input::Answer { fails }),
+        6 => (0..5_usize, prop_oneof![Just(0), Just(1)]).prop_map(|(n, code)| Input::End(n, code)),
+        5 => (0..15_u64).prop_map(Input::Pass),
+        1 => Just(Input::Close),
+        1 => Just(Input::Kill),
+    ]
+}
+
+/// What the helper would have of a container.
+#[derive(Debug, Clone, PartialEq)]
+enum Held {
+    Starting,
+    Running { signalled: bool },
+    Exited,
+}
+
+#[derive(Debug)]
+enum Question {
+    Proof(Name),
+    Start(Name),
+}
+
+/// The helper, and what the rules are checked with.
+struct Model {
+    table: Table,
+    helper: BTreeMap<Name, Held>,
+    /// The user of each run that the helper has.
+    users: BTreeMap<Name, (u32, Digest)>,
+    questions: Vec<Question>,
+    /// The newest generation of which a start was seen.
+    begun: BTreeMap<Name, u64>,
+    now: Instant,
+    last_kill_after_signal: BTreeMap<Name, Instant>,
+}
+
+impl Model {
+    fn new() -> Self {
+        Self {
+            table: Table::default(),
+            helper: BTreeMap::new(),
+            users: BTreeMap::new(),
+            questions: Vec::new(),
+            begun: BTreeMap::new(),
+            now: Instant::now(),
+            last_kill_after_signal: BTreeMap::new(),
+        }
+    }
+
+    fn act(&mut self) {
+        self.table.wake(self.now);
+        let mut actions = 0;
+        while let Some((name, action)) = self.table.step(self.now) {
+            actions += 1;
+            assert!(actions < 1000, "no end of actions: {name} {action:?}");
+            self.take(&name, action);
+        }
+        let under_way = self.questions.len();
+        assert!(under_way <= MAX_STARTS, "{under_way} starts under way");
+    }
+
+    fn take(&mut self, name: &Name, action: Action) {
+        let container = self.table.get(name).unwrap();
+        let desired = container.desired.clone().unwrap();
+        match action {
+            Action::Prove => {
+                assert_eq!(desired.goal, Goal::Run);
+                self.user_is_free(name);
+                self.order_is_kept(name);
+                self.questions.push(Question::Proof(name.clone()));
+            }
+            Action::AbandonProof => self.questions.retain(|q| !matches!(q, Question::Proof(n) if n == name)),
+            Action::Start => {
+                assert_eq!(desired.goal, Goal::Run, "{name} is not to run");
+                self.user_is_free(name);
+                self.order_is_kept(name);
+                self.start(name);
+            }
+            Action::SendStopSignal => {
+                let held = self.helper.get_mut(name).unwrap();
+                assert_eq!(*held, Held::Running { signalled: false }, "{name}");
+                *held = Held::Running { signalled: true };
+                self.last_kill_after_signal.insert(name.clone(), self.now + Duration::from_secs(10));
+                if desired.goal == Goal::StopInOrder {
+                    for behind in self.table.graph.stop_after(name) {
+                        assert!(!self.helper.contains_key(behind) || self.helper[behind] == Held::Exited);
+                    }
+                }
+            }
+            Action::Kill => {
+                assert!(matches!(self.helper.get(name), Some(Held::Running { .. })));
+                let early = self.last_kill_after_signal.get(name).is_some_and(|at| *at > self.now);
+                assert!(!early || desired.goal == Goal::Kill, "{name} is killed before its grace period is over");
+                // Nobody ignores SIGKILL.
+                self.end(name, 137);
+            }
+            Action::Forget => {
+                assert_eq!(self.helper.remove(name), Some(Held::Exited), "{name}");
+                self.users.remove(name);
+            }
+        }
+    }
+
+    /// A start is taken up only when no run that is on its way out has the same user.
+    fn user_is_free(&self, name: &Name) {
+        let container = self.table.get(name).unwrap();
+        let config = container.desired.as_ref().unwrap().config.as_ref().unwrap();
+        for (other, (user, digest)) in &self.users {
+            let alive = self.helper.get(other).is_some_and(|held| *held != Held::Exited);
+            let stays = self.table.get(other).is_some_and(|other| {
+                let config = other.desired.as_ref().unwrap().config.as_ref();
+                config.is_some_and(|config| config.job.digest == *digest)
+            });
+            let taken = *user == config.job.ids.uid && alive && !stays;
+            assert!(!taken, "{name} gets the user of {other}, which is on its way out");
+        }
+    }
+
+    /// The first start of a generation comes after that of the container before it in the file.
+    fn order_is_kept(&mut self, name: &Name) {
+        let generation = |name: &Name| self.table.get(name).unwrap().desired.as_ref().unwrap().generation;
+        if self.begun.get(name) != Some(&generation(name)) {
+            for before in self.table.graph.start_after(name) {
+                let has_begun = self.begun.get(before) == Some(&generation(before));
+                assert!(has_begun || !self.table.get(before).unwrap().is_wanted(), "{name} begins before {before}");
+            }
+        }
+        self.begun.insert(name.clone(), generation(name));
+    }
+
+    fn start(&mut self, name: &Name) {
+        assert!(!self.helper.contains_key(name), "{name} is there already");
+        let container = self.table.get(name).unwrap();
+        let config = container.desired.as_ref().unwrap().config.as_ref().unwrap();
+        let user = config.job.ids.uid;
+        let digest = config.job.digest;
+        self.users.insert(name.clone(), (user, digest));
+        self.helper.insert(name.clone(), Held::Starting);
+        self.questions.push(Question::Start(name.clone()));
+    }
+
+    fn answer(&mut self, fails: bool) {
+        if self.questions.is_empty() {
+            return;
+        }
+        match self.questions.remove(0) {
+            Question::Proof(name) if fails => {
+                self.table.start_failed(&name, Code::Verification, String::new(), self.now);
+            }
+            Question::Proof(name) => {
+                if self.table.proven(&name) {
+                    self.start(&name);
+                }
+            }
+            Question::Start(name) if fails => {
+                self.helper.remove(&name);
+                self.users.remove(&name);
+                self.table.start_failed(&name, Code::Failed, String::new(), self.now);
+            }
+            Question::Start(name) => {
+                self.helper.insert(name.clone(), Held::Running { signalled: false });
+                self.table.started(&name, 1);
+            }
+        }
+    }
+
+    fn end(&mut self, name: &Name, code: u8) {
+        let Some(held @ Held::Running { .. }) = self.helper.get_mut(name) else { return };
+        *held = Held::Exited;
+        self.last_kill_after_signal.remove(name);
+        self.table.exited(name, Exit { code, signal: None, oom_kills: 0, at: 2 });
+        self.table.drained(name, self.now);
+    }
+
+    fn input(&mut self, input: Input) {
+        match input {
+            Input::File(_) if self.table.is_closing() => {}
+            Input::File(containers) => {
+                let configs = containers.iter().map(|(n, version, policy)| config(*n, *version, *policy));
+                self.table.apply(configs.collect());
+            }
+            Input::Start(n) if !self.table.is_closing() => self.table.start(&name(n)),
+            Input::Restart(n) if !self.table.is_closing() => self.table.restart(&name(n)),
+            Input::Stop(n) if !self.table.is_closing() => self.table.stop(&name(n)),
+            Input::Start(_) | Input::Restart(_) | Input::Stop(_) => {}
+            Input::Close => self.table.close(),
+            Input::Kill => self.table.kill(),
+            Input::Answer { fails } => self.answer(fails),
+            Input::End(n, code) => self.end(&name(n), code),
+            Input::Pass(seconds) => self.now += Duration::from_secs(seconds),
+        }
+        self.act();
+        self.counts_are_right();
+    }
+
+    fn counts_are_right(&self) {
+        let all = || self.table.containers.values();
+        assert_eq!(self.table.all_over(), all().all(Container::is_over));
+        assert_eq!(self.table.all_over_for_good(), all().all(Container::is_over_for_good));
+        assert_eq!(self.table.all_decided(), all().all(Container::is_decided));
+        assert_eq!(self.table.all_up(), all().all(Container::is_up));
+    }
+
+    /// Answers everything and lets all time pass. Payloads run on unless they are told to stop.
+    fn settle(&mut self) {
+        for _ in 0..200 {
+            while !self.questions.is_empty() {
+                self.input(Input::Answer { fails: false });
+            }
+            match self.table.next_wake() {
+                Some(wake) => self.now = self.now.max(wake),
+                None => break,
+            }
+            self.act();
+        }
+        assert!(self.questions.is_empty() && self.table.next_wake().is_none());
+    }
+
+    fn is_as_desired(&self) {
+        for (name, container) in &self.table.containers {
+            let held = self.helper.get(name);
+            if container.is_wanted() && container.end().is_none() {
+                assert_eq!(held, Some(&Held::Running { signalled: false }), "{name}: {container:?}");
+                let desired = container.desired.as_ref().unwrap();
+                assert_eq!(container.observed.run.as_ref().unwrap().generation, desired.generation);
+            } else {
+                assert!(matches!(held, None | Some(Held::Exited)), "{name}: {held:?} {container:?}");
+            }
+        }
+        for name in self.helper.keys() {
+            assert!(self.table.get(name).is_some(), "{name} is forgotten by the table alone");
+        }
+        if self.table.is_closing() {
+            assert!(self.table.all_over());
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #[test]
+    fn table_comes_to_rest_as_desired_and_breaks_no_rule_on_the_way(inputs in proptest::collection::vec(input(), 1..80)) {
+        let mut model = Model::new();
+        for input in inputs {
+            model.input(input);
+        }
+        model.settle();
+        model.is_as_desired();
+    }
+}
+
+#[test]
+fn first_starts_come_before_restarts_and_overlap() {
+    let mut model = Model::new();
+    let configs = [0, 1, 2].map(|n| config(n, 2, RestartPolicy::Always)).to_vec();
+    model.table.apply(configs);
+    model.act();
+    // Nothing was answered yet, and all three are under way, in the order of the file.
+    let started: Vec<_> = model.questions.iter().map(|question| format!("{question:?}")).collect();
+    assert_eq!(started.len(), 3, "{started:?}");
+    assert!(started[0].contains("\"a\"") && started[2].contains("\"c\""), "{started:?}");
+    assert!(!model.table.all_decided());
+    model.settle();
+    assert!(model.table.all_up());
+}
+
+#[test]
+fn stop_in_order_waits_for_the_one_behind() {
+    let mut model = Model::new();
+    model.table.apply([0, 1].map(|n| config(n, 2, RestartPolicy::No)).to_vec());
+    model.settle_started();
+    model.input(Input::Close);
+    assert_eq!(model.helper[&name(0)], Held::Running { signalled: false });
+    assert_eq!(model.helper[&name(1)], Held::Running { signalled: true });
+    model.input(Input::End(1, 0));
+    assert_eq!(model.helper[&name(0)], Held::Running { signalled: true });
+    model.input(Input::End(0, 0));
+    assert!(model.table.all_over());
+}
+
+impl Model {
+    fn settle_started(&mut self) {
+        self.act();
+        while !self.questions.is_empty() {
+            self.input(Input::Answer { fails: false });
+        }
+    }
+}
