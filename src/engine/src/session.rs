@@ -4,11 +4,12 @@ use crate::control::Server;
 use crate::event_loop::{EventLoop, Known, Outcome, RunMode, Source, Start};
 use crate::file::SpecFile;
 use crate::launch::{self, Directories, Role, Session};
-use crate::logs::{Bounds, Forwarding, connect, connect_own, manager_log};
+use crate::logs::{Bounds, Forwarding, connect, connect_own, manager_log, origins};
 use crate::notify::Notifier;
 use crate::plan::HostFacts;
 use crate::prepare::{Context, container_facts, read_only_stores};
 use crate::reactor::Reactor;
+use crate::revisions;
 use crate::state::{Resource, RunConfig};
 use casemate_error::{Code, Error};
 use casemate_image::import::Progress;
@@ -152,6 +153,7 @@ fn known(context: &Context) -> (Vec<Name>, BTreeMap<Name, Known>) {
         let of_image = signals.entry(pin).or_insert_with(|| image_stop_signal(store.as_ref()?, &pin));
         container.stop_signal.or(*of_image).unwrap_or(signal::TERM)
     };
+    let mut origins = origins(&file.spec, &revisions::revision(&file.text));
     let known = file.spec.containers.iter().map(|container| {
         let run = RunConfig {
             stop_signal: stop_signal(container),
@@ -159,7 +161,7 @@ fn known(context: &Context) -> (Vec<Name>, BTreeMap<Name, Known>) {
             resources: Some(resources(container)),
         };
         let bounds = Bounds { size: container.logging.max_size.bytes(), count: container.logging.max_file.into() };
-        (container.name.clone(), Known { run, bounds })
+        (container.name.clone(), Known { run, bounds, host_log: origins.remove(&container.name) })
     });
     let known = known.collect();
     let order = file.spec.containers.into_iter().map(|container| container.name).collect();

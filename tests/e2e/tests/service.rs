@@ -404,6 +404,34 @@ services! { fn lines_and_our_own_words_reach_the_logs_of_the_host(casemate, mut 
     manager.finish().expect(0);
 } }
 
+services! { fn the_journal_has_each_line_once_over_a_restart_of_the_manager(casemate, mut units) {
+    const LINES: usize = 8;
+    let [journal, _syslog] = units.host_logs();
+    let _helper = units.helper_ready();
+    let writer = Container::new("writer", &casemate.probe(), 10_001).command(&["misbehave", "lines", "8", "100000"]);
+    let file = put(&casemate, &Spec::new([writer.set("logging", "{ driver = \"journald\" }")]).without_limits());
+    let manager = units.manager(&["supervise", &file]);
+    let mut received = String::new();
+    let mut until = |words: &[&str]| {
+        poll::until(&format!("{words:?}"), || {
+            received.extend(std::iter::from_fn(|| receive(&journal)));
+            words.iter().all(|word| received.contains(word)).then(|| received.clone())
+        })
+    };
+    until(&["line 1\n"]);
+    manager.signal(Signal::TERM);
+    manager.finish().expect(0);
+    // The lines go to the journal as the file that was applied has it, before the next manager has applied one.
+    let store = std::fs::File::open(casemate.state().join("images/trees")).unwrap();
+    rustix::fs::flock(&store, FlockOperation::LockExclusive).unwrap();
+    let _next = units.manager(&["supervise", &file]);
+    let numbers: Vec<_> = (1..=LINES).map(|number| format!("line {number}\n")).collect();
+    let received = until(&numbers.iter().map(String::as_str).collect::<Vec<_>>());
+    for number in numbers {
+        assert_eq!(received.matches(&number).count(), 1, "{number} in {received}");
+    }
+} }
+
 services! { fn what_the_service_manager_has_not_done_is_an_error(casemate, units) {
     let refused = |up: Up, words: &str| {
         let output = up.finish();

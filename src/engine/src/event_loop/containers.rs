@@ -4,7 +4,7 @@ use super::output::Output;
 use super::{EventLoop, helper_failed};
 use crate::events::{ContainerEvent, Event};
 use crate::helper::{Incoming, Question};
-use crate::logs::{Bounds, Pipes, cri};
+use crate::logs::{Bounds, HostLog, Origin, Pipes, cri};
 use crate::reactor::Interest;
 use crate::reconcile::Action;
 use crate::state::{Phase, Run, RunConfig, Stop};
@@ -25,6 +25,8 @@ pub struct Known {
     pub run: RunConfig,
     /// How much of its output is kept.
     pub bounds: Bounds,
+    /// Where its lines go besides.
+    pub host_log: Option<(HostLog, Origin)>,
 }
 
 impl EventLoop {
@@ -164,7 +166,9 @@ impl EventLoop {
     }
 
     fn attach(&mut self, name: &Name, descriptors: Vec<OwnedFd>) -> Result<(), Error> {
-        let bounds = self.known.get(name).map_or(BOUNDS_OF_UNKNOWN, |known| known.bounds);
+        let known = self.known.get(name);
+        let bounds = known.map_or(BOUNDS_OF_UNKNOWN, |known| known.bounds);
+        self.forwarding.set(name, known.and_then(|known| known.host_log.clone()));
         let output = output_of(descriptors, bounds)?;
         self.add_output(name, output);
         Ok(())

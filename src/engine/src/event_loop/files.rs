@@ -110,16 +110,7 @@ impl EventLoop {
     pub(super) fn take_reports(&mut self) -> Result<(), Error> {
         for report in self.background.take() {
             match report {
-                Report::Prepared(prepared) => {
-                    self.preparing = false;
-                    match prepared {
-                        // What was to be stopped meanwhile is not started any more.
-                        _ if self.table.is_closing() => {}
-                        Ok(prepared) => self.apply(prepared),
-                        Err(errors) if !self.applied => self.not_applied = Some(errors),
-                        Err(errors) => self.not_reloaded(&errors),
-                    }
-                }
+                Report::Prepared(prepared) => self.prepared = Some(prepared),
                 Report::Proven { name, generation, result } => {
                     self.proofs.under_way -= 1;
                     self.proven(&name, generation, result)?;
@@ -128,6 +119,22 @@ impl EventLoop {
             }
         }
         Ok(())
+    }
+
+    /// Applies a prepared file, once everything that it may replace is known.
+    pub(super) fn apply_prepared(&mut self) {
+        if !self.is_adopted() {
+            return;
+        }
+        let Some(prepared) = self.prepared.take() else { return };
+        self.preparing = false;
+        match prepared {
+            // What was to be stopped meanwhile is not started any more.
+            _ if self.table.is_closing() => {}
+            Ok(prepared) => self.apply(prepared),
+            Err(errors) if !self.applied => self.not_applied = Some(errors),
+            Err(errors) => self.not_reloaded(&errors),
+        }
     }
 
     fn apply(&mut self, prepared: Prepared) {
@@ -143,12 +150,9 @@ impl EventLoop {
         }
         for config in &prepared.configs {
             let name = &config.job.name;
-            let stays = self.table.get(name).is_some_and(|container| container.observed.run.is_some());
-            if stays {
+            if let Some(output) = self.outputs.get_mut(name) {
                 self.forwarding.set(name, config.host_log.clone());
-                if let Some(output) = self.outputs.get_mut(name) {
-                    output.set_bounds(config.log_bounds);
-                }
+                output.set_bounds(config.log_bounds);
             }
         }
         for (name, change) in self.table.apply(prepared.configs) {

@@ -147,6 +147,8 @@ pub struct EventLoop {
     collecting: bool,
     collect_wanted: bool,
     proofs: files::Proofs,
+    /// A file that is prepared and waits for the list of what runs.
+    prepared: Option<Result<Prepared, Vec<Error>>>,
     not_applied: Option<Vec<Error>>,
     leave: bool,
 }
@@ -197,6 +199,7 @@ impl EventLoop {
             collecting: false,
             collect_wanted: false,
             proofs: files::Proofs::default(),
+            prepared: None,
             not_applied: None,
             leave: false,
             reactor,
@@ -226,6 +229,7 @@ impl EventLoop {
     /// What the state asks for, until nothing more follows from it.
     fn turn(&mut self, now: Instant) -> Result<(), Error> {
         self.retry_outputs(now);
+        self.apply_prepared();
         self.finish_ended(now)?;
         self.table.wake(now);
         while let Some((name, action)) = self.table.step(now) {
@@ -288,13 +292,17 @@ impl EventLoop {
         Ok(())
     }
 
+    /// Everything that an earlier manager left is in the table, and its output is read.
+    fn is_adopted(&self) -> bool {
+        self.listed && self.adopting.is_empty()
+    }
+
     fn outcome(&mut self) -> Option<Outcome> {
         if let Some(errors) = self.not_applied.take() {
             return Some(Outcome::NotApplied(errors));
         }
-        let adopted = self.listed && self.adopting.is_empty();
         let over = match self.mode {
-            _ if self.table.is_closing() => adopted && self.table.all_over(),
+            _ if self.table.is_closing() => self.is_adopted() && self.table.all_over(),
             RunMode::Foreground => self.applied && self.table.all_over_for_good(),
             RunMode::Service | RunMode::Stop => false,
         };
