@@ -97,7 +97,7 @@ fn leave(work: Work, pulled: Result<Vec<Pulled>, Error>) -> Result<Vec<Pulled>, 
         Err(error) => {
             drop(client);
             match session.connect(false) {
-                Ok((client, _)) => Work { session, client, store }.leave(Err(error)),
+                Ok(client) => Work { session, client, store }.leave(Err(error)),
                 Err(_) => Err(error),
             }
         }

@@ -1,11 +1,20 @@
-//! The helper's request table, from the manager's side: one packet out, its answer back, events kept for later.
+//! The helper's requests, from the client's side: a blocking [`Client`], and under it the [`codec`] that an event-driven client
+//! uses with a socket of its own.
 //!
 //! What arrives is decoded by `casemate-wire` to its last byte; an answer to a question that was not asked ends the connection.
 #![forbid(unsafe_code)]
 
-use casemate_error::{Code, Error, escaped};
+pub mod codec;
+mod error;
+
+pub use codec::{Answer, Codec, Incoming};
+pub use error::Error;
+
 use casemate_sys::socket;
-use casemate_wire::{Answer, Event, Facts, Failure, MAX_MESSAGE, PROTOCOL, Packet, Reply, Request};
+use casemate_wire::frozen::{Hello, ListContainers};
+use casemate_wire::{
+    Container, ContainerDescriptors, Event, Facts, Layer, ListLayers, MAX_MESSAGE, Name, PROTOCOL, Reply, Request,
+};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -15,16 +24,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A request that was made.
+/// A request that was sent; [`Client::answer`] waits for its answer.
 #[derive(Debug)]
 #[must_use]
-pub struct Asked(u32);
-
-/// The number of the greeting, the first request of a connection.
-pub const GREETING: u32 = 1;
-
-/// An answer, and the descriptors that came with it.
-pub type Answered = (Reply, Vec<OwnedFd>);
+pub struct Ticket(u32);
 
 /// What is done every `interval` while an answer takes its time: a watchdog ping to the service manager.
 #[derive(Clone)]
@@ -41,166 +44,147 @@ impl fmt::Debug for Keepalive {
     }
 }
 
-/// A connection to the helper.
+/// A connection to the helper whose calls wait for their answers.
 #[derive(Debug)]
 pub struct Client {
     socket: OwnedFd,
-    last: u32,
-    /// The requests that were made, with the answers that came before they were waited for.
-    asked: BTreeMap<u32, Option<Answered>>,
+    codec: Codec,
+    /// The requests that were sent, with the answers that came before they were waited for.
+    answers: BTreeMap<u32, Option<Result<Answer, Error>>>,
     events: VecDeque<Event>,
     buffer: Vec<u8>,
     interrupt: Option<OwnedFd>,
     keepalive: Option<Keepalive>,
 }
 
-/// Why a request has no answer.
-#[derive(Debug)]
-pub enum ClientError {
-    /// Nobody listens at the socket, or it cannot be opened.
-    Connect(Errno),
-    /// The connection broke.
-    Io(Errno),
-    /// The helper has closed the connection.
-    Closed,
-    /// The caller was told to stop while it waited; the connection is of no more use.
-    Interrupted,
-    /// What came is not what was asked for.
-    Protocol(&'static str),
-    /// The helper speaks another protocol: the two programs are not of one version.
-    Version(u16),
-    /// The helper refused, or a step of it failed; nothing of it is left.
-    Failed(Failure),
-}
-
-impl fmt::Display for ClientError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Connect(errno) => write!(f, "helper: connect: {errno}"),
-            Self::Io(errno) => write!(f, "helper: exchange a packet: {errno}"),
-            Self::Closed => f.write_str("helper: exchange a packet: it has closed the connection; see helper.log"),
-            Self::Interrupted => f.write_str("helper: wait for its answer: told to stop"),
-            Self::Protocol(what) => write!(f, "helper: read its answer: {what}"),
-            Self::Version(theirs) => {
-                write!(f, "helper: greet: it speaks protocol {theirs}, this is {PROTOCOL}; stop it and start again")
-            }
-            Self::Failed(failure) => match failure.errno {
-                Some(errno) => {
-                    let reason = Errno::from_raw_os_error(errno);
-                    write!(f, "{}: {}: {reason}", escaped(&failure.object), escaped(&failure.step))
-                }
-                None => write!(f, "{}: {}", escaped(&failure.step), escaped(&failure.object)),
-            },
-        }
-    }
-}
-
-impl std::error::Error for ClientError {}
-
-impl From<ClientError> for Error {
-    fn from(error: ClientError) -> Self {
-        let code = match &error {
-            ClientError::Failed(failure) => failure.kind.into(),
-            _ => Code::Failed,
-        };
-        Self::told(code, error)
-    }
-}
-
 impl Client {
-    /// Greets on a connected socket ([`casemate_engine::launch::Session::connect`] makes one). `supervise`: this client gets the events,
-    /// in the place of an earlier one.
-    pub fn greet(socket: OwnedFd, supervise: bool) -> Result<(Self, Facts), ClientError> {
+    /// Says hello on a connected socket ([`casemate_engine::launch::Session::connect`] makes one). `supervise`: this client
+    /// receives the events, in the place of an earlier one. A helper of any version says welcome.
+    pub fn connect(socket: OwnedFd, supervise: bool) -> Result<Self, Error> {
         let mut client = Self {
             socket,
-            last: 0,
-            asked: BTreeMap::new(),
+            codec: Codec::default(),
+            answers: BTreeMap::new(),
             events: VecDeque::new(),
             buffer: vec![0; MAX_MESSAGE],
             interrupt: None,
             keepalive: None,
         };
-        match client.call(Request::Hello { protocol: PROTOCOL, supervise }, &[])? {
-            (Reply::Facts(facts), _) if facts.protocol == PROTOCOL => Ok((client, facts)),
-            (Reply::Facts(facts), _) => Err(ClientError::Version(facts.protocol)),
-            _ => Err(ClientError::Protocol("not the answer to a greeting")),
+        match client.call(&Request::Hello(Hello { protocol: PROTOCOL, supervise }), &[])? {
+            (Reply::Welcome(_), _) => Ok(client),
+            (reply, _) => Err(Error::unexpected(&reply)),
         }
     }
 
-    /// The socket, for whoever goes on with the connection in another way.
-    pub fn into_socket(self) -> OwnedFd {
-        self.socket
+    /// What this host can do. A helper of another version may not know the request.
+    pub fn facts(&mut self) -> Result<Facts, Error> {
+        match self.call(&Request::Facts(()), &[])? {
+            (Reply::Facts(facts), _) => Ok(facts),
+            (reply, _) => Err(Error::unexpected(&reply)),
+        }
+    }
+
+    /// The containers that the helper knows, running and exited, in the order of their names.
+    pub fn containers(&mut self) -> Result<Vec<Container>, Error> {
+        let mut all: Vec<Container> = Vec::new();
+        loop {
+            let after = all.last().map(|container| container.name.clone());
+            match self.call(&Request::Containers(ListContainers { after }), &[])? {
+                (Reply::Containers(page), _) => {
+                    let last = !page.more || page.containers.is_empty();
+                    all.extend(page.containers);
+                    if last {
+                        return Ok(all);
+                    }
+                }
+                (reply, _) => return Err(Error::unexpected(&reply)),
+            }
+        }
+    }
+
+    /// The complete layers, in the order of their ChainIDs.
+    pub fn layers(&mut self) -> Result<Vec<Layer>, Error> {
+        let mut all: Vec<Layer> = Vec::new();
+        loop {
+            let after = all.last().map(|layer| layer.chain_id);
+            match self.call(&Request::Layers(ListLayers { after }), &[])? {
+                (Reply::Layers(page), _) => {
+                    let last = !page.more || page.layers.is_empty();
+                    all.extend(page.layers);
+                    if last {
+                        return Ok(all);
+                    }
+                }
+                (reply, _) => return Err(Error::unexpected(&reply)),
+            }
+        }
+    }
+
+    /// The descriptors of a container, running or exited.
+    pub fn attach(&mut self, name: &Name) -> Result<ContainerDescriptors, Error> {
+        match self.call(&Request::Attach(name.clone()), &[])? {
+            (Reply::Attached(()), descriptors) => descriptors.try_into().map_err(Error::Failed),
+            (reply, _) => Err(Error::unexpected(&reply)),
+        }
+    }
+
+    /// A request whose answer is [`Reply::Done`].
+    pub fn done(&mut self, request: &Request) -> Result<(), Error> {
+        match self.call(request, &[])? {
+            (Reply::Done(()), _) => Ok(()),
+            (reply, _) => Err(Error::unexpected(&reply)),
+        }
     }
 
     /// Sends one request and waits for its answer. Events that come before it are kept for [`Self::next_event`].
-    pub fn call(&mut self, request: Request, descriptors: &[BorrowedFd<'_>]) -> Result<Answered, ClientError> {
-        let asked = self.ask(request, descriptors)?;
-        self.answer(asked)
+    pub fn call(&mut self, request: &Request, descriptors: &[(&str, BorrowedFd<'_>)]) -> Result<Answer, Error> {
+        let ticket = self.ask(request, descriptors)?;
+        self.answer(ticket)
     }
 
-    /// Sends one request, whose answer [`Self::answer`] waits for; others can be made meanwhile.
-    pub fn ask(&mut self, request: Request, descriptors: &[BorrowedFd<'_>]) -> Result<Asked, ClientError> {
-        self.last = self.last.wrapping_add(1);
-        let packet = casemate_wire::encode(&Packet { number: self.last, request })
-            .map_err(|_| ClientError::Protocol("the request is longer than a packet"))?;
-        socket::send(&self.socket, &packet, descriptors).map_err(|errno| match errno {
-            Errno::PIPE | Errno::CONNRESET => ClientError::Closed,
-            errno => ClientError::Io(errno),
+    /// Sends one request with these named descriptors; others can be sent before its answer is waited for.
+    pub fn ask(&mut self, request: &Request, descriptors: &[(&str, BorrowedFd<'_>)]) -> Result<Ticket, Error> {
+        let (names, descriptors): (Vec<_>, Vec<_>) = descriptors.iter().copied().unzip();
+        let (number, packet) = self.codec.encode(request, &names)?;
+        socket::send(&self.socket, &packet, &descriptors).map_err(|errno| match errno {
+            Errno::PIPE | Errno::CONNRESET => Error::Closed,
+            errno => Error::Io(errno),
         })?;
-        self.asked.insert(self.last, None);
-        Ok(Asked(self.last))
+        self.answers.insert(number, None);
+        Ok(Ticket(number))
     }
 
-    /// The answer to this request.
-    pub fn answer(&mut self, Asked(asked): Asked) -> Result<Answered, ClientError> {
+    /// Waits for the answer to a request.
+    pub fn answer(&mut self, Ticket(number): Ticket) -> Result<Answer, Error> {
         loop {
-            if let Some((reply, descriptors)) = self.asked.get_mut(&asked).and_then(Option::take) {
-                self.asked.remove(&asked);
-                return match reply {
-                    Reply::Failed(failure) => Err(ClientError::Failed(failure)),
-                    reply => Ok((reply, descriptors)),
-                };
+            if let Some(outcome) = self.answers.get_mut(&number).and_then(Option::take) {
+                self.answers.remove(&number);
+                return outcome;
             }
-            match self.receive()? {
-                (Answer::Event(event), _) => self.events.push_back(event),
-                (Answer::Reply { number, reply }, descriptors) => match self.asked.get_mut(&number) {
-                    Some(answer @ None) => *answer = Some((reply, descriptors)),
-                    _ => return Err(ClientError::Protocol("an answer to another question")),
-                },
-            }
-        }
-    }
-
-    /// As [`Self::call`], for a request whose answer is [`Reply::Done`].
-    pub fn done(&mut self, request: Request) -> Result<(), ClientError> {
-        match self.call(request, &[])? {
-            (Reply::Done, _) => Ok(()),
-            _ => Err(ClientError::Protocol("not the answer to this request")),
+            self.receive()?;
         }
     }
 
     /// The next event, without waiting: one kept earlier, else one that lies in the socket.
-    pub fn next_event(&mut self) -> Result<Option<Event>, ClientError> {
-        if let Some(event) = self.events.pop_front() {
-            return Ok(Some(event));
+    pub fn next_event(&mut self) -> Result<Option<Event>, Error> {
+        while self.events.is_empty() {
+            let mut ready = [PollFd::new(&self.socket, PollFlags::IN)];
+            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+            if rustix::io::retry_on_intr(|| poll(&mut ready, Some(&now))).map_err(Error::Io)? == 0 {
+                return Ok(None);
+            }
+            self.receive()?;
         }
-        let mut ready = [PollFd::new(&self.socket, PollFlags::IN)];
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        match rustix::io::retry_on_intr(|| poll(&mut ready, Some(&now))) {
-            Ok(0) => Ok(None),
-            Ok(_) => self.wait_event().map(Some),
-            Err(errno) => Err(ClientError::Io(errno)),
-        }
+        Ok(self.events.pop_front())
     }
 
     /// The next event, however long it takes.
-    pub fn wait_event(&mut self) -> Result<Event, ClientError> {
-        if let Some(event) = self.events.pop_front() {
-            return Ok(event);
-        }
-        match self.receive()? {
-            (Answer::Event(event), _) => Ok(event),
-            _ => Err(ClientError::Protocol("an answer that nobody asked for")),
+    pub fn wait_event(&mut self) -> Result<Event, Error> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Ok(event);
+            }
+            self.receive()?;
         }
     }
 
@@ -209,34 +193,39 @@ impl Client {
         !self.events.is_empty()
     }
 
-    /// From now on waiting ends with [`ClientError::Interrupted`] when this descriptor has something to read.
-    pub fn interrupt_on(&mut self, descriptor: impl AsFd) -> Result<(), ClientError> {
-        let copy = rustix::io::fcntl_dupfd_cloexec(descriptor, 3).map_err(ClientError::Io)?;
+    /// From now on waiting ends with [`Error::Interrupted`] when this descriptor has something to read.
+    pub fn interrupt_on(&mut self, descriptor: impl AsFd) -> Result<(), Error> {
+        let copy = rustix::io::fcntl_dupfd_cloexec(descriptor, 3).map_err(Error::Io)?;
         self.interrupt = Some(copy);
         Ok(())
     }
 
-    /// From now on the service manager learns, while an answer takes its time, that it is worth waiting for: a helper that
-    /// hangs has a watchdog of its own.
+    /// From now on only the helper ends the waiting.
+    pub fn interrupt_never(&mut self) {
+        self.interrupt = None;
+    }
+
+    /// From now on the service manager's watchdog is pinged while an answer takes its time: a helper that hangs has a
+    /// watchdog of its own.
     pub fn keep_alive(&mut self, keepalive: Option<Keepalive>) {
         self.keepalive = keepalive;
     }
 
-    /// Waits this long for something else than the helper. The service manager learns meanwhile, and the same interrupts it.
-    pub fn rest(&self, time: Duration) -> Result<(), ClientError> {
+    /// Waits this long for something else than the helper, with the same watchdog pings and interrupts.
+    pub fn sleep(&self, time: Duration) -> Result<(), Error> {
         self.ping();
-        let time = Timespec::try_from(time).map_err(|_| ClientError::Io(Errno::INVAL))?;
+        let time = Timespec::try_from(time).map_err(|_| Error::Io(Errno::INVAL))?;
         let mut interrupts: Vec<_> =
             self.interrupt.iter().map(|interrupt| PollFd::new(interrupt, PollFlags::IN)).collect();
-        match rustix::io::retry_on_intr(|| poll(&mut interrupts, Some(&time))).map_err(ClientError::Io)? {
+        match rustix::io::retry_on_intr(|| poll(&mut interrupts, Some(&time))).map_err(Error::Io)? {
             0 => Ok(()),
-            _ => Err(ClientError::Interrupted),
+            _ => Err(Error::Interrupted),
         }
     }
 
-    /// From now on nothing but the helper ends the waiting.
-    pub fn interrupt_never(&mut self) {
-        self.interrupt = None;
+    /// The socket and the numbers, for an event-driven client that goes on with the connection: no answer may be awaited.
+    pub fn into_parts(self) -> (OwnedFd, Codec) {
+        (self.socket, self.codec)
     }
 
     fn ping(&self) {
@@ -245,29 +234,36 @@ impl Client {
         }
     }
 
-    fn wait(&self) -> Result<(), ClientError> {
+    fn wait(&self) -> Result<(), Error> {
         let mut ready = vec![PollFd::new(&self.socket, PollFlags::IN)];
         ready.extend(self.interrupt.iter().map(|interrupt| PollFd::new(interrupt, PollFlags::IN)));
         let pause = self.keepalive.as_ref().and_then(|keepalive| Timespec::try_from(keepalive.interval).ok());
-        while rustix::io::retry_on_intr(|| poll(&mut ready, pause.as_ref())).map_err(ClientError::Io)? == 0 {
+        while rustix::io::retry_on_intr(|| poll(&mut ready, pause.as_ref())).map_err(Error::Io)? == 0 {
             self.ping();
         }
         match ready.get(1).is_some_and(|interrupt| !interrupt.revents().is_empty()) {
-            true => Err(ClientError::Interrupted),
+            true => Err(Error::Interrupted),
             false => Ok(()),
         }
     }
 
-    fn receive(&mut self) -> Result<(Answer, Vec<OwnedFd>), ClientError> {
+    /// Waits for one packet, and keeps the answer or event.
+    fn receive(&mut self) -> Result<(), Error> {
         self.wait()?;
         let (length, descriptors) = match socket::receive(&self.socket, &mut self.buffer) {
             Ok(Some(received)) => received,
-            Ok(None) | Err(Errno::CONNRESET) => return Err(ClientError::Closed),
-            Err(errno) => return Err(ClientError::Io(errno)),
+            Ok(None) | Err(Errno::CONNRESET) => return Err(Error::Closed),
+            Err(errno) => return Err(Error::Io(errno)),
         };
-        let bytes = self.buffer.get(..length).unwrap_or_default();
-        let answer = casemate_wire::decode(bytes).map_err(|_| ClientError::Protocol("it is malformed"))?;
-        Ok((answer, descriptors))
+        match codec::decode(self.buffer.get(..length).unwrap_or_default(), descriptors)? {
+            None => {}
+            Some(Incoming::Event(event)) => self.events.push_back(event),
+            Some(Incoming::Answer(number, outcome)) => match self.answers.get_mut(&number) {
+                Some(answer @ None) => *answer = Some(outcome),
+                _ => return Err(Error::Protocol("an answer to a request that was not made")),
+            },
+        }
+        Ok(())
     }
 }
 
@@ -280,63 +276,79 @@ impl AsFd for Client {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use casemate_wire::{CgroupFacts, Exit, IdSpace, Name};
+    use casemate_wire::frozen::{Containers, Welcome};
+    use casemate_wire::{Digest, Envelope, Exit, Exited, State};
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-    /// The other end of a connection, played from a list of answers: each request is answered by the next.
-    fn answered(answers: Vec<Vec<Answer>>) -> OwnedFd {
+    /// A connection whose other end answers each request with the next batch of packets, and then closes.
+    fn connection(batches: Vec<Vec<Vec<u8>>>) -> OwnedFd {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
         std::thread::spawn(move || {
             let mut buffer = vec![0; MAX_MESSAGE];
-            for batch in answers {
+            for batch in batches {
                 socket::receive(&theirs, &mut buffer).unwrap();
-                for answer in batch {
-                    socket::send(&theirs, &casemate_wire::encode(&answer).unwrap(), &[]).unwrap();
+                for packet in batch {
+                    socket::send(&theirs, &packet, &[]).unwrap();
                 }
             }
         });
         ours
     }
 
-    fn facts(protocol: u16) -> Answer {
-        let facts = Facts { protocol, ids: IdSpace::Single, cgroup: CgroupFacts::default(), landlock: 0 };
-        Answer::Reply { number: 1, reply: Reply::Facts(facts) }
+    fn welcome(protocol: u16) -> Vec<Vec<u8>> {
+        vec![Reply::Welcome(Welcome { protocol }).packet(1, &[]).unwrap()]
     }
 
     fn exited() -> Event {
         let exit = Exit { code: 0, signal: None, oom_kills: 0, at: 0 };
-        Event::Exited { name: Name::new("a").unwrap(), exit }
+        Event::Exited(Exited { name: Name::new("a").unwrap(), exit })
     }
 
     #[test]
-    fn an_event_before_the_answer_is_kept() {
-        let second = vec![Answer::Event(exited()), Answer::Reply { number: 2, reply: Reply::Done }];
-        let (mut client, _) = Client::greet(answered(vec![vec![facts(PROTOCOL)], second]), true).unwrap();
-        client.done(Request::Quit).unwrap();
+    fn event_before_an_answer_is_kept() {
+        let later = Envelope { number: 0, name: "later", descriptors: Vec::new(), body: b"x" }.encode().unwrap();
+        let second = vec![later, exited().packet(0, &[]).unwrap(), Reply::Done(()).packet(2, &[]).unwrap()];
+        let mut client = Client::connect(connection(vec![welcome(PROTOCOL), second]), true).unwrap();
+        client.done(&Request::Quit(())).unwrap();
         assert!(client.has_kept_events());
         assert_eq!(client.next_event().unwrap(), Some(exited()));
     }
 
     #[test]
-    fn another_version_or_another_number_ends_it() {
-        let other = Client::greet(answered(vec![vec![facts(PROTOCOL + 1)]]), false);
-        assert!(matches!(other, Err(ClientError::Version(_))));
-        let wrong = vec![Answer::Reply { number: 9, reply: Reply::Done }];
-        let (mut client, _) = Client::greet(answered(vec![vec![facts(PROTOCOL)], wrong]), false).unwrap();
-        assert!(matches!(client.done(Request::Quit), Err(ClientError::Protocol(_))));
-        assert!(matches!(client.done(Request::Quit), Err(ClientError::Closed)));
+    fn helper_of_another_protocol_is_welcome_and_an_answer_of_another_number_is_not() {
+        let done = |number| vec![Reply::Done(()).packet(number, &[]).unwrap()];
+        for protocol in [0, PROTOCOL + 1, u16::MAX] {
+            let mut client = Client::connect(connection(vec![welcome(protocol), done(2), done(9)]), false).unwrap();
+            client.done(&Request::Quit(())).unwrap();
+            assert!(matches!(client.done(&Request::Quit(())), Err(Error::Protocol(_))));
+            assert!(matches!(client.done(&Request::Quit(())), Err(Error::Closed)));
+        }
     }
 
     #[test]
-    fn threat_29_what_the_helper_says_is_escaped() {
-        let failure = Failure {
-            step: "open".into(),
-            object: "\u{1b}[2J\nforged".into(),
-            errno: None,
-            kind: casemate_wire::FailureKind::Container,
+    fn answer_of_another_message_fails_its_request_alone() {
+        let layers = vec![Reply::Started(()).packet(2, &[]).unwrap()];
+        let done = vec![Reply::Done(()).packet(3, &[]).unwrap()];
+        let mut client = Client::connect(connection(vec![welcome(1), layers, done]), false).unwrap();
+        assert!(matches!(client.layers(), Err(Error::Answer(_))));
+        client.done(&Request::Quit(())).unwrap();
+    }
+
+    #[test]
+    fn containers_of_all_pages_are_listed() {
+        let container = |text: &str| Container {
+            name: Name::new(text).unwrap(),
+            digest: Digest::from_bytes([0; 32]),
+            started: 0,
+            state: State::Running,
         };
-        let text = ClientError::Failed(failure).to_string();
-        assert!(!text.contains('\u{1b}') && !text.contains('\n'), "{text}");
+        let page = |number, names: &[&str], more| {
+            let containers = names.iter().map(|name| container(name)).collect();
+            vec![Reply::Containers(Containers { containers, more }).packet(number, &[]).unwrap()]
+        };
+        let pages = vec![welcome(1), page(2, &["a", "b"], true), page(3, &["c"], false)];
+        let all = Client::connect(connection(pages), false).unwrap().containers().unwrap();
+        assert_eq!(all, ["a", "b", "c"].map(container));
     }
 }

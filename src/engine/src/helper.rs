@@ -1,9 +1,9 @@
 //! The connection to the helper for the event loop: what is asked goes out when the socket takes it, and answers come back as values,
 //! each with what it was asked for. Nothing here waits.
 
-use casemate_client::ClientError as Error;
+use casemate_client::{Answer, Codec, Error, codec};
 use casemate_sys::socket;
-use casemate_wire::{Answer, Event, Exit, Failure, MAX_MESSAGE, Name, Packet, Reply, Request};
+use casemate_wire::{Event, Exit, Exited, MAX_MESSAGE, Name, Request};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, VecDeque};
@@ -30,7 +30,7 @@ pub enum Incoming {
         /// The question.
         question: Question,
         /// The answer with its descriptors, or what failed; then nothing of it is left.
-        answer: Result<(Reply, Vec<OwnedFd>), Failure>,
+        answer: Result<Answer, Error>,
     },
     /// A container's pid 1 has ended.
     Exited {
@@ -45,7 +45,7 @@ pub enum Incoming {
 #[derive(Debug)]
 pub struct Helper {
     socket: Rc<OwnedFd>,
-    last: u32,
+    codec: Codec,
     asked: BTreeMap<u32, Question>,
     outgoing: VecDeque<Vec<u8>>,
     buffer: Vec<u8>,
@@ -53,11 +53,11 @@ pub struct Helper {
 
 impl Helper {
     /// Goes on with a connection whose greeting is over, without waiting from now on.
-    pub fn new(socket: OwnedFd) -> Result<Self, Errno> {
+    pub fn new((socket, codec): (OwnedFd, Codec)) -> Result<Self, Errno> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         Ok(Self {
             socket: Rc::new(socket),
-            last: casemate_client::GREETING,
+            codec,
             asked: BTreeMap::new(),
             outgoing: VecDeque::new(),
             buffer: vec![0; MAX_MESSAGE],
@@ -75,11 +75,9 @@ impl Helper {
     }
 
     /// Asks something.
-    pub fn ask(&mut self, request: Request, question: Question) -> Result<(), Error> {
-        self.last = self.last.wrapping_add(1);
-        let packet = casemate_wire::encode(&Packet { number: self.last, request })
-            .map_err(|_| Error::Protocol("the request is longer than a packet"))?;
-        self.asked.insert(self.last, question);
+    pub fn ask(&mut self, request: &Request, question: Question) -> Result<(), Error> {
+        let (number, packet) = self.codec.encode(request, &[])?;
+        self.asked.insert(number, question);
         self.outgoing.push_back(packet);
         self.send()
     }
@@ -97,24 +95,26 @@ impl Helper {
         Ok(())
     }
 
-    /// The next thing that the helper says, if it has said one.
+    /// The next answer or event, if one has come.
     pub fn receive(&mut self) -> Result<Option<Incoming>, Error> {
-        let (length, descriptors) = match socket::receive(self.socket.as_fd(), &mut self.buffer) {
-            Ok(Some(received)) => received,
-            Ok(None) | Err(Errno::CONNRESET) => return Err(Error::Closed),
-            Err(Errno::AGAIN) => return Ok(None),
-            Err(errno) => return Err(Error::Io(errno)),
-        };
-        let bytes = self.buffer.get(..length).unwrap_or_default();
-        match casemate_wire::decode(bytes).map_err(|_| Error::Protocol("it is malformed"))? {
-            Answer::Event(Event::Exited { name, exit }) => Ok(Some(Incoming::Exited { name, exit })),
-            Answer::Reply { number, reply } => {
-                let question = self.asked.remove(&number).ok_or(Error::Protocol("an answer to another question"))?;
-                let answer = match reply {
-                    Reply::Failed(failure) => Err(failure),
-                    reply => Ok((reply, descriptors)),
-                };
-                Ok(Some(Incoming::Answer { question, answer }))
+        loop {
+            let (length, descriptors) = match socket::receive(self.socket.as_fd(), &mut self.buffer) {
+                Ok(Some(received)) => received,
+                Ok(None) | Err(Errno::CONNRESET) => return Err(Error::Closed),
+                Err(Errno::AGAIN) => return Ok(None),
+                Err(errno) => return Err(Error::Io(errno)),
+            };
+            match codec::decode(self.buffer.get(..length).unwrap_or_default(), descriptors)? {
+                // An event of a later version.
+                None => {}
+                Some(codec::Incoming::Event(Event::Exited(Exited { name, exit }))) => {
+                    return Ok(Some(Incoming::Exited { name, exit }));
+                }
+                Some(codec::Incoming::Answer(number, answer)) => {
+                    let unasked = Error::Protocol("an answer to a request that was not made");
+                    let question = self.asked.remove(&number).ok_or(unasked)?;
+                    return Ok(Some(Incoming::Answer { question, answer }));
+                }
             }
         }
     }

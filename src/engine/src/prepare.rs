@@ -46,7 +46,7 @@ impl Context {
 
     /// A connection to the helper for work beside the loop.
     pub fn connect(&self, interrupt: &Interrupt) -> Result<Client, Error> {
-        let (mut client, _) = self.session.connect(false)?;
+        let mut client = self.session.connect(false)?;
         client.interrupt_on(interrupt)?;
         Ok(client)
     }

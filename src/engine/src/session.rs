@@ -55,7 +55,9 @@ pub fn run(
     }
     let signals = signal::descriptor(&[signal::INT, signal::TERM, signal::HUP])
         .map_err(|error| one(Error::new(Code::Failed, "manager", "take signals", error)))?;
-    let (client, helper_facts) = session.connect(true).map_err(one)?;
+    let mut client = session.connect(true).map_err(one)?;
+    // A helper of another version may not know the request; what it runs can be stopped all the same.
+    let helper_facts = unless_stopping(mode, client.facts().map_err(one))?;
     match mode {
         RunMode::Service => session.confine_beside(file.directory()),
         RunMode::Foreground | RunMode::Stop => session.confine(),
@@ -71,7 +73,7 @@ pub fn run(
     let start = Start {
         mode,
         file: file.path.clone(),
-        helper: client.into_socket(),
+        helper: client.into_parts(),
         server,
         reactor,
         signals,

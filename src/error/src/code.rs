@@ -27,8 +27,8 @@ impl From<Code> for ExitCode {
 impl From<FailureKind> for Code {
     fn from(kind: FailureKind) -> Self {
         match kind {
-            FailureKind::Container | FailureKind::Refused => Self::Failed,
-            FailureKind::Verification => Self::Verification,
+            FailureKind::Container | FailureKind::Refused | FailureKind::UnknownRequest => Self::Failed,
+            FailureKind::Verification | FailureKind::BlobDiffers | FailureKind::BytesLimit => Self::Verification,
             FailureKind::NotEnforceable => Self::NotEnforceable,
         }
     }

@@ -10,7 +10,7 @@ mod secret;
 
 pub use secret::Secret;
 
-use casemate_wire::{Digest, WireError};
+use casemate_wire::{Digest, Error};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -260,17 +260,17 @@ pub fn decode_terms(bytes: &[u8]) -> Option<Terms> {
 }
 
 /// Encodes a request or a reply.
-pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, WireError> {
+pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, Error> {
     casemate_wire::encode(message)
 }
 
 /// Reads a request.
-pub fn decode_request(bytes: &[u8]) -> Result<Request, WireError> {
+pub fn decode_request(bytes: &[u8]) -> Result<Request, Error> {
     casemate_wire::decode(bytes)
 }
 
 /// Reads a reply.
-pub fn decode_reply(bytes: &[u8]) -> Result<Reply, WireError> {
+pub fn decode_reply(bytes: &[u8]) -> Result<Reply, Error> {
     casemate_wire::decode(bytes)
 }
 

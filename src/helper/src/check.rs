@@ -1,11 +1,12 @@
 //! The helper's own invariants: a job is checked here again, whoever sent it and whatever was checked before.
 
 use casemate_confine::{Fault, ceiling};
-use casemate_wire::{Device, IdSpace, Ids, Job, Limits, Mount, Process, Resources, Root};
+use casemate_wire::{
+    Confinement, Device, IdSpace, Ids, Job, Limits, Mount, Network, Process, Resources, Rootfs, WritableRoot,
+};
 use std::fmt::Display;
 
 const HIGHEST_ID: u32 = 65_534;
-const FILES: [&str; 3] = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
 
 type Checked = Result<(), Fault>;
 
@@ -13,38 +14,49 @@ fn require(holds: bool, rule: impl Display) -> Checked {
     if holds { Ok(()) } else { Err(Fault::refused(rule)) }
 }
 
-/// Whether the helper may start this job in this A. Pure: what only the file system can tell is found by the steps.
+/// Whether the helper may start this job with these ids of A. Pure: what only the file system can tell is found by the steps.
 pub fn check(job: &Job, space: IdSpace) -> Checked {
-    require((1..=500).contains(&job.layers.len()), format_args!("{} layers; 1 to 500 are possible", job.layers.len()))?;
-    ids(&job.ids, space)?;
-    if let Root::Ephemeral { size, inodes } = job.root {
-        require(size > 0 && inodes > 0, "a writable root without a size")?;
-    }
-    targets(&job.mounts)?;
-    job.mounts.iter().try_for_each(mount)?;
-    job.devices.iter().try_for_each(device)?;
-    require((1..=64).contains(&job.hostname.len()) && !job.hostname.contains('\0'), "host name length")?;
-    for (path, _) in &job.files {
-        require(FILES.contains(&path.as_str()), format_args!("{path} is not a file that may be written"))?;
-    }
-    for (key, value) in &job.sysctls {
-        require(ceiling::sysctl(key, value), format_args!("sysctl {key} is not on the list, or has no number"))?;
-    }
-    for path in job.proc.masked.iter().chain(&job.proc.read_only) {
-        let known = path.starts_with("/proc/") || path.starts_with("/sys/");
-        require(known && normal(path), format_args!("{path} is not a path of procfs or sysfs"))?;
-    }
-    for &number in &job.capabilities {
-        require(ceiling::capability(number), format_args!("capability {number} is above the ceiling"))?;
-    }
-    for rule in &job.landlock.paths {
-        place(&rule.path)?;
-    }
+    rootfs(&job.rootfs)?;
+    confinement(&job.confinement, space)?;
     process(&job.process)?;
+    network(&job.network)?;
     match &job.limits {
         Limits::Enforced(resources) => limits(resources),
         Limits::Waived => Ok(()),
     }
+}
+
+fn rootfs(rootfs: &Rootfs) -> Checked {
+    let layers = rootfs.layers.len();
+    require((1..=500).contains(&layers), format_args!("{layers} layers; 1 to 500 are possible"))?;
+    if let WritableRoot::Ephemeral { size, inodes } = rootfs.writable_root {
+        require(size > 0 && inodes > 0, "a writable root without a size")?;
+    }
+    targets(&rootfs.mounts)?;
+    rootfs.mounts.iter().try_for_each(mount)?;
+    rootfs.devices.iter().try_for_each(device)?;
+    for path in rootfs.proc.masked.iter().chain(&rootfs.proc.read_only) {
+        let known = path.starts_with("/proc/") || path.starts_with("/sys/");
+        require(known && normal(path), format_args!("{path} is not a path of procfs or sysfs"))?;
+    }
+    Ok(())
+}
+
+fn confinement(confinement: &Confinement, space: IdSpace) -> Checked {
+    ids(&confinement.ids, space)?;
+    for &number in &confinement.capabilities {
+        require(ceiling::capability(number), format_args!("capability {number} is above the ceiling"))?;
+    }
+    confinement.landlock.paths.iter().try_for_each(|rule| place(&rule.path))
+}
+
+fn network(network: &Network) -> Checked {
+    let hostname = &network.hostname;
+    require((1..=64).contains(&hostname.len()) && !hostname.contains('\0'), "host name length")?;
+    for (key, value) in &network.sysctls {
+        require(ceiling::sysctl(key, value), format_args!("sysctl {key} is not on the list, or has no number"))?;
+    }
+    Ok(())
 }
 
 fn ids(ids: &Ids, space: IdSpace) -> Checked {

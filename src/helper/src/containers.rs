@@ -7,7 +7,7 @@ use crate::outcome::{self, Outcome, reap};
 use crate::realm::Realm;
 use crate::room::{EXECUTING, Made, Room, tree};
 use casemate_confine::Fault;
-use casemate_wire::{Digest, Exit, Failure, Job, decode, encode};
+use casemate_wire::{ContainerDescriptors, Digest, Exit, Failure, Job, decode, encode};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -25,38 +25,38 @@ pub struct Container {
     pub exit: Option<Exit>,
     report: Outcome,
     cgroup: Cgroup,
-    /// stdout, stderr, and the two ends of the holding pipe.
+    /// stdout and stderr to read, and the two ends of the spool pipe.
     pipes: [OwnedFd; 4],
 }
 
 /// Starts a job. Whether its payload runs, its report says.
 pub fn start(realm: &Realm, job: &Job) -> Result<Container, Failure> {
     check(job, realm.facts.ids).map_err(|fault| fault.in_step("check"))?;
-    if let Some(missing) = job.layers.iter().find(|layer| !layers::exists(&realm.state, layer)) {
+    if let Some(missing) = job.rootfs.layers.iter().find(|layer| !layers::exists(&realm.state, layer)) {
         let text = format_args!("layer {missing} is not in the store; import the image again");
         return Err(Fault::container(text).in_step("check"));
     }
     let cgroup = realm.cgroups.make(&job.name, &job.limits).map_err(|fault| fault.in_step("limits"))?;
     let spawned = spawn(realm, job, &cgroup).inspect_err(|_| cgroup.remove());
     let (pidfd, report, pipes) = spawned.map_err(|fault| fault.in_step("clone3"))?;
-    let (digest, layers) = (job.digest, job.layers.clone());
+    let (digest, layers) = (job.digest, job.rootfs.layers.clone());
     Ok(Container { digest, layers, pidfd, started: now(), exit: None, report, cgroup, pipes })
 }
 
 fn spawn(realm: &Realm, job: &Job, cgroup: &Cgroup) -> Result<(OwnedFd, Outcome, [OwnedFd; 4]), Fault> {
     let (out, out_write) = outcome::pipe()?;
     let (err, err_write) = outcome::pipe()?;
-    let (hold, hold_write) = outcome::pipe()?;
+    let (spool, spool_write) = outcome::pipe()?;
     let v2 = cgroup.open_v2()?;
     let tasks = cgroup.open_tasks()?;
     // A device is a new name in its tmpfs, which no other container is to see or to find taken.
-    let dev = job.devices.is_empty().then(|| tree::copy_all(&realm.dev, "/dev")).transpose()?;
+    let dev = job.rootfs.devices.is_empty().then(|| tree::copy_all(&realm.dev, "/dev")).transpose()?;
     let (pidfd, report) = outcome::spawn(&realm.proof, v2.as_ref().map(AsFd::as_fd), |report| {
         let (stdio, made) = ([out_write.as_fd(), err_write.as_fd()], Made::default());
         let room = Room { job, realm, cgroup_tasks: &tasks, dev, stdio, report, made };
         encode(&room.enter())
     })?;
-    Ok((pidfd, report, [out, err, hold, hold_write]))
+    Ok((pidfd, report, [out, err, spool, spool_write]))
 }
 
 impl Container {
@@ -81,10 +81,16 @@ impl Container {
         Some(Err(failure.unwrap_or_else(|_| killed.in_step("exec"))))
     }
 
-    /// The descriptors of [`casemate_wire::Request::Attach`], in its order.
-    pub fn descriptors(&self) -> [BorrowedFd<'_>; 5] {
-        let [out, err, hold, hold_write] = &self.pipes;
-        [self.pidfd.as_fd(), out.as_fd(), err.as_fd(), hold.as_fd(), hold_write.as_fd()]
+    /// What `attached` and `started` carry.
+    pub fn descriptors(&self) -> ContainerDescriptors<BorrowedFd<'_>> {
+        let [stdout, stderr, spool, spool_write] = &self.pipes;
+        ContainerDescriptors {
+            pidfd: self.pidfd.as_fd(),
+            stdout: stdout.as_fd(),
+            stderr: stderr.as_fd(),
+            spool: spool.as_fd(),
+            spool_write: spool_write.as_fd(),
+        }
     }
 
     /// Reaps pid 1 when its pidfd says that it has ended.

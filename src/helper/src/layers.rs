@@ -1,11 +1,11 @@
 //! The store of layers: a layer is there whole, under its ChainID, or it is not there.
 //!
 //! `layers/sha256/HEX/fs` is the content. Work happens in `layers/tmp` and becomes visible by one rename. Whether its content has
-//! reached the disk is for the one who asked to know: see [`casemate_wire::UnpackLayer::sync`].
+//! reached the disk is for the one who asked to know: see [`casemate_wire::Unpack::sync`].
 
 use casemate_confine::{At, Fault};
 use casemate_sys::process::{Fork, Namespaces, SingleThreaded, exit_now, fork};
-use casemate_wire::Digest;
+use casemate_wire::{Digest, Layer, Layers};
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -41,12 +41,16 @@ pub fn prepare(state: &Path) -> Result<(), Fault> {
     fs::remove_dir_all(unfinished(state)).and_then(|()| fs::create_dir(unfinished(state))).at("layers/tmp")
 }
 
-/// ChainIDs of all layers, and whether each is a link.
-pub fn list(state: &Path) -> Result<Vec<(Digest, bool)>, Fault> {
+/// The complete layers in the order of their ChainIDs, at most `most` of those behind `after`; and whether there are more.
+pub fn list(state: &Path, after: Option<Digest>, most: usize) -> Result<Layers, Fault> {
     let entries = fs::read_dir(all(state)).at("layers")?;
-    let layers = entries.flatten().filter_map(|entry| Digest::from_hex(entry.file_name().to_str()?).ok());
-    let layers = layers.filter(|layer| exists(state, layer));
-    Ok(layers.map(|layer| (layer, all(state).join(layer.hex()).is_symlink())).collect())
+    let found = entries.flatten().filter_map(|entry| Digest::from_hex(entry.file_name().to_str()?).ok());
+    let mut found: Vec<Digest> = found.filter(|layer| after.is_none_or(|after| *layer > after)).collect();
+    found.sort_unstable();
+    let is_link = |layer: &Digest| all(state).join(layer.hex()).is_symlink();
+    let mut complete = found.into_iter().filter(|layer| exists(state, layer));
+    let page = complete.by_ref().take(most).map(|chain_id| Layer { chain_id, link: is_link(&chain_id) });
+    Ok(Layers { layers: page.collect(), more: complete.next().is_some() })
 }
 
 /// Whether a layer is there.

@@ -4,7 +4,7 @@
 use casemate_confine::{At, Fault};
 use casemate_sys::process::{Fork, Namespaces, SingleThreaded, exit_now, fork};
 use casemate_sys::signal;
-use casemate_wire::{MAX_MESSAGE, WireError};
+use casemate_wire::{Error, MAX_MESSAGE};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus, waitid};
@@ -26,7 +26,7 @@ pub struct Outcome {
 pub fn spawn(
     proof: &SingleThreaded,
     cgroup: Option<BorrowedFd<'_>>,
-    become_it: impl FnOnce(BorrowedFd<'_>) -> Result<Vec<u8>, WireError>,
+    become_it: impl FnOnce(BorrowedFd<'_>) -> Result<Vec<u8>, Error>,
 ) -> Result<(OwnedFd, Outcome), Fault> {
     let (pipe, write) = pipe()?;
     match fork(proof, Namespaces::ROOM, cgroup).at("clone3 with new namespaces")? {

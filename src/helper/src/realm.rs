@@ -7,7 +7,7 @@ use crate::{filters, layers, serve};
 use casemate_confine::capabilities::{self, CapabilitySet};
 use casemate_confine::{At, Fault, landlock, process, seccomp};
 use casemate_sys::process::SingleThreaded;
-use casemate_wire::{Facts, IdSpace, PROTOCOL};
+use casemate_wire::{Facts, IdSpace, JOB_VERSION};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::{Signal, set_parent_process_death_signal};
 use std::os::fd::OwnedFd;
@@ -51,7 +51,7 @@ pub fn run(settings: Settings, connections: &OwnedFd, [unpack, init]: [OwnedFd; 
     let dev = dev::make(open_directory(&layers::dev_dir(&settings.state_dir))?)?;
     let ids = settings.range.map_or(IdSpace::Single, |(_, count)| IdSpace::Range { count });
     confine(ids)?;
-    let facts = Facts { protocol: PROTOCOL, ids, cgroup: cgroups.facts(), landlock: landlock::abi() };
+    let facts = Facts { job_version: JOB_VERSION, ids, cgroup: cgroups.facts(), landlock: landlock::abi() };
     let realm = Realm { proof, state: settings.state_dir, facts, cgroups, dev, unpack, init };
     serve::serve(&realm, connections)
 }

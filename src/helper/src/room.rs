@@ -92,7 +92,7 @@ pub struct Made {
     stage: Option<OwnedFd>,
     /// The overlay's root.
     root: Option<OwnedFd>,
-    /// Targets of `job.mounts`, resolved on the bare root, in that order.
+    /// Targets of `job.rootfs.mounts`, resolved on the bare root, in that order.
     targets: Vec<paths::Target>,
 }
 
@@ -127,7 +127,9 @@ impl Room<'_> {
     /// The container's ids as A numbers them: in a single-id A everything is A's one id.
     fn ids_in_a(&self) -> (Uid, Gid) {
         match self.realm.facts.ids {
-            IdSpace::Range { .. } => (Uid::from_raw(self.job.ids.uid), Gid::from_raw(self.job.ids.gid)),
+            IdSpace::Range { .. } => {
+                (Uid::from_raw(self.job.confinement.ids.uid), Gid::from_raw(self.job.confinement.ids.gid))
+            }
             IdSpace::Single => (Uid::ROOT, Gid::ROOT),
         }
     }

@@ -12,7 +12,9 @@ use crate::realm::Realm;
 use crate::unpack::Unpacking;
 use casemate_confine::{At, Fault};
 use casemate_sys::socket;
-use casemate_wire::{Answer, Event, Failure, MAX_MESSAGE, Name, Packet, Reply, decode, encode};
+use casemate_wire::{
+    Descriptors, DiskUsage, Envelope, Event, Exited, Failure, LayerReport, MAX_MESSAGE, Name, Reply, Request,
+};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
@@ -34,7 +36,7 @@ enum Source {
 
 struct Client {
     socket: OwnedFd,
-    /// It said hello in our protocol.
+    /// It said hello.
     greeted: bool,
 }
 
@@ -156,17 +158,20 @@ impl Server<'_> {
             Err(Errno::AGAIN) => return,
             received => received.ok().flatten(),
         };
-        let packet = received
-            .and_then(|(length, descriptors)| Some((decode::<Packet>(buffer.get(..length)?).ok()?, descriptors)));
+        let packet = received.and_then(|(length, descriptors)| {
+            let envelope = Envelope::decode(buffer.get(..length)?).ok()?;
+            let descriptors = Descriptors::new(&envelope.descriptors, descriptors)?;
+            Some((envelope.number, Request::read(&envelope), descriptors))
+        });
         match packet {
-            Some((Packet { number, request }, descriptors)) => {
+            Some((number, request, descriptors)) => {
                 let asker = Asker { client, number };
-                let answer = self.answer(asker, request, &descriptors);
+                let answer = request.and_then(|request| self.answer(asker, request, descriptors));
                 if let Some(reply) = answer.unwrap_or_else(|failure| Some(Reply::Failed(failure))) {
-                    self.reply(asker, reply, &[]);
+                    self.reply(asker, &reply, &[]);
                 }
             }
-            // Gone, or speaking another language: either way there is no more to hear.
+            // Gone, or what it sends is no envelope: no further request can be read.
             None => {
                 self.clients.remove(&client);
                 self.supervisor = self.supervisor.filter(|&supervisor| supervisor != client);
@@ -181,7 +186,7 @@ impl Server<'_> {
             match start.container.started() {
                 None => {}
                 Some(Ok(())) => {
-                    self.reply(start.asker, Reply::Started, &start.container.descriptors());
+                    self.reply(start.asker, &Reply::Started(()), &start.container.descriptors().named());
                     self.containers.insert(name, start.container);
                     return;
                 }
@@ -191,7 +196,7 @@ impl Server<'_> {
                 }
             }
         } else if start.container.reap().is_some() {
-            self.reply(start.asker, start.failed.map_or(Reply::Done, Reply::Failed), &[]);
+            self.reply(start.asker, &start.failed.map_or(Reply::Done(()), Reply::Failed), &[]);
             start.container.forget();
             return;
         }
@@ -201,7 +206,8 @@ impl Server<'_> {
     fn ended(&mut self, name: &Name) {
         let exit = self.containers.get_mut(name).and_then(Container::reap);
         if let (Some(exit), Some(supervisor)) = (exit, self.supervisor) {
-            self.send(supervisor, &Answer::Event(Event::Exited { name: name.clone(), exit }), &[]);
+            let event = Event::Exited(Exited { name: name.clone(), exit });
+            self.send(supervisor, event.packet(0, &[]), &[]);
         }
     }
 
@@ -211,7 +217,11 @@ impl Server<'_> {
         let made = self.unpacks.remove(&id).and_then(|(unpack, _)| unpack.made);
         match (result, made) {
             (Err(failure), Some((_, directory))) => self.discard(&directory, asker, Reply::Failed(failure)),
-            (result, _) => self.reply(asker, result.map_or_else(Reply::Failed, Reply::Unpacked), &[]),
+            (Err(failure), None) => self.reply(asker, &Reply::Failed(failure), &[]),
+            (Ok(report), Some(_)) => self.reply(asker, &Reply::Unpacked(report), &[]),
+            (Ok(LayerReport { entries, bytes, .. }), None) => {
+                self.reply(asker, &Reply::DiskUsage(DiskUsage { entries, bytes }), &[]);
+            }
         }
     }
 
@@ -222,7 +232,7 @@ impl Server<'_> {
                 let id = self.number();
                 self.removals.insert(id, (child, asker, reply));
             }
-            None => self.reply(asker, reply, &[]),
+            None => self.reply(asker, &reply, &[]),
         }
     }
 
@@ -231,19 +241,20 @@ impl Server<'_> {
             return;
         }
         if let Some((_, asker, reply)) = self.removals.remove(&id) {
-            self.reply(asker, reply, &[]);
+            self.reply(asker, &reply, &[]);
         }
     }
 
-    fn reply(&self, asker: Asker, reply: Reply, descriptors: &[BorrowedFd<'_>]) {
-        self.send(asker.client, &Answer::Reply { number: asker.number, reply }, descriptors);
+    fn reply(&self, asker: Asker, reply: &Reply, descriptors: &[(&str, BorrowedFd<'_>)]) {
+        let (names, descriptors): (Vec<_>, Vec<_>) = descriptors.iter().copied().unzip();
+        self.send(asker.client, reply.packet(asker.number, &names), &descriptors);
     }
 
     /// A client that does not take its answers is not waited for: its next request finds the connection closed.
-    fn send(&self, client: u64, answer: &Answer, descriptors: &[BorrowedFd<'_>]) {
+    fn send(&self, client: u64, packet: Result<Vec<u8>, casemate_wire::Error>, descriptors: &[BorrowedFd<'_>]) {
         let Some(Client { socket, .. }) = self.clients.get(&client) else { return };
-        let encoded = encode(answer).map_err(|_| Errno::MSGSIZE);
-        if encoded.and_then(|bytes| socket::send(socket, &bytes, descriptors)).is_err() {
+        let packet = packet.map_err(|_| Errno::MSGSIZE);
+        if packet.and_then(|bytes| socket::send(socket, &bytes, descriptors)).is_err() {
             let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
         }
     }

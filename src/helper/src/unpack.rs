@@ -7,7 +7,8 @@ use crate::room::{paths, root, tree};
 use casemate_confine::{At, Fault};
 use casemate_sys::exec::{self, Strings};
 use casemate_sys::mount::set_attributes;
-use casemate_wire::{Digest, Failure, LayerReport, UnpackLayer, UnpackOrder, UnpackOutcome, decode, encode};
+use casemate_wire::{Digest, Failure, LayerReport, Name, Unpack, UnpackOutcome, UnpackRequest, decode, encode};
+use rustix::fs::{Mode, OFlags, open};
 use rustix::stdio::{dup2_stdin, dup2_stdout};
 use sha2::{Digest as _, Sha256};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -31,25 +32,33 @@ pub fn chain_id(parent: Option<&Digest>, diff_id: &Digest) -> Digest {
 }
 
 /// Checks the request and starts the process that makes a layer.
-pub fn start(realm: &Realm, request: &UnpackLayer, blob: BorrowedFd<'_>) -> Result<Unpacking, Fault> {
-    let &UnpackLayer { blob: digest, size, diff_id, ref parents, chain_id: layer, limits, sync } = request;
+pub fn start(realm: &Realm, request: &Unpack, blob: BorrowedFd<'_>) -> Result<Unpacking, Fault> {
+    let &Unpack { blob: digest, size, diff_id, ref parents, chain_id: layer, limits, sync } = request;
     if chain_id(parents.last(), &diff_id) != layer {
         return Err(Fault::refused(format_args!("{layer} is not the ChainID of its parents and its diff_id")));
     }
-    let order = UnpackOrder { blob: digest, size, diff_id, limits, ids: realm.facts.ids, sync };
-    let order = order.argument().map_err(|error| Fault::refused(format_args!("order: {error}")))?;
+    let inner = UnpackRequest { blob: digest, size, diff_id, limits, ids: realm.facts.ids, sync };
+    let argument = inner.to_argument().map_err(|error| Fault::refused(format_args!("argument: {error}")))?;
     let directory = layers::begin(&realm.state, &layer)?;
-    let started = spawn(realm, &directory, Some(parents), &["layer", &order], blob);
+    let started = spawn(realm, &directory, Some(parents), &["layer", &argument], blob);
     let (process, outcome) = started.inspect_err(|_| layers::abandon(&directory))?;
     let layers = parents.iter().copied().chain([layer]).collect();
     Ok(Unpacking { layers, made: Some((layer, directory)), process, outcome, said: None })
 }
 
-/// Starts the process that lists the files of a layer, or measures those of another directory.
-pub fn walk(realm: &Realm, directory: &Path, layer: Option<Digest>, list: BorrowedFd<'_>) -> Result<Unpacking, Fault> {
-    let mode = if layer.is_some() { "list" } else { "measure" };
-    let (process, outcome) = spawn(realm, directory, None, &[mode], list)?;
-    Ok(Unpacking { layers: layer.into_iter().collect(), made: None, process, outcome, said: None })
+/// Starts the process that writes the inventory of a layer.
+pub fn list(realm: &Realm, layer: Digest, inventory: BorrowedFd<'_>) -> Result<Unpacking, Fault> {
+    let directory = layers::content(&realm.state, &layer);
+    let (process, outcome) = spawn(realm, &directory, None, &["list"], inventory)?;
+    Ok(Unpacking { layers: vec![layer], made: None, process, outcome, said: None })
+}
+
+/// Starts the process that adds up what a volume takes.
+pub fn measure(realm: &Realm, volume: &Name) -> Result<Unpacking, Fault> {
+    let directory = realm.state.join("volumes").join(volume.as_str());
+    let nothing = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).at("/dev/null")?;
+    let (process, outcome) = spawn(realm, &directory, None, &["measure"], nothing.as_fd())?;
+    Ok(Unpacking { layers: Vec::new(), made: None, process, outcome, said: None })
 }
 
 /// The process whose file system is the directory, to be read; with parents, its `fs` on top of their merged view, to be written to.

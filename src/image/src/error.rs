@@ -3,7 +3,7 @@
 use super::flaw::Flaw;
 use super::name;
 use crate::registry::LaneError;
-use casemate_client::ClientError;
+use casemate_client::Error as ClientError;
 use casemate_error::Code;
 use casemate_wire::Digest;
 use std::fmt;
@@ -150,14 +150,10 @@ impl Error {
             | Self::TooLarge { .. }
             | Self::Index { .. } => Code::Verification,
             Self::Name { .. } | Self::Pack { .. } => Code::Usage,
-            Self::Helper { error: ClientError::Failed(failure), .. } => failure.kind.into(),
+            Self::Helper { error, .. } => error.code(),
             Self::Fetch { error, .. } => error.code(),
             Self::Interrupted => Code::Failed,
-            Self::Io { .. }
-            | Self::NoSpace { .. }
-            | Self::InUse { .. }
-            | Self::ReadOnly { .. }
-            | Self::Helper { .. } => Code::Failed,
+            Self::Io { .. } | Self::NoSpace { .. } | Self::InUse { .. } | Self::ReadOnly { .. } => Code::Failed,
         }
     }
 

@@ -327,9 +327,7 @@ fn damage(error: Error) -> Result<String, Error> {
     match error {
         Error::Document { flaw, .. } => Ok(flaw.to_string()),
         Error::Damaged { reason, .. } => Ok(reason),
-        Error::Helper { layer: Some(_), error: error @ casemate_client::ClientError::Failed(_) } => {
-            Ok(error.to_string())
-        }
+        Error::Helper { layer: Some(_), error } if !error.ends_connection() => Ok(error.to_string()),
         Error::Io { source, .. } if source.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
             Ok(source.to_string())
         }

@@ -3,11 +3,11 @@
 use super::error::Error;
 use super::import::Progress;
 use super::locks::Using;
-use super::model::{Image, Layer, Limits};
+use super::model::{Image, Layer as ImageLayer, Limits};
 use super::store::{Store, Writer};
 use super::trees::Known;
-use casemate_client::{Answered, Asked, Client, ClientError};
-use casemate_wire::{Digest, Failure, FailureKind, LayerReport, Reply, Request, UnpackLayer};
+use casemate_client::{Answer, Client, Error as ClientError, Ticket};
+use casemate_wire::{Digest, DiskUsage, Failure, FailureKind, Layer, LayerReport, Reply, Request, Unpack, descriptor};
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -15,12 +15,8 @@ use std::time::Duration;
 
 /// Between two tries to have the store.
 const PAUSE: Duration = Duration::from_millis(200);
-/// The step of casemate-unpack that finds other bytes than its order names.
-const CHECK_BLOB: &str = "check blob";
 /// Compressed bytes of layers that are made before they are written to the disk together.
 const UNSYNCED: u64 = 64 << 20;
-/// Its step that stops at the bound of bytes.
-const LIMIT_BYTES: &str = "limit bytes";
 
 /// Unpacks what is missing of this image. One round trip where nothing is. A layer that is there and of which nothing is known was
 /// not finished by the one who unpacked it, or is of an older version: it is unpacked again.
@@ -57,7 +53,7 @@ fn patiently<T>(
         if !std::mem::replace(&mut told, true) {
             waiting();
         }
-        client.rest(PAUSE).map_err(|error| Error::Helper { layer: None, error })?;
+        client.sleep(PAUSE).map_err(|error| Error::Helper { layer: None, error })?;
     }
 }
 
@@ -107,7 +103,7 @@ pub(super) fn unpack_each(
     writer: &Writer<'_>,
     image: &Image,
     limits: &Limits,
-    before: &mut dyn FnMut(usize, &Layer) -> Result<(), Error>,
+    before: &mut dyn FnMut(usize, &ImageLayer) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let mut fresh = Fresh::new(writer.store());
     let outcome = make_each(client, &mut fresh, image, limits, before);
@@ -120,7 +116,7 @@ fn make_each(
     fresh: &mut Fresh<'_>,
     image: &Image,
     limits: &Limits,
-    before: &mut dyn FnMut(usize, &Layer) -> Result<(), Error>,
+    before: &mut dyn FnMut(usize, &ImageLayer) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let store = fresh.store;
     let (own, lent) = own_and_lent(client)?;
@@ -158,7 +154,7 @@ fn make_each(
 struct Fresh<'a> {
     store: &'a Store,
     /// The last one, which is being listed.
-    last: Option<(Made, Asked)>,
+    last: Option<(Made, Ticket)>,
     listed: VecDeque<Made>,
     /// Compressed bytes of those that may not be on the disk yet.
     unsynced: u64,
@@ -184,23 +180,23 @@ impl<'a> Fresh<'a> {
     }
 
     /// One that was made; `synced`: it is on the disk, and all before it.
-    fn add(&mut self, client: &mut Client, layer: &Layer, report: LayerReport, synced: bool) -> Result<(), Error> {
+    fn add(&mut self, client: &mut Client, layer: &ImageLayer, report: LayerReport, synced: bool) -> Result<(), Error> {
         self.wait_for_list(client)?;
         self.unsynced = if synced { 0 } else { self.unsynced.saturating_add(layer.size) };
         self.listed.iter_mut().for_each(|before| before.synced |= synced);
         self.keep()?;
         let layer = layer.chain_id;
         let list = self.store.trees().scratch()?;
-        let asked = client
-            .ask(Request::List(layer), &[list.as_fd()])
+        let ticket = client
+            .ask(&Request::Inventory(layer), &[(descriptor::INVENTORY, list.as_fd())])
             .map_err(|error| Error::Helper { layer: Some(layer), error })?;
-        self.last = Some((Made { layer, report, list, disk: 0, synced }, asked));
+        self.last = Some((Made { layer, report, list, disk: 0, synced }, ticket));
         Ok(())
     }
 
     fn wait_for_list(&mut self, client: &mut Client) -> Result<(), Error> {
-        let Some((mut made, asked)) = self.last.take() else { return Ok(()) };
-        made.disk = listed(client.answer(asked), made.layer)?.bytes;
+        let Some((mut made, ticket)) = self.last.take() else { return Ok(()) };
+        made.disk = listed(client.answer(ticket), made.layer)?.bytes;
         self.listed.push_back(made);
         Ok(())
     }
@@ -223,7 +219,7 @@ impl<'a> Fresh<'a> {
 
 /// Removes a layer and what is known of it; `false`: a container stands on it, and it stays.
 pub(super) fn remove_layer(client: &mut Client, store: &Store, layer: &Digest) -> Result<bool, Error> {
-    match client.done(Request::RemoveLayer(*layer)) {
+    match client.done(&Request::RemoveLayer(*layer)) {
         Ok(()) => store.trees().forget(layer).map(|()| true),
         Err(ClientError::Failed(Failure { kind: FailureKind::Refused, .. })) => Ok(false),
         Err(error) => Err(Error::Helper { layer: Some(*layer), error }),
@@ -250,21 +246,16 @@ pub fn layers(client: &mut Client) -> Result<BTreeSet<Digest>, Error> {
 
 /// The layers that lie in this store, and those that are links into others.
 pub(super) fn own_and_lent(client: &mut Client) -> Result<(BTreeSet<Digest>, BTreeSet<Digest>), Error> {
-    match client.call(Request::Layers, &[]) {
-        Ok((Reply::Layers(layers), _)) => {
-            let (lent, own): (Vec<_>, Vec<_>) = layers.into_iter().partition(|(_, is_link)| *is_link);
-            let digests = |layers: Vec<(Digest, bool)>| layers.into_iter().map(|(layer, _)| layer).collect();
-            Ok((digests(own), digests(lent)))
-        }
-        Ok(_) => Err(unexpected(None)),
-        Err(error) => Err(Error::Helper { layer: None, error }),
-    }
+    let layers = client.layers().map_err(|error| Error::Helper { layer: None, error })?;
+    let (lent, own): (Vec<_>, Vec<_>) = layers.into_iter().partition(|layer| layer.link);
+    let digests = |layers: Vec<Layer>| layers.into_iter().map(|layer| layer.chain_id).collect();
+    Ok((digests(own), digests(lent)))
 }
 
 fn unpack(
     client: &mut Client,
     store: &Store,
-    layer: &Layer,
+    layer: &ImageLayer,
     parents: &[Digest],
     limits: &Limits,
     sync: bool,
@@ -274,7 +265,7 @@ fn unpack(
     // A layer ends at the reserve as at any other bound: how much it takes is only known when it is unpacked.
     let bound = store.room()?.filter(|(room, _)| *room < limits.bytes);
     limits.bytes = bound.map_or(limits.bytes, |(room, _)| room);
-    let request = Request::Unpack(UnpackLayer {
+    let request = Request::Unpack(Unpack {
         blob: layer.blob,
         size: layer.size,
         diff_id: layer.diff_id,
@@ -283,15 +274,15 @@ fn unpack(
         limits,
         sync,
     });
-    match client.call(request, &[blob.as_fd()]) {
+    match client.call(&request, &[(descriptor::BLOB, blob.as_fd())]) {
         Ok((Reply::Unpacked(report), _)) => Ok(report),
-        Ok(_) => Err(unexpected(Some(layer.blob))),
-        Err(ClientError::Failed(Failure { step, .. })) if step == LIMIT_BYTES && bound.is_some() => {
+        Ok((reply, _)) => Err(unexpected(layer.blob, &reply)),
+        Err(ClientError::Failed(Failure { kind: FailureKind::BytesLimit, .. })) if bound.is_some() => {
             let reserve = bound.map_or(0, |(_, reserve)| reserve);
             Err(Error::NoSpace { object: format!("layer {}", layer.blob), needed: None, reserve })
         }
         // Its bytes were proven when they came into the store.
-        Err(ClientError::Failed(Failure { step, object, .. })) if step == CHECK_BLOB => {
+        Err(ClientError::Failed(Failure { kind: FailureKind::BlobDiffers, object, .. })) => {
             Err(Error::Damaged { blob: layer.blob, reason: object })
         }
         Err(error) => Err(Error::Helper { layer: Some(layer.blob), error }),
@@ -299,20 +290,20 @@ fn unpack(
 }
 
 /// Has a layer listed as it lies on the disk.
-pub(super) fn list(client: &mut Client, store: &Store, layer: &Digest) -> Result<(File, LayerReport), Error> {
+pub(super) fn list(client: &mut Client, store: &Store, layer: &Digest) -> Result<(File, DiskUsage), Error> {
     let list = store.trees().scratch()?;
-    let report = listed(client.call(Request::List(*layer), &[list.as_fd()]), *layer)?;
-    Ok((list, report))
+    let answer = client.call(&Request::Inventory(*layer), &[(descriptor::INVENTORY, list.as_fd())]);
+    Ok((list, listed(answer, *layer)?))
 }
 
-fn listed(answer: Result<Answered, ClientError>, layer: Digest) -> Result<LayerReport, Error> {
+fn listed(answer: Result<Answer, ClientError>, layer: Digest) -> Result<DiskUsage, Error> {
     match answer {
-        Ok((Reply::Unpacked(report), _)) => Ok(report),
-        Ok(_) => Err(unexpected(Some(layer))),
+        Ok((Reply::DiskUsage(usage), _)) => Ok(usage),
+        Ok((reply, _)) => Err(unexpected(layer, &reply)),
         Err(error) => Err(Error::Helper { layer: Some(layer), error }),
     }
 }
 
-const fn unexpected(layer: Option<Digest>) -> Error {
-    Error::Helper { layer, error: ClientError::Protocol("not the answer to this request") }
+fn unexpected(layer: Digest, reply: &Reply) -> Error {
+    Error::Helper { layer: Some(layer), error: ClientError::unexpected(reply) }
 }

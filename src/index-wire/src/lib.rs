@@ -1,7 +1,7 @@
 //! What `casemate-unpack index` tells the manager of an archive. Apart from casemate-wire, because the helper has no part in it.
 #![forbid(unsafe_code)]
 
-use casemate_wire::{Failure, WireError, decode_within, encode_within};
+use casemate_wire::{Error, Failure, decode_within, encode_within};
 use serde::{Deserialize, Serialize};
 
 /// The longest encoded [`IndexOutcome`], in bytes. It comes through a pipe, not in a packet.
@@ -22,11 +22,11 @@ pub struct Member {
 pub type IndexOutcome = Result<Vec<Member>, Failure>;
 
 /// Encodes an index.
-pub fn encode(outcome: &IndexOutcome) -> Result<Vec<u8>, WireError> {
+pub fn encode(outcome: &IndexOutcome) -> Result<Vec<u8>, Error> {
     encode_within(MAX_INDEX, outcome)
 }
 
 /// Decodes an index; every byte must be used.
-pub fn decode(bytes: &[u8]) -> Result<IndexOutcome, WireError> {
+pub fn decode(bytes: &[u8]) -> Result<IndexOutcome, Error> {
     decode_within(MAX_INDEX, bytes)
 }

@@ -2,7 +2,7 @@
 //! descriptor. Leaves: [`Chunks`] for the tar reader, and a [`Proof`] for the one who decides. The blob's digest is known even
 //! after a failure, so damaged bytes are called damaged and not a bad archive.
 
-use crate::fail::{refused, system};
+use crate::fail::{refused, system, too_long};
 use crate::tar::Source;
 use casemate_wire::{Digest, Failure, LayerLimits};
 use flate2::bufread::MultiGzDecoder;
@@ -195,7 +195,7 @@ fn decode<R: Read>(
         total += used as u64;
         let read = stream.input().read.max(1);
         if total > limits.bytes {
-            return Err(refused("limit bytes", format!("the layer is longer than {} bytes", limits.bytes)));
+            return Err(too_long(format!("the layer is longer than {} bytes", limits.bytes)));
         }
         if total > RATIO_FREE && total / read > u64::from(limits.ratio) {
             return Err(refused("limit ratio", format!("the layer expands more than {} times", limits.ratio)));

@@ -11,6 +11,11 @@ pub fn refused(step: &str, object: impl Into<String>) -> Failure {
     Failure { step: step.to_owned(), object: object.into(), errno: None, kind: FailureKind::Verification }
 }
 
+/// The layer is longer than its limit of bytes.
+pub fn too_long(object: impl Into<String>) -> Failure {
+    Failure { kind: FailureKind::BytesLimit, ..refused("limit bytes", object) }
+}
+
 /// The kernel would not do it: no space, most likely.
 pub fn system(step: &str, object: &[u8], errno: Errno) -> Failure {
     Failure {

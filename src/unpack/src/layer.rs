@@ -5,26 +5,27 @@ use crate::fail::{refused, system};
 use crate::tar::Reader;
 use crate::tree::Tree;
 use crate::{confine, decode};
-use casemate_wire::{Digest, UnpackOrder, UnpackOutcome};
+use casemate_wire::{Digest, Failure, FailureKind, UnpackOutcome, UnpackRequest};
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 
-/// Takes the order from the argument, the blob from descriptor 0, the place from `/`.
-pub fn run(order: &str) -> UnpackOutcome {
-    let order = UnpackOrder::from_argument(order).map_err(|error| refused("read order", error.to_string()))?;
-    confine::for_layer(&order.limits)?;
+/// Takes the request from the argument, the blob from descriptor 0, the place from `/`.
+pub fn run(argument: &str) -> UnpackOutcome {
+    let request =
+        UnpackRequest::from_argument(argument).map_err(|error| refused("read the request", error.to_string()))?;
+    confine::for_layer(&request.limits)?;
     let blob =
         rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), 3).map_err(|errno| system("open blob", b"stdin", errno))?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open("/", flags, Mode::empty()).map_err(|errno| system("open root", b"/", errno))?;
-    unpack(File::from(blob), root, &order)
+    unpack(File::from(blob), root, &request)
 }
 
-fn unpack(blob: File, root: OwnedFd, order: &UnpackOrder) -> UnpackOutcome {
-    let (chunks, decoder) = decode::start(blob, order.size, order.limits)?;
+fn unpack(blob: File, root: OwnedFd, request: &UnpackRequest) -> UnpackOutcome {
+    let (chunks, decoder) = decode::start(blob, request.size, request.limits)?;
     let mut reader = Reader::new(chunks);
-    let mut tree = Tree::new(root, order.ids, order.limits);
+    let mut tree = Tree::new(root, request.ids, request.limits);
     let filled = tree.fill(&mut reader);
     // Lets go of the chunks: the decoder then only hashes the rest.
     let tar = reader.into_source().prove();
@@ -33,16 +34,17 @@ fn unpack(blob: File, root: OwnedFd, order: &UnpackOrder) -> UnpackOutcome {
         Err(_) => return Err(refused("decompress", "the decoder gave up")),
     };
     // First, because damage explains whatever else went wrong.
-    check_digest("check blob", (blob.digest, blob.size), (order.blob, order.size))?;
+    check_digest("check blob", (blob.digest, blob.size), (request.blob, request.size))
+        .map_err(|failure| Failure { kind: FailureKind::BlobDiffers, ..failure })?;
     filled?;
-    check_digest("check layer", (tar.digest, tar.size), (order.diff_id, tar.size))?;
-    if order.sync {
+    check_digest("check layer", (tar.digest, tar.size), (request.diff_id, tar.size))?;
+    if request.sync {
         tree.sync()?;
     }
     Ok(tree.into_report(tar.size))
 }
 
-fn check_digest(step: &str, found: (Digest, u64), pinned: (Digest, u64)) -> Result<(), casemate_wire::Failure> {
+fn check_digest(step: &str, found: (Digest, u64), pinned: (Digest, u64)) -> Result<(), Failure> {
     if found.1 != pinned.1 {
         let size = if found.1 > pinned.1 { "more".to_owned() } else { found.1.to_string() };
         return Err(refused(step, format!("{} bytes are pinned, there are {size}", pinned.1)));

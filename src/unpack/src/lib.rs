@@ -30,8 +30,8 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<Option<String>> = arguments.skip(1).map(|text| text.into_string().ok()).collect();
     let arguments: Vec<&str> = arguments.iter().map(|text| text.as_deref().unwrap_or_default()).collect();
     let (encoded, good) = match arguments.as_slice() {
-        ["layer", order] => {
-            let outcome = layer::run(order);
+        ["layer", request] => {
+            let outcome = layer::run(request);
             (encode(&outcome), outcome.is_ok())
         }
         [word @ ("list" | "measure")] => {
@@ -46,7 +46,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         }
         _ => {
             // Without a log there is nobody to tell.
-            let _ = writeln!(std::io::stderr(), "usage: casemate-unpack layer ORDER | list | measure | index");
+            let _ = writeln!(std::io::stderr(), "usage: casemate-unpack layer REQUEST | list | measure | index");
             return ExitCode::from(2);
         }
     };

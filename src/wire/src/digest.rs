@@ -1,6 +1,6 @@
 //! A sha256 digest: 32 bytes that print as `sha256:` and 64 lower-case hexadecimal digits.
 
-use crate::{WireError, hex};
+use crate::{Error, hex};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use std::str::FromStr;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Digest([u8; 32]);
 
-const SPELLING: WireError = WireError("a digest is `sha256:` and 64 lower-case hexadecimal digits");
+const SPELLING: Error = Error("a digest is `sha256:` and 64 lower-case hexadecimal digits");
 
 impl Digest {
     /// The digest whose bytes these are.
@@ -28,15 +28,15 @@ impl Digest {
     }
 
     /// Reads 64 lower-case hexadecimal digits.
-    pub fn from_hex(text: &str) -> Result<Self, WireError> {
+    pub fn from_hex(text: &str) -> Result<Self, Error> {
         hex::decode(text).and_then(|bytes| bytes.try_into().ok()).map(Self).ok_or(SPELLING)
     }
 }
 
 impl FromStr for Digest {
-    type Err = WireError;
+    type Err = Error;
 
-    fn from_str(text: &str) -> Result<Self, WireError> {
+    fn from_str(text: &str) -> Result<Self, Error> {
         Self::from_hex(text.strip_prefix("sha256:").ok_or(SPELLING)?)
     }
 }

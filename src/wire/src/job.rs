@@ -1,19 +1,66 @@
 //! A job: all that the helper needs to start one container, with no decision left to take. Closed, ordered, bounded.
 
-use crate::{Digest, Name};
+use crate::{Digest, Error, MAX_BODY, Name, decode_within, encode_within};
 use serde::{Deserialize, Serialize};
+
+/// The version of [`Job`] and all types in it; it changes with every change to one of them.
+pub const JOB_VERSION: u16 = 1;
+
+/// The longest encoded job: what `start` has room for.
+const MAX_JOB: usize = MAX_BODY - 16;
+
+/// Request `start`. The version is outside of the job's encoding, so that a helper of another one can say so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    /// [`JOB_VERSION`] of the client.
+    pub version: u16,
+    /// [`Job::encode`].
+    pub job: Vec<u8>,
+}
 
 /// One container's start. The helper checks it against its own invariants before the first system call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Job {
     /// The container: one job of a name exists at a time.
     pub name: Name,
-    /// sha256 over the encoded job with this field zero: tells an adopting manager whether the same thing runs.
+    /// sha256 over the encoded job with this field zero: an adopting manager compares it with the digest of its own job.
     pub digest: Digest,
-    /// ChainIDs, bottom layer first; 1 to 500, each completed by unpack.
+    /// The root file system.
+    pub rootfs: Rootfs,
+    /// What the payload may do.
+    pub confinement: Confinement,
+    /// What is executed.
+    pub process: Process,
+    /// Cgroup limits.
+    pub limits: Limits,
+    /// Host name, name resolution, sysctls.
+    pub network: Network,
+}
+
+impl Job {
+    /// The job's bytes. Too long is an error: they travel in one packet.
+    pub fn encode(&self) -> Result<Vec<u8>, Error> {
+        encode_within(MAX_JOB, self)
+    }
+
+    /// Reads what [`Self::encode`] wrote.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
+        decode_within(MAX_JOB, bytes)
+    }
+
+    /// The request that starts it.
+    pub fn to_start(&self) -> Result<Start, Error> {
+        Ok(Start { version: JOB_VERSION, job: self.encode()? })
+    }
+}
+
+/// The root file system and everything mounted in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rootfs {
+    /// ChainIDs, bottom layer first; 1 to 500, each completed by `unpack`.
     pub layers: Vec<Digest>,
     /// What lies on top of the layers.
-    pub root: Root,
+    pub writable_root: WritableRoot,
     /// Mounted in this order; targets are absolute, normal and not nested below `/proc`, `/dev` or `/sys`.
     pub mounts: Vec<Mount>,
     /// Device nodes besides null, zero, full, random, urandom and tty.
@@ -24,33 +71,39 @@ pub struct Job {
     pub proc: Proc,
     /// Mount sysfs, read-only.
     pub sysfs: bool,
-    /// UTS host name, at most 64 bytes.
-    pub hostname: String,
-    /// Files written into the root: absolute path and content (`/etc/hosts`, `/etc/hostname`, `/etc/resolv.conf`).
-    pub files: Vec<(String, Vec<u8>)>,
-    /// Namespaced sysctls, dotted key and value, from the allow list that the helper repeats.
-    pub sysctls: Vec<(String, String)>,
+}
+
+/// What the payload is and may do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confinement {
     /// Who the payload is.
     pub ids: Ids,
-    /// What is executed.
-    pub process: Process,
-    /// Capability numbers to hold in P, ambient; within the built-in ceiling. Normally empty.
+    /// Capability numbers to hold in the container's user namespace (P), ambient; within the built-in ceiling. Normally empty.
     pub capabilities: Vec<u8>,
     /// File and TCP rules; always applied.
     pub landlock: Landlock,
     /// Classic BPF, 8 bytes an instruction in native order; stacked on the helper's baseline.
     pub seccomp: Vec<u8>,
-    /// Cgroup limits.
-    pub limits: Limits,
-    /// Run `casemate-init` as pid 1, the process as its child.
-    pub init: bool,
+}
+
+/// What the container's network, uts and ipc namespaces hold. There is no network yet but loopback.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// UTS host name, 1 to 64 bytes; also the line of `/etc/hostname`.
+    pub hostname: String,
+    /// Content of `/etc/hosts`.
+    pub hosts: Vec<u8>,
+    /// Content of `/etc/resolv.conf`.
+    pub resolv_conf: Vec<u8>,
+    /// Namespaced sysctls, dotted key and value, from the allow list that the helper repeats.
+    pub sysctls: Vec<(String, String)>,
 }
 
 /// What lies on top of the image's layers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Root {
-    /// Nothing: every write is refused.
-    ReadOnly,
+pub enum WritableRoot {
+    /// Nothing: the root is read-only.
+    None,
     /// A tmpfs of this size that ends with the container.
     Ephemeral {
         /// Bytes.
@@ -133,8 +186,8 @@ pub struct Proc {
     pub read_only: Vec<String>,
 }
 
-/// Who the payload is, as it sees itself; it has no supplementary groups. In a range A these are also the ids in A; in a single-id
-/// A they map to A's only id.
+/// Who the payload is, as it sees itself; it has no supplementary groups. With [`crate::IdSpace::Range`] these are also its ids
+/// in A; with [`crate::IdSpace::Single`] they map to A's only id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ids {
     /// 1..=65534.
@@ -154,6 +207,8 @@ pub struct Process {
     pub cwd: String,
     /// Resource limits; `RLIMIT_CORE` is 0 unless it stands here.
     pub rlimits: Vec<Rlimit>,
+    /// Run `casemate-init` as pid 1, the process as its child.
+    pub init: bool,
 }
 
 /// One resource limit.

@@ -1,6 +1,6 @@
 //! Names of containers and volumes: they become file names, cgroup names and host names, so the alphabet is small.
 
-use crate::WireError;
+use crate::Error;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -9,12 +9,11 @@ use std::fmt;
 #[serde(try_from = "String", into = "String")]
 pub struct Name(String);
 
-const SPELLING: WireError =
-    WireError("a name is 1 to 63 characters of a-z, 0-9 and `-`, with a letter or digit at both ends");
+const SPELLING: Error = Error("a name is 1 to 63 characters of a-z, 0-9 and `-`, with a letter or digit at both ends");
 
 impl Name {
     /// Checks and takes the text.
-    pub fn new(text: impl Into<String>) -> Result<Self, WireError> {
+    pub fn new(text: impl Into<String>) -> Result<Self, Error> {
         let text = text.into();
         let inner = text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-');
         let ends = !text.starts_with('-') && !text.ends_with('-');
@@ -28,8 +27,8 @@ impl Name {
 }
 
 impl TryFrom<String> for Name {
-    type Error = WireError;
-    fn try_from(text: String) -> Result<Self, WireError> {
+    type Error = Error;
+    fn try_from(text: String) -> Result<Self, Error> {
         Self::new(text)
     }
 }

@@ -39,8 +39,8 @@ fn config(job: &Job, bundle: &Bundle<'_>) -> Value {
         "namespaces": namespaces,
         "uidMappings": map,
         "gidMappings": map,
-        "maskedPaths": job.proc.masked,
-        "readonlyPaths": job.proc.read_only,
+        "maskedPaths": job.rootfs.proc.masked,
+        "readonlyPaths": job.rootfs.proc.read_only,
         "cgroupsPath": bundle.cgroup,
     });
     if let Some(linux) = linux.as_object_mut() {
@@ -62,10 +62,10 @@ fn config(job: &Job, bundle: &Bundle<'_>) -> Value {
     json!({
         "ociVersion": "1.0.2",
         "root": { "path": bundle.root, "readonly": true },
-        "hostname": job.hostname,
+        "hostname": job.network.hostname,
         "process": {
             "terminal": false,
-            "user": { "uid": job.ids.uid, "gid": job.ids.gid },
+            "user": { "uid": job.confinement.ids.uid, "gid": job.confinement.ids.gid },
             "args": bundle.argv,
             "env": ["PATH=/bin"],
             "cwd": "/",
@@ -87,8 +87,8 @@ fn mounts(job: &Job) -> Vec<Value> {
     let tmpfs = |target: &str, size: u64| {
         mount(target, "tmpfs", &["nosuid", "nodev", "noexec", "mode=1777", &format!("size={size}")])
     };
-    mounts.push(tmpfs("/dev/shm", job.shm_size));
-    for entry in &job.mounts {
+    mounts.push(tmpfs("/dev/shm", job.rootfs.shm_size));
+    for entry in &job.rootfs.mounts {
         if let Mount::Tmpfs { target, size, .. } = entry {
             mounts.push(tmpfs(target, *size));
         }
@@ -98,19 +98,19 @@ fn mounts(job: &Job) -> Vec<Value> {
 
 /// bwrap's arguments for the same container. It has no cgroup limits and no masks; the filter comes on standard input.
 pub fn bwrap(program: &Path, job: &Job, root: &Path) -> Vec<OsString> {
-    let (uid, gid) = (job.ids.uid.to_string(), job.ids.gid.to_string());
+    let (uid, gid) = (job.confinement.ids.uid.to_string(), job.confinement.ids.gid.to_string());
     let mut argv: Vec<OsString> = vec![program.into()];
     let flags = ["--unshare-all", "--new-session", "--die-with-parent", "--clearenv", "--cap-drop", "ALL"];
     argv.extend(flags.map(OsString::from));
-    if !job.seccomp.is_empty() {
+    if !job.confinement.seccomp.is_empty() {
         argv.extend(["--seccomp", "0"].map(OsString::from));
     }
-    for pair in [["--uid", &uid], ["--gid", &gid], ["--hostname", &job.hostname], ["--chdir", "/"]] {
+    for pair in [["--uid", &uid], ["--gid", &gid], ["--hostname", &job.network.hostname], ["--chdir", "/"]] {
         argv.extend(pair.map(OsString::from));
     }
     argv.extend([OsString::from("--ro-bind"), root.into(), "/".into()]);
     argv.extend(["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/dev/shm"].map(OsString::from));
-    for entry in &job.mounts {
+    for entry in &job.rootfs.mounts {
         if let Mount::Tmpfs { target, .. } = entry {
             argv.extend(["--tmpfs".into(), OsString::from(target)]);
         }

@@ -98,7 +98,7 @@ fn measured(wanted: impl Fn(&str) -> bool) -> Result<(Vec<Row>, String)> {
     let instance = Instance::new(work, "ours")?;
     let pin = instance.pack(&root)?;
     let (agent, job) = ours::start(&instance, &instance.file(&pin, 1, &["/bin/true"])?)?;
-    let layers: Vec<PathBuf> = job.layers.iter().map(|chain| ours::layer(&instance, chain)).collect();
+    let layers: Vec<PathBuf> = job.rootfs.layers.iter().map(|chain| ours::layer(&instance, chain)).collect();
     let calls = profile_calls();
     let setting = start::Setting { work, job: &job, layers: &layers, root: &root, calls: &calls };
     let mut rows = Vec::new();

@@ -11,7 +11,7 @@ use casemate_engine::plan::{self, ContainerFacts, HostFacts};
 use casemate_image::import::Silent;
 use casemate_image::{Limits, Store, unpack_missing};
 use casemate_spec::{self as spec, Date};
-use casemate_wire::{Digest, Event, Job, Reply, Request};
+use casemate_wire::{Digest, Event, Exited, Job, Reply, Request};
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,7 @@ pub fn start(instance: &Instance, file: &Path) -> Result<(agent::Agent, Job)> {
     let line = agent.line()?;
     let bytes: Option<Vec<u8>> =
         (0..line.len() / 2).map(|at| u8::from_str_radix(line.get(2 * at..2 * at + 2)?, 16).ok()).collect();
-    let job = bytes.and_then(|bytes| casemate_wire::decode(&bytes).ok());
+    let job = bytes.and_then(|bytes| Job::decode(&bytes).ok());
     Ok((agent, job.ok_or_else(|| Failure::new("plan", &line))?))
 }
 
@@ -49,12 +49,13 @@ pub fn serve(arguments: &[OsString]) -> Result<()> {
     let outside = ContainerFacts::read(container, Path::new("/"), &HostFacts::read()).step("read the host")?;
     let directories = Directories::new(state, run);
     let session = launch::enter(directories, Role::Supervisor).step("enter the instance")?;
-    let (mut client, facts) = session.connect(true).step("connect")?;
+    let mut client = session.connect(true).step("connect")?;
+    let facts = client.facts().step("ask for the facts of the host")?;
     let store = Store::open(&session.directories.state).step("open the store")?;
     let image = store.resolve(&container.image.digest).step("prove the image")?;
     let job = plan::job(&spec, container, &image, &facts, &outside).step("plan")?;
     unpack_missing(&mut client, &store, &image, &Limits::default(), &mut Silent).step("unpack")?;
-    let bytes = casemate_wire::encode(&job).step("encode the job")?;
+    let bytes = job.encode().step("encode the job")?;
     let mut line = String::with_capacity(2 * bytes.len());
     for byte in bytes {
         let _ = write!(line, "{byte:02x}");
@@ -74,15 +75,15 @@ struct Starts {
 
 impl Contender for Starts {
     fn run(&mut self) -> Result<Duration> {
-        let request = Request::Start(Box::new(self.job.clone()));
+        let request = Request::Start(self.job.to_start().step("encode the job")?);
         let begin = Instant::now();
-        let (reply, pipes) = self.client.call(request, &[]).step("start")?;
-        let Event::Exited { exit, .. } = self.client.wait_event().step("wait for the exit")?;
+        let (reply, pipes) = self.client.call(&request, &[]).step("start")?;
+        let Event::Exited(Exited { exit, .. }) = self.client.wait_event().step("wait for the exit")?;
         let time = begin.elapsed();
         drop(pipes);
-        self.client.done(Request::Forget(self.job.name.clone())).step("forget")?;
+        self.client.done(&Request::Forget(self.job.name.clone())).step("forget")?;
         match (reply, exit.code) {
-            (Reply::Started, 0) => Ok(time),
+            (Reply::Started(()), 0) => Ok(time),
             _ => Err(Failure::new("start", format!("{exit:?}"))),
         }
     }

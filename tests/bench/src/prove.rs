@@ -72,7 +72,7 @@ pub fn serve(arguments: &[OsString]) -> Result<()> {
     let [state, run] = arguments else { return Err(Failure::new(VERB, "two paths are needed")) };
     let directories = Directories::new(state, run);
     let session = launch::enter(directories, Role::Client).step("enter the instance")?;
-    let (mut client, _) = session.connect(false).step("connect")?;
+    let mut client = session.connect(false).step("connect")?;
     let state = session.directories.state.clone();
     let records = Store::open(&state).and_then(|store| store.records()).step("list the images")?;
     let layers: Vec<Digest> = records.into_iter().flat_map(|record| record.layers).collect();

@@ -28,17 +28,23 @@ pub fn header(job: &Job, places: &Places<'_>) -> String {
     let layers: Vec<String> = places.layers.iter().rev().map(|path| path.display().to_string()).collect();
     define(&mut text, "LAYERS", &quoted(&format!("lowerdir={},userxattr", layers.join(":"))));
     define(&mut text, "ROOT", &quoted(&places.root.display().to_string()));
-    define(&mut text, "PROC", if job.proc.subset_pid { "\"subset=pid\"" } else { "NULL" });
-    define(&mut text, "UID", &job.ids.uid.to_string());
-    define(&mut text, "GID", &job.ids.gid.to_string());
-    define(&mut text, "HOSTNAME", &quoted(&job.hostname));
-    strings(&mut text, "masked", job.proc.masked.iter().filter(|_| !job.proc.subset_pid));
-    strings(&mut text, "read_only", job.proc.read_only.iter().filter(|_| !job.proc.subset_pid));
+    define(&mut text, "PROC", if job.rootfs.proc.subset_pid { "\"subset=pid\"" } else { "NULL" });
+    define(&mut text, "UID", &job.confinement.ids.uid.to_string());
+    define(&mut text, "GID", &job.confinement.ids.gid.to_string());
+    define(&mut text, "HOSTNAME", &quoted(&job.network.hostname));
+    strings(&mut text, "masked", job.rootfs.proc.masked.iter().filter(|_| !job.rootfs.proc.subset_pid));
+    strings(&mut text, "read_only", job.rootfs.proc.read_only.iter().filter(|_| !job.rootfs.proc.subset_pid));
     table(&mut text, "struct node", "nodes", nodes(job));
     table(&mut text, "struct tmpfs", "tmpfs", tmpfs(job));
-    let files = job.files.iter().enumerate().map(|(index, (path, content))| {
+    let hostname = format!("{}\n", job.network.hostname);
+    let files = [
+        ("etc/hostname", hostname.as_bytes()),
+        ("etc/hosts", &job.network.hosts),
+        ("etc/resolv.conf", &job.network.resolv_conf),
+    ];
+    let files = files.iter().enumerate().map(|(index, (path, content))| {
         let content = quoted(&String::from_utf8_lossy(content));
-        format!("{{ \"dev/.{index}\", {}, {content} }}", quoted(inside(path)))
+        format!("{{ \"dev/.{index}\", {}, {content} }}", quoted(path))
     });
     table(&mut text, "struct file", "files", files);
     groups(&mut text, job, places);
@@ -48,7 +54,7 @@ pub fn header(job: &Job, places: &Places<'_>) -> String {
 fn nodes(job: &Job) -> impl Iterator<Item = String> {
     let fixed = ["null", "zero", "full", "random", "urandom", "tty"].map(|name| format!("/dev/{name}"));
     let fixed = fixed.into_iter().map(|path| (path.clone(), path));
-    let more = job.devices.iter().map(|device| (device.source.clone(), device.target.clone()));
+    let more = job.rootfs.devices.iter().map(|device| (device.source.clone(), device.target.clone()));
     fixed.chain(more).map(|(source, target)| format!("{{ {}, {} }}", quoted(&source), quoted(inside(&target))))
 }
 
@@ -58,8 +64,8 @@ fn tmpfs(job: &Job) -> Vec<String> {
         let options = format!("mode={mode:o},size={size},nr_inodes={inodes}");
         format!("{{ {}, {}, {flags} }}", quoted(inside(target)), quoted(&options))
     };
-    let shared = (job.shm_size > 0).then(|| entry("dev/shm", job.shm_size, 4096, 0o1777, false));
-    let others = job.mounts.iter().filter_map(|mount| match mount {
+    let shared = (job.rootfs.shm_size > 0).then(|| entry("dev/shm", job.rootfs.shm_size, 4096, 0o1777, false));
+    let others = job.rootfs.mounts.iter().filter_map(|mount| match mount {
         Mount::Tmpfs { target, size, inodes, mode, exec } => Some(entry(target, *size, *inodes, *mode, *exec)),
         Mount::Volume { .. } | Mount::Bind { .. } => None,
     });

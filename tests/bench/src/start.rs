@@ -128,9 +128,9 @@ fn bwrap(setting: &Setting<'_>) -> Result<std::result::Result<Box<dyn Contender>
         Err(missing) => return Ok(Err(missing)),
     };
     let mut timed = Timed::new(bundle::bwrap(&program, setting.job, setting.root));
-    if !setting.job.seccomp.is_empty() {
+    if !setting.job.confinement.seccomp.is_empty() {
         let filter = setting.work.join("filter.bpf");
-        std::fs::write(&filter, &setting.job.seccomp).step("write filter.bpf")?;
+        std::fs::write(&filter, &setting.job.confinement.seccomp).step("write filter.bpf")?;
         timed.input = Some(filter);
     }
     Ok(Ok(Box::new(timed)))

@@ -126,7 +126,7 @@ impl Work {
     }
 
     fn connect(session: Session, policy: &StorePolicy) -> Result<Self, Error> {
-        let (client, _) = session.connect(false)?;
+        let client = session.connect(false)?;
         let store = opened(&session)?.with_reserve(policy.free_space);
         Ok(Self { session, client, store })
     }

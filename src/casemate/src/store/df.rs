@@ -1,16 +1,14 @@
 //! `casemate store df`.
 
 use crate::image::{Work, text};
-use crate::{Code, Error, Global, escaped};
-use casemate_client::ClientError;
+use crate::{Error, Global, escaped};
+use casemate_client::Error as ClientError;
 use casemate_engine::launch::Directories;
 use casemate_image::{self as image, Item, Lent, Usage, name};
-use casemate_wire::{Digest, LayerReport, Name, Reply, Request};
+use casemate_wire::{Digest, DiskUsage, Name, Reply, Request};
 use rustix::fs::{Mode, OFlags};
 use serde::Serialize;
-use std::fs::File;
 use std::io::Write as _;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 /// Show what images, layers, volumes and logs take on the disk
@@ -102,18 +100,16 @@ impl Df {
 }
 
 fn look(work: &mut Work, volumes: &[Name]) -> Result<Shown, Error> {
-    // Opened before this process shuts itself in: a volume is measured, nothing is written.
-    let null = File::open("/dev/null").map_err(|error| Error::new(Code::Failed, "/dev/null", "open", error))?;
     work.confine()?;
     let directories = work.session.directories.clone();
     let usage = image::usage(&mut work.client, &work.store, &directories.state.join("revisions"))?;
     let mut measured = Vec::new();
     for volume in volumes {
-        match work.client.call(Request::Measure(volume.clone()), &[null.as_fd()]) {
-            Ok((Reply::Unpacked(LayerReport { entries, bytes, .. }), _)) => {
+        match work.client.call(&Request::DiskUsage(volume.clone()), &[]) {
+            Ok((Reply::DiskUsage(DiskUsage { entries, bytes }), _)) => {
                 measured.push(ShownVolume { name: volume.to_string(), entries: Some(entries), bytes: Some(bytes) });
             }
-            Ok(_) => return Err(ClientError::Protocol("not the answer to this request").into()),
+            Ok((reply, _)) => return Err(ClientError::unexpected(&reply).into()),
             // Gone since.
             Err(ClientError::Failed(failure)) if failure.errno == Some(rustix::io::Errno::NOENT.raw_os_error()) => {}
             // A payload decides what its volume looks like, and not whether all others are shown.

@@ -8,10 +8,10 @@ use crate::logs::{Bounds, HostLog, Origin, Pipes, cri};
 use crate::reactor::Interest;
 use crate::reconcile::Action;
 use crate::state::{Phase, Run, RunConfig, Stop};
-use casemate_client::ClientError;
+use casemate_client::{Answer, Error as ClientError};
 use casemate_error::{Code, Error};
-use casemate_wire::{Container as Listed, Failure, Name, Reply, Request, State};
-use rustix::fd::OwnedFd;
+use casemate_wire::frozen::{Containers, ListContainers, Signal};
+use casemate_wire::{ContainerDescriptors, Descriptors, Name, Reply, Request, State};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -44,13 +44,13 @@ impl EventLoop {
             Action::Start => self.start(name),
             Action::SendStopSignal => {
                 let signal = self.run_config(name).stop_signal;
-                self.notice(Request::Signal { name: name.clone(), signal })
+                self.notice(&Request::Signal(Signal { name: name.clone(), signal }))
             }
             Action::Kill => {
                 self.log_kill(name);
-                self.notice(Request::Kill(name.clone()))
+                self.notice(&Request::Kill(name.clone()))
             }
-            Action::Forget => self.notice(Request::Forget(name.clone())),
+            Action::Forget => self.notice(&Request::Forget(name.clone())),
         }
     }
 
@@ -71,7 +71,7 @@ impl EventLoop {
         let event = ContainerEvent::Killed {
             signal: config.stop_signal,
             grace: config.stop_grace_period,
-            init: init.is_some_and(|config| config.job.init),
+            init: init.is_some_and(|config| config.job.process.init),
         };
         Event::of(name, event).log();
     }
@@ -79,7 +79,8 @@ impl EventLoop {
     pub(super) fn start(&mut self, name: &Name) -> Result<(), Error> {
         let config = self.table.get(name).and_then(|container| container.desired.as_ref()?.config.clone());
         let Some(config) = config else { return Ok(()) };
-        self.ask(Request::Start(Box::new(config.job.clone())), Question::Start(name.clone()))
+        let start = config.job.to_start().map_err(|_| helper_failed(ClientError::Protocol("a job is too long")))?;
+        self.ask(&Request::Start(start), Question::Start(name.clone()))
     }
 
     /// Takes everything that the helper has said.
@@ -101,26 +102,25 @@ impl EventLoop {
         Ok(())
     }
 
-    fn take_answer(&mut self, question: Question, answer: Result<(Reply, Vec<OwnedFd>), Failure>) -> Result<(), Error> {
+    fn take_answer(&mut self, question: Question, answer: Result<Answer, ClientError>) -> Result<(), Error> {
         match (question, answer) {
             (Question::Containers, Ok((Reply::Containers(containers), _))) => self.adopt(containers),
-            (Question::Attach(name), Ok((Reply::Attached, descriptors))) => {
+            (Question::Attach(name), Ok((Reply::Attached(()), descriptors))) => {
                 self.adopting.remove(&name);
                 self.attach(&name, descriptors)
             }
-            (Question::Start(name), Ok((Reply::Started, descriptors))) => self.started(&name, descriptors),
-            (Question::Start(name), Err(failure)) => {
-                let code = Code::from(failure.kind);
-                self.start_failed(&name, code, ClientError::Failed(failure).to_string());
+            (Question::Start(name), Ok((Reply::Started(()), descriptors))) => self.started(&name, descriptors),
+            (Question::Start(name), Err(error)) => {
+                self.start_failed(&name, error.code(), error.to_string());
                 Ok(())
             }
             (Question::Notice, _) => Ok(()),
-            (_, Err(failure)) => Err(ClientError::Failed(failure).into()),
-            (_, Ok(_)) => Err(helper_failed(ClientError::Protocol("not the answer to this request"))),
+            (_, Err(error)) => Err(helper_failed(error)),
+            (_, Ok((reply, _))) => Err(helper_failed(ClientError::unexpected(&reply))),
         }
     }
 
-    fn started(&mut self, name: &Name, descriptors: Vec<OwnedFd>) -> Result<(), Error> {
+    fn started(&mut self, name: &Name, descriptors: Descriptors) -> Result<(), Error> {
         let config = self.table.get(name).and_then(|container| container.desired.as_ref()?.config.clone());
         let bounds = config.as_ref().map_or(BOUNDS_OF_UNKNOWN, |config| config.log_bounds);
         self.table.started(name, cri::now());
@@ -138,9 +138,15 @@ impl EventLoop {
     }
 
     /// Asks for the descriptors of everything that an earlier manager has left.
-    fn adopt(&mut self, containers: Vec<Listed>) -> Result<(), Error> {
-        self.listed = true;
-        for listed in containers {
+    fn adopt(&mut self, page: Containers) -> Result<(), Error> {
+        match page.containers.last().filter(|_| page.more) {
+            Some(last) => {
+                let next = ListContainers { after: Some(last.name.clone()) };
+                self.ask(&Request::Containers(next), Question::Containers)?;
+            }
+            None => self.listed = true,
+        }
+        for listed in page.containers {
             let name = listed.name.clone();
             let known = self.known.get(&name);
             let (phase, exited) = match listed.state {
@@ -160,12 +166,12 @@ impl EventLoop {
                 self.ended.insert(name.clone());
             }
             self.adopting.insert(name.clone());
-            self.ask(Request::Attach(name.clone()), Question::Attach(name))?;
+            self.ask(&Request::Attach(name.clone()), Question::Attach(name))?;
         }
         Ok(())
     }
 
-    fn attach(&mut self, name: &Name, descriptors: Vec<OwnedFd>) -> Result<(), Error> {
+    fn attach(&mut self, name: &Name, descriptors: Descriptors) -> Result<(), Error> {
         let known = self.known.get(name);
         let bounds = known.map_or(BOUNDS_OF_UNKNOWN, |known| known.bounds);
         self.forwarding.set(name, known.and_then(|known| known.host_log.clone()));
@@ -175,10 +181,10 @@ impl EventLoop {
     }
 }
 
-/// The descriptors of [`Request::Attach`].
-fn output_of(descriptors: Vec<OwnedFd>, bounds: Bounds) -> Result<Output, Error> {
-    let [pidfd, stdout, stderr, spool, spool_write] = <[OwnedFd; 5]>::try_from(descriptors)
-        .map_err(|_| helper_failed(ClientError::Protocol("not the five descriptors of a container")))?;
+/// What `attached` and `started` carry.
+fn output_of(descriptors: Descriptors, bounds: Bounds) -> Result<Output, Error> {
+    let ContainerDescriptors { pidfd, stdout, stderr, spool, spool_write } =
+        descriptors.try_into().map_err(|failure| helper_failed(ClientError::Failed(failure)))?;
     let pipes = Pipes { stdout: Rc::new(stdout), stderr: Rc::new(stderr), spool, spool_write };
     Ok(Output::new(pidfd, pipes, bounds))
 }

@@ -190,7 +190,7 @@ impl EventLoop {
             let Some(container) = self.table.get(&name) else { continue };
             let Some(desired) = &container.desired else { continue };
             let Some(config) = &desired.config else { continue };
-            let layers = config.job.layers.clone();
+            let layers = config.job.rootfs.layers.clone();
             let generation = desired.generation;
             let context = Arc::clone(&self.context);
             let of = name.clone();

@@ -20,9 +20,10 @@ use crate::prepare::{Context, Prepared};
 use crate::reactor::{Interest, Reactor, Registration};
 use crate::status::Status;
 use crate::table::Table;
-use casemate_client::ClientError;
+use casemate_client::{Codec, Error as ClientError};
 use casemate_error::{Code, Error};
 use casemate_sys::signal;
+use casemate_wire::frozen::ListContainers;
 use casemate_wire::{Name, Request};
 pub use containers::Known;
 use output::Output;
@@ -94,7 +95,7 @@ pub struct Start {
     /// The file, for a reload.
     pub file: PathBuf,
     /// The helper's socket, greeted as the one that supervises.
-    pub helper: OwnedFd,
+    pub helper: (OwnedFd, Codec),
     /// The control socket.
     pub server: Server<Source>,
     /// The reactor that it is registered with.
@@ -208,7 +209,7 @@ impl EventLoop {
 
     /// Runs until its mode, a signal or a request ends it.
     pub fn run(&mut self) -> Result<Outcome, Error> {
-        self.ask(Request::Containers, Question::Containers)?;
+        self.ask(&Request::Containers(ListContainers { after: None }), Question::Containers)?;
         if self.mode == RunMode::Stop {
             self.table.close();
         }
@@ -337,7 +338,7 @@ impl EventLoop {
         }
     }
 
-    fn ask(&mut self, request: Request, question: Question) -> Result<(), Error> {
+    fn ask(&mut self, request: &Request, question: Question) -> Result<(), Error> {
         self.helper.ask(request, question).map_err(helper_failed)?;
         let interest = if self.helper.has_outgoing() { Interest::ReadWrite } else { Interest::Read };
         self.helper_socket.set_interest(interest).map_err(|errno| system("wait for the helper", errno))

@@ -231,7 +231,7 @@ impl EventLoop {
     }
 
     /// A request that may come too late: the container has ended, and its event is on the way.
-    pub(super) fn notice(&mut self, request: Request) -> Result<(), Error> {
+    pub(super) fn notice(&mut self, request: &Request) -> Result<(), Error> {
         self.ask(request, crate::helper::Question::Notice)
     }
 }

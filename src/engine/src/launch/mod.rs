@@ -25,8 +25,8 @@ pub use directories::Directories;
 pub use error::Error;
 pub use identity::{Identities, Ids, Range};
 
-use casemate_client::{Client, ClientError};
-use casemate_wire::{Facts, Request};
+use casemate_client::{Client, Error as ClientError};
+use casemate_wire::Request;
 use lock::Lock;
 use rustix::fd::OwnedFd;
 use spawn::Helper;
@@ -147,13 +147,13 @@ fn supervisor(run: &OwnedFd, directories: &Directories, identities: &Identities)
 impl Session {
     /// Connects to the helper that [`enter`] made sure of. One that could not make user namespace A has ended by now: then
     /// its own words are the reason.
-    pub fn connect(&self, supervise: bool) -> Result<(Client, Facts), Error> {
+    pub fn connect(&self, supervise: bool) -> Result<Client, Error> {
         let own = self.directories.helper_socket();
         let (at, socket) = match &self.helper {
             Found::Units(units) => (units.path(), units.connect()?),
             _ => (own.as_path(), spawn::connect(&self.run).map_err(|errno| Error::at(&own, "connect", errno))?),
         };
-        Client::greet(socket, supervise).map_err(|error| match (error, &self.helper) {
+        Client::connect(socket, supervise).map_err(|error| match (error, &self.helper) {
             (ClientError::Closed, Found::Units(_)) => Error::at(at, "greet the helper", "it has ended")
                 .remedy("`journalctl -u casemate-helper` has its last words"),
             (ClientError::Closed, _) => {
@@ -197,7 +197,7 @@ impl Session {
     pub fn leave(self) -> Result<(), Error> {
         let connection = if matches!(self.helper, Found::Launched(_)) { self.connect(false).ok() } else { None };
         match (self.helper, connection) {
-            (Found::Launched(helper), Some((client, _))) => helper.leave(&self.run, client),
+            (Found::Launched(helper), Some(client)) => helper.leave(&self.run, client),
             _ => Ok(()),
         }
     }
@@ -205,9 +205,9 @@ impl Session {
 
 /// Whether the helper of this connection has ended; it ends by itself or by [`Request::Quit`].
 fn quit(mut client: Client) -> Result<bool, ClientError> {
-    match client.done(Request::Quit) {
+    match client.done(&Request::Quit(())) {
         Ok(()) => {}
-        Err(ClientError::Failed(_)) => return Ok(false),
+        Err(ClientError::Failed(_) | ClientError::Answer(_)) => return Ok(false),
         Err(ClientError::Closed) => return Ok(true),
         Err(error) => return Err(error),
     }

@@ -19,8 +19,8 @@ use crate::profile;
 use casemate_confine::ceiling;
 use casemate_error::Code;
 use casemate_image::Image;
-use casemate_spec::{ContainerSpec, Root as SpecRoot, Seccomp, Spec};
-use casemate_wire::{Device, Digest, Facts, IdSpace, Ids, Job, Root, encode};
+use casemate_spec::{ContainerSpec, Root, Seccomp, Spec};
+use casemate_wire::{Confinement, Device, Digest, Facts, IdSpace, Ids, Job, Network, Rootfs, WritableRoot};
 use error::Refusal;
 use sha2::{Digest as _, Sha256};
 use std::path::Path;
@@ -47,33 +47,39 @@ fn plan(
     let mut job = Job {
         name: container.name.clone(),
         digest: Digest::from_bytes([0; 32]),
-        layers: image.chain(),
-        root: root(container.root),
-        landlock: rules::landlock(container, &mounts, facts)?,
-        mounts,
-        devices: devices(container),
-        shm_size: container.shm_size.bytes(),
-        proc: view::proc(container, found),
-        sysfs: container.sysfs,
-        hostname: container.hostname.clone(),
-        files: files::files(&container.hostname),
-        sysctls: sysctls(container)?,
-        ids: ids(container, facts)?,
+        confinement: Confinement {
+            ids: ids(container, facts)?,
+            capabilities: capabilities(container)?,
+            landlock: rules::landlock(container, &mounts, facts)?,
+            seccomp: seccomp(container, found.profile.as_deref())?,
+        },
+        rootfs: Rootfs {
+            layers: image.chain(),
+            writable_root: writable_root(container.root),
+            mounts,
+            devices: devices(container),
+            shm_size: container.shm_size.bytes(),
+            proc: view::proc(container, found),
+            sysfs: container.sysfs,
+        },
         process: process::process(container, &image.config)?,
-        capabilities: capabilities(container)?,
-        seccomp: seccomp(container, found.profile.as_deref())?,
         limits: limits::limits(spec, container, facts, found)?,
-        init: container.init,
+        network: Network {
+            hostname: container.hostname.clone(),
+            hosts: files::hosts(&container.hostname),
+            resolv_conf: files::RESOLV_CONF.to_vec(),
+            sysctls: sysctls(container)?,
+        },
     };
     job.digest = digest(&job)?;
     Ok(job)
 }
 
-fn root(root: SpecRoot) -> Root {
+fn writable_root(root: Root) -> WritableRoot {
     match root {
-        SpecRoot::ReadOnly => Root::ReadOnly,
-        SpecRoot::Ephemeral { size, inodes } => Root::Ephemeral { size: size.bytes(), inodes },
-        SpecRoot::Persistent => Root::Persistent,
+        Root::ReadOnly => WritableRoot::None,
+        Root::Ephemeral { size, inodes } => WritableRoot::Ephemeral { size: size.bytes(), inodes },
+        Root::Persistent => WritableRoot::Persistent,
     }
 }
 
@@ -154,7 +160,7 @@ fn seccomp(container: &ContainerSpec, own: Option<&str>) -> Result<Vec<u8>, Refu
 
 /// sha256 over the job as it stands, its digest zero.
 fn digest(job: &Job) -> Result<Digest, Refusal> {
-    let bytes = encode(job).map_err(|error| {
+    let bytes = job.encode().map_err(|error| {
         Refusal::spec("job-size", format!("the job cannot be sent: {error}"))
             .remedy("shorten the environment, the command or the lists of paths")
     })?;

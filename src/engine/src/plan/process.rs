@@ -28,7 +28,7 @@ pub(super) fn process(container: &ContainerSpec, image: &ImageConfig) -> Result<
         }
     }
     let bytes = |texts: Vec<String>| texts.into_iter().map(String::into_bytes).collect();
-    Ok(Process { argv: bytes(argv), env: bytes(env), cwd, rlimits: rlimits(container) })
+    Ok(Process { argv: bytes(argv), env: bytes(env), cwd, rlimits: rlimits(container), init: container.init })
 }
 
 /// The file's, else the image's in its normal form (images write `/app/`), else the root.

@@ -3,7 +3,7 @@
 use super::*;
 use casemate_image::{ImageConfig, Layer};
 use casemate_spec::Date;
-use casemate_wire::{CgroupFacts, Limits, Mount, PathAccess, Process, Rlimit, decode};
+use casemate_wire::{CgroupFacts, Limits, Mount, PathAccess, Process, Rlimit};
 
 const ALL: PathAccess = PathAccess { read: true, write: true, execute: true, ioctl_dev: false };
 
@@ -30,7 +30,7 @@ fn image() -> Image {
 fn facts() -> Facts {
     let all = ["memory", "pids", "cpu", "cpuset", "io"].map(str::to_owned).to_vec();
     Facts {
-        protocol: casemate_wire::PROTOCOL,
+        job_version: casemate_wire::JOB_VERSION,
         ids: IdSpace::Range { count: 65_535 },
         cgroup: CgroupFacts { v2: all, v1: Vec::new() },
         landlock: 7,
@@ -58,19 +58,24 @@ fn texts(bytes: &[Vec<u8>]) -> Vec<&str> {
 }
 
 fn access(job: &Job, path: &str) -> Option<PathAccess> {
-    job.landlock.paths.iter().find(|rule| rule.path == path).map(|rule| rule.access)
+    job.confinement.landlock.paths.iter().find(|rule| rule.path == path).map(|rule| rule.access)
 }
 
 #[test]
 fn a_silent_file_gets_every_wall() {
     let job = plan_of("");
-    assert_eq!((job.name.as_str(), job.hostname.as_str()), ("web", "web"));
-    assert_eq!(job.layers, [Digest::from_bytes([3; 32])]);
-    assert_eq!(job.root, Root::ReadOnly);
-    assert_eq!((job.ids.uid, job.ids.gid), (1000, 1001));
-    assert_eq!(job.shm_size, 64 << 20);
-    assert!(job.capabilities.is_empty() && job.sysctls.is_empty() && job.devices.is_empty() && job.mounts.is_empty());
-    assert!(!job.sysfs && !job.init && job.landlock.scoped);
+    assert_eq!((job.name.as_str(), job.network.hostname.as_str()), ("web", "web"));
+    assert_eq!(job.rootfs.layers, [Digest::from_bytes([3; 32])]);
+    assert_eq!(job.rootfs.writable_root, WritableRoot::None);
+    assert_eq!((job.confinement.ids.uid, job.confinement.ids.gid), (1000, 1001));
+    assert_eq!(job.rootfs.shm_size, 64 << 20);
+    assert!(
+        job.confinement.capabilities.is_empty()
+            && job.network.sysctls.is_empty()
+            && job.rootfs.devices.is_empty()
+            && job.rootfs.mounts.is_empty()
+    );
+    assert!(!job.rootfs.sysfs && !job.process.init && job.confinement.landlock.scoped);
     assert_eq!(job.process.cwd, "/");
     assert_eq!(texts(&job.process.argv), ["/bin/app"]);
     let path = format!("PATH={}", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
@@ -80,19 +85,18 @@ fn a_silent_file_gets_every_wall() {
     let Limits::Enforced(resources) = &job.limits else { panic!("{:?}", job.limits) };
     assert_eq!((resources.memory.max, resources.memory.swap, resources.pids), (64 << 20, 0, 10));
     assert_eq!(resources.cpu_quota, Some(50_000));
-    let [hostname, hosts, resolv] = job.files.as_slice() else { panic!("{:?}", job.files) };
-    assert_eq!((hostname.0.as_str(), hostname.1.as_slice()), ("/etc/hostname", b"web\n".as_slice()));
-    assert!(hosts.1.starts_with(b"127.0.0.1\tlocalhost\n") && hosts.1.ends_with(b"\tweb\n"));
-    assert!(resolv.1.starts_with(b"#") && !resolv.1.windows(10).any(|part| part == b"nameserver"));
+    let (hosts, resolv) = (&job.network.hosts, &job.network.resolv_conf);
+    assert!(hosts.starts_with(b"127.0.0.1\tlocalhost\n") && hosts.ends_with(b"\tweb\n"));
+    assert!(resolv.starts_with(b"#") && !resolv.windows(10).any(|part| part == b"nameserver"));
 }
 
 #[test]
 fn the_digest_names_the_job_and_every_change_of_it() {
     let job = plan_of("");
     let zero = Job { digest: Digest::from_bytes([0; 32]), ..job.clone() };
-    let bytes = encode(&zero).unwrap();
+    let bytes = zero.encode().unwrap();
     assert_eq!(job.digest.as_bytes().as_slice(), Sha256::digest(&bytes).as_slice());
-    assert_eq!(decode::<Job>(&encode(&job).unwrap()).unwrap(), job);
+    assert_eq!(Job::decode(&job.encode().unwrap()).unwrap(), job);
     assert_eq!(job, plan_of(""));
     assert_ne!(job.digest, plan_of("hostname = \"other\"").digest);
     assert_ne!(job.digest, plan_of("environment = { A = \"1\" }").digest);
@@ -140,7 +144,7 @@ fn threat_10_no_name_and_no_number_of_the_image_decides_who_runs() {
     let error = refused("", &image(), &short);
     assert_eq!((error.rule, error.code), ("user-range", Code::NotEnforceable));
     let single = Facts { ids: IdSpace::Single, ..facts() };
-    assert_eq!(plan_with("", &image(), &single).unwrap().ids.uid, 1000);
+    assert_eq!(plan_with("", &image(), &single).unwrap().confinement.ids.uid, 1000);
 }
 
 #[test]
@@ -207,7 +211,7 @@ fn threat_13_a_volume_of_the_image_is_a_sized_tmpfs_and_never_a_place_of_the_hos
     let volumes = |paths: &[&str], lines: &str| {
         let mut image = image();
         image.config.volumes = paths.iter().map(|&path| path.to_owned()).collect();
-        plan_with(lines, &image, &facts()).map(|job| job.mounts)
+        plan_with(lines, &image, &facts()).map(|job| job.rootfs.mounts)
     };
     let tmpfs = |target: &str| Mount::Tmpfs {
         target: target.to_owned(),
@@ -239,7 +243,7 @@ fn landlock_says_the_same_as_the_mounts() {
                  devices = [{ source = \"/dev/ttyS0\", target = \"/dev/modem\", permissions = \"rw\" }, { source = \"/dev/rtc0\", permissions = \"r\" }]";
     let job = plan_of(lines);
     let writes: Vec<&str> =
-        job.landlock.paths.iter().filter(|rule| rule.access.write).map(|rule| rule.path.as_str()).collect();
+        job.confinement.landlock.paths.iter().filter(|rule| rule.access.write).map(|rule| rule.path.as_str()).collect();
     assert_eq!(
         writes,
         [
@@ -250,7 +254,10 @@ fn landlock_says_the_same_as_the_mounts() {
     assert_eq!(access(&job, "/"), Some(PathAccess { write: false, ..ALL }));
     let device = access(&job, "/dev/rtc0").unwrap();
     assert!(device.read && !device.write && !device.ioctl_dev && !device.execute);
-    assert_eq!((job.landlock.bind_tcp.as_ref(), job.landlock.connect_tcp.as_ref()), (None, None));
+    assert_eq!(
+        (job.confinement.landlock.bind_tcp.as_ref(), job.confinement.landlock.connect_tcp.as_ref()),
+        (None, None)
+    );
     assert_eq!(
         access(&plan_of("read_only = false\nwritable_root = { type = \"ephemeral\", size = \"16MiB\" }"), "/"),
         Some(ALL)
@@ -266,11 +273,11 @@ fn the_file_narrows_landlock_and_the_fixed_room_stays() {
     assert_eq!(access(&job, "/app"), Some(PathAccess { write: false, execute: false, ..ALL }));
     assert_eq!(access(&job, "/app/bin"), Some(PathAccess { read: false, write: false, ..ALL }));
     assert!(access(&job, "/dev/null").unwrap().write && access(&job, "/proc").unwrap().read);
-    assert_eq!(job.landlock.connect_tcp, Some(vec![443]));
+    assert_eq!(job.confinement.landlock.connect_tcp, Some(vec![443]));
     let old = Facts { landlock: 3, ..facts() };
     let error = refused(narrow, &image(), &old);
     assert_eq!((error.rule, error.code), ("landlock-tcp", Code::NotEnforceable));
-    assert!(!plan_with("", &image(), &old).unwrap().landlock.scoped);
+    assert!(!plan_with("", &image(), &old).unwrap().confinement.landlock.scoped);
     let error = refused("", &image(), &Facts { landlock: 0, ..facts() });
     assert_eq!((error.rule, error.code), ("landlock", Code::NotEnforceable));
 }
@@ -291,25 +298,29 @@ fn a_read_only_device_needs_a_rule_that_can_hold_it() {
 #[test]
 fn threat_27_proc_is_masked_and_minimal_sees_processes_only() {
     let job = plan_of("");
-    assert!(!job.proc.subset_pid);
+    assert!(!job.rootfs.proc.subset_pid);
     // moby's list (daemon/pkg/oci/defaults.go) and the row's own, as far as procfs goes.
     for path in [
         "acpi", "asound", "interrupts", "kcore", "keys", "latency_stats", "sched_debug", "scsi", "sysrq-trigger",
         "timer_list", "timer_stats",
     ] {
-        assert!(job.proc.masked.contains(&format!("/proc/{path}")), "{path}");
+        assert!(job.rootfs.proc.masked.contains(&format!("/proc/{path}")), "{path}");
     }
-    assert_eq!(job.proc.read_only, ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/pressure", "/proc/sys"]);
-    assert!(!job.proc.masked.iter().any(|path| path.starts_with("/sys")));
-    let sysfs = plan_of("sysfs = true").proc.masked;
+    assert_eq!(job.rootfs.proc.read_only, ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/pressure", "/proc/sys"]);
+    assert!(!job.rootfs.proc.masked.iter().any(|path| path.starts_with("/sys")));
+    let sysfs = plan_of("sysfs = true").rootfs.proc.masked;
     for path in ["/sys/firmware", "/sys/devices/virtual/powercap", "/sys/devices/system/cpu/cpu1/thermal_throttle"] {
         assert!(sysfs.iter().any(|masked| masked == path), "{path}");
     }
     let minimal = plan_of("security = { seccomp = \"casemate:minimal\" }");
-    assert!(minimal.proc.subset_pid && minimal.proc.masked.is_empty() && minimal.proc.read_only.is_empty());
-    assert_ne!(minimal.seccomp, job.seccomp);
+    assert!(
+        minimal.rootfs.proc.subset_pid
+            && minimal.rootfs.proc.masked.is_empty()
+            && minimal.rootfs.proc.read_only.is_empty()
+    );
+    assert_ne!(minimal.confinement.seccomp, job.confinement.seccomp);
     let own = plan_of("security = { masked_paths = [\"/proc/version\"] }");
-    assert!(own.proc.masked.contains(&"/proc/version".to_owned()));
+    assert!(own.rootfs.proc.masked.contains(&"/proc/version".to_owned()));
 }
 
 #[test]
@@ -357,11 +368,11 @@ fn a_waiver_lets_it_run_where_limits_cannot_be_had_and_only_there() {
 #[test]
 fn a_low_port_is_opened_in_the_containers_own_network() {
     let job = plan_of("security = { cap_add = [\"NET_BIND_SERVICE\"] }");
-    assert_eq!(job.capabilities, [ceiling::NET_BIND_SERVICE]);
-    assert_eq!(job.sysctls, [("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned())]);
+    assert_eq!(job.confinement.capabilities, [ceiling::NET_BIND_SERVICE]);
+    assert_eq!(job.network.sysctls, [("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned())]);
     let own = "sysctls = { \"net.ipv4.ip_unprivileged_port_start\" = \"443\" }\nsecurity = { cap_add = [\"NET_BIND_SERVICE\"] }";
-    assert_eq!(plan_of(own).sysctls.len(), 1);
-    assert_eq!(plan_of(own).sysctls[0].1, "443");
+    assert_eq!(plan_of(own).network.sysctls.len(), 1);
+    assert_eq!(plan_of(own).network.sysctls[0].1, "443");
 }
 
 #[test]
@@ -390,7 +401,7 @@ fn a_profile_of_ones_own_is_proven_by_its_digest() {
     };
     let right = Digest::from_bytes(Sha256::digest(text).into()).hex();
     let job = read(&right, "own.toml").unwrap();
-    assert_ne!(job.seccomp, plan_of("").seccomp);
+    assert_ne!(job.confinement.seccomp, plan_of("").confinement.seccomp);
     let error = read(&"0".repeat(64), "own.toml").unwrap_err();
     assert_eq!((error.rule, error.code), ("seccomp-profile", Code::Verification), "{error}");
     assert_eq!(read(&right, "none.toml").unwrap_err().code, Code::Spec);

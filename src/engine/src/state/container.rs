@@ -44,12 +44,12 @@ pub enum Resource {
 impl ContainerConfig {
     /// What a run of this config holds.
     pub fn resources(&self) -> Vec<Resource> {
-        let mounts = self.job.mounts.iter().filter_map(|mount| match mount {
+        let mounts = self.job.rootfs.mounts.iter().filter_map(|mount| match mount {
             Mount::Tmpfs { .. } => None,
             Mount::Volume { name, .. } => Some(Resource::Volume(name.clone())),
             Mount::Bind { source, .. } => Some(Resource::Bind(source.clone())),
         });
-        std::iter::once(Resource::User(self.job.ids.uid)).chain(mounts).collect()
+        std::iter::once(Resource::User(self.job.confinement.ids.uid)).chain(mounts).collect()
     }
 }
 

@@ -8,8 +8,9 @@ use crate::reconcile::Action;
 use crate::state::{ContainerConfig, Goal};
 use casemate_error::Code;
 use casemate_spec::{Restart, RestartPolicy};
-use casemate_wire::Exit;
-use casemate_wire::{Digest, Ids, Job, Landlock, Limits, Proc, Process, Root};
+use casemate_wire::{
+    Confinement, Digest, Exit, Ids, Job, Landlock, Limits, Network, Proc, Process, Rootfs, WritableRoot,
+};
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -28,23 +29,35 @@ fn config(n: usize, version: u8, policy: RestartPolicy) -> ContainerConfig {
         job: Job {
             name: name(n),
             digest: Digest::from_bytes([version; 32]),
-            layers: Vec::new(),
-            root: Root::ReadOnly,
-            mounts: Vec::new(),
-            devices: Vec::new(),
-            shm_size: 0,
-            proc: Proc { subset_pid: true, masked: Vec::new(), read_only: Vec::new() },
-            sysfs: false,
-            hostname: NAMES[n].to_owned(),
-            files: Vec::new(),
-            sysctls: Vec::new(),
-            ids: Ids { uid: USERS[n], gid: USERS[n] },
-            process: Process { argv: Vec::new(), env: Vec::new(), cwd: "/".to_owned(), rlimits: Vec::new() },
-            capabilities: Vec::new(),
-            landlock: Landlock::default(),
-            seccomp: Vec::new(),
+            rootfs: Rootfs {
+                layers: Vec::new(),
+                writable_root: WritableRoot::None,
+                mounts: Vec::new(),
+                devices: Vec::new(),
+                shm_size: 0,
+                proc: Proc { subset_pid: true, masked: Vec::new(), read_only: Vec::new() },
+                sysfs: false,
+            },
+            confinement: Confinement {
+                ids: Ids { uid: USERS[n], gid: USERS[n] },
+                capabilities: Vec::new(),
+                landlock: Landlock::default(),
+                seccomp: Vec::new(),
+            },
+            process: Process {
+                argv: Vec::new(),
+                env: Vec::new(),
+                cwd: "/".to_owned(),
+                rlimits: Vec::new(),
+                init: false,
+            },
             limits: Limits::Waived,
-            init: false,
+            network: Network {
+                hostname: NAMES[n].to_owned(),
+                hosts: Vec::new(),
+                resolv_conf: Vec::new(),
+                sysctls: Vec::new(),
+            },
         },
         prove_layers: version % 2 == 1,
         restart: Restart { policy, max_retries: 3, delay: second, max_delay: 4 * second, window: 60 * second },
@@ -202,7 +215,7 @@ impl Model {
                 let config = other.desired.as_ref().unwrap().config.as_ref();
                 config.is_some_and(|config| config.job.digest == *digest)
             });
-            let taken = *user == config.job.ids.uid && alive && !stays;
+            let taken = *user == config.job.confinement.ids.uid && alive && !stays;
             assert!(!taken, "{name} gets the user of {other}, which is on its way out");
         }
     }
@@ -223,7 +236,7 @@ impl Model {
         assert!(!self.helper.contains_key(name), "{name} is there already");
         let container = self.table.get(name).unwrap();
         let config = container.desired.as_ref().unwrap().config.as_ref().unwrap();
-        let user = config.job.ids.uid;
+        let user = config.job.confinement.ids.uid;
         let digest = config.job.digest;
         self.users.insert(name.clone(), (user, digest));
         self.helper.insert(name.clone(), Held::Starting);

@@ -24,7 +24,7 @@ pub fn session(_: &mut Room<'_>) -> Result<(), Fault> {
 }
 
 pub fn hostname(room: &mut Room<'_>) -> Result<(), Fault> {
-    rustix::system::sethostname(room.job.hostname.as_bytes()).at(&room.job.hostname)
+    rustix::system::sethostname(room.job.network.hostname.as_bytes()).at(&room.job.network.hostname)
 }
 
 pub fn cgroup_namespace(_: &mut Room<'_>) -> Result<(), Fault> {

@@ -55,11 +55,11 @@ pub fn build(room: &mut Room<'_>) -> Result<(), Fault> {
     let dev = dev.as_fd();
     let pts = tree::make("devpts", &[("ptmxmode", &"0666"), ("mode", &"0620"), ("max", &1024)], NO_SUID | NO_EXEC)?;
     tree::attach(&pts, &paths::directory(dev, "pts")?, "/dev/pts")?;
-    if room.job.shm_size > 0 {
-        let shm = tree::tmpfs(room.job.shm_size, 65536, "1777", SAFE | NO_EXEC)?;
+    if room.job.rootfs.shm_size > 0 {
+        let shm = tree::tmpfs(room.job.rootfs.shm_size, 65536, "1777", SAFE | NO_EXEC)?;
         tree::attach(&shm, &paths::directory(dev, "shm")?, "/dev/shm")?;
     }
-    for device in &room.job.devices {
+    for device in &room.job.rootfs.devices {
         bind(&node(&device.source)?, dev, device.target.trim_start_matches("/dev/"), device.write)?;
     }
     set_attributes(dev, READ_ONLY, false).at("/dev")

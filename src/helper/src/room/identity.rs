@@ -28,7 +28,7 @@ pub fn enter_p(room: &mut Room<'_>) -> Result<(), Fault> {
     namespace::unshare(Kind::User).at("unshare").map_err(Fault::as_not_enforceable)?;
     let procfs = room.procfs()?;
     let (uid, gid) = room.ids_in_a();
-    let ids = &room.job.ids;
+    let ids = &room.job.confinement.ids;
     procfs::write(procfs, "self/setgroups", "deny")?;
     // A map of one line with the own id needs no privilege (user_namespaces(7)).
     procfs::write(procfs, "self/gid_map", &format!("{} {} 1\n", ids.gid, gid.as_raw()))?;

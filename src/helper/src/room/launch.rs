@@ -20,27 +20,27 @@ pub fn working_directory(room: &mut Room<'_>) -> Result<(), Fault> {
 }
 
 pub fn capabilities(room: &mut Room<'_>) -> Result<(), Fault> {
-    capabilities::hold_ambient(&room.job.capabilities)
+    capabilities::hold_ambient(&room.job.confinement.capabilities)
 }
 
 pub fn landlock(room: &mut Room<'_>) -> Result<(), Fault> {
-    landlock::apply(&room.job.landlock, room.job.init.then_some(room.realm.init.as_fd()))
+    landlock::apply(&room.job.confinement.landlock, room.job.process.init.then_some(room.realm.init.as_fd()))
 }
 
 pub fn filters(room: &mut Room<'_>) -> Result<(), Fault> {
     // From here on it is the job's filter that decides, and that need not let a report through.
     rustix::io::write(room.report, super::EXECUTING).at("report")?;
-    seccomp::install_bytes(filters::baseline(&room.job.capabilities))?;
-    seccomp::install_bytes(&room.job.seccomp)
+    seccomp::install_bytes(filters::baseline(&room.job.confinement.capabilities))?;
+    seccomp::install_bytes(&room.job.confinement.seccomp)
 }
 
 pub fn exec(room: &mut Room<'_>) -> Result<(), Fault> {
     let process = &room.job.process;
     let program = process.argv.first().ok_or_else(|| Fault::refused("argv is empty"))?;
-    let init = room.job.init.then_some(&b"casemate-init"[..]);
+    let init = room.job.process.init.then_some(&b"casemate-init"[..]);
     let argv: Vec<&[u8]> = init.into_iter().chain(process.argv.iter().map(Vec::as_slice)).collect();
     let (argv, env) = (Strings::new(&argv).at("argv")?, Strings::new(&process.env).at("environment")?);
-    if room.job.init {
+    if room.job.process.init {
         return Err(exec::execve_descriptor(room.realm.init.as_fd(), &argv, &env)).at("casemate-init");
     }
     let path = process.env.iter().find_map(|entry| entry.strip_prefix(b"PATH="));

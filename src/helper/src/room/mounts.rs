@@ -9,7 +9,7 @@ use std::fmt::Display;
 
 pub fn attach(room: &mut Room<'_>) -> Result<(), Fault> {
     let (uid, gid) = room.ids_in_a();
-    for (mount, target) in room.job.mounts.iter().zip(&room.made.targets) {
+    for (mount, target) in room.job.rootfs.mounts.iter().zip(&room.made.targets) {
         let name = mount.target();
         let tree = match (mount, &target.source) {
             (Mount::Tmpfs { size, inodes, mode, exec, .. }, _) => {

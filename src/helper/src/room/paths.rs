@@ -93,7 +93,7 @@ fn file(root: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Fault> {
 }
 
 pub fn targets(room: &mut Room<'_>) -> Result<(), Fault> {
-    for mount in &room.job.mounts {
+    for mount in &room.job.rootfs.mounts {
         let source = match mount {
             Mount::Tmpfs { .. } => None,
             Mount::Volume { name, .. } => Some(volumes::open_or_make(&room.realm.state, name, room.ids_in_a())?),
@@ -119,15 +119,22 @@ pub fn host_path(path: &str) -> Result<OwnedFd, Fault> {
 }
 
 pub fn files(room: &mut Room<'_>) -> Result<(), Fault> {
-    for (path, content) in &room.job.files {
-        let (parent, name) = split(path.trim_start_matches('/'));
-        let parent = directory(room.root()?, parent)?;
+    let network = &room.job.network;
+    let hostname = format!("{}\n", network.hostname);
+    let etc = directory(room.root()?, "etc")?;
+    let files = [
+        ("hosts", network.hosts.as_slice()),
+        ("hostname", hostname.as_bytes()),
+        ("resolv.conf", network.resolv_conf.as_slice()),
+    ];
+    for (name, content) in files {
         // What the image has there, a link above all, is replaced and never followed.
-        match unlinkat(&parent, name, AtFlags::empty()) {
+        match unlinkat(&etc, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
-            Err(errno) => return Err(errno).at(path),
+            Err(errno) => return Err(errno).at(format_args!("/etc/{name}")),
         }
-        File::from(create(&parent, name, 0o644).at(path)?).write_all(content).at(path)?;
+        let file = create(&etc, name, 0o644).at(format_args!("/etc/{name}"))?;
+        File::from(file).write_all(content).at(format_args!("/etc/{name}"))?;
     }
     Ok(())
 }

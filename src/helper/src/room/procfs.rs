@@ -27,13 +27,13 @@ fn covered(fault: Fault) -> Fault {
 }
 
 pub fn show(room: &mut Room<'_>) -> Result<(), Fault> {
-    let mount = if room.job.proc.subset_pid {
+    let mount = if room.job.rootfs.proc.subset_pid {
         tree::make("proc", &[("subset", &"pid")], SAFE | NO_EXEC).map_err(covered)?
     } else {
         tree::copy(room.procfs()?, "proc")?
     };
     tree::attach(&mount, &paths::directory(room.root()?, "proc")?, "/proc")?;
-    if room.job.sysfs {
+    if room.job.rootfs.sysfs {
         // It shows the interfaces of the container's own network namespace, and the host's devices.
         let mount = tree::make("sysfs", &[], SAFE | NO_EXEC | READ_ONLY).map_err(covered)?;
         tree::attach(&mount, &paths::directory(room.root()?, "sys")?, "/sys")?;
@@ -42,7 +42,7 @@ pub fn show(room: &mut Room<'_>) -> Result<(), Fault> {
 }
 
 pub fn sysctls(room: &mut Room<'_>) -> Result<(), Fault> {
-    for (key, value) in &room.job.sysctls {
+    for (key, value) in &room.job.network.sysctls {
         let written = write(room.procfs()?, &format!("sys/{}", key.replace('.', "/")), value);
         written.map_err(Fault::as_not_enforceable)?;
     }
@@ -61,7 +61,7 @@ pub fn write(procfs: BorrowedFd<'_>, path: &str, value: &str) -> Result<(), Faul
 
 pub fn mask(room: &mut Room<'_>) -> Result<(), Fault> {
     let root = room.root()?;
-    for path in &room.job.proc.read_only {
+    for path in &room.job.rootfs.proc.read_only {
         if let Some(target) = existing(root, path)? {
             let copy = tree::copy(&target, path)?;
             set_attributes(&copy, READ_ONLY, true).at(path)?;
@@ -70,7 +70,7 @@ pub fn mask(room: &mut Room<'_>) -> Result<(), Fault> {
     }
     // Attached at the first masked directory and copied for every other.
     let mut empty: Option<OwnedFd> = None;
-    for path in &room.job.proc.masked {
+    for path in &room.job.rootfs.proc.masked {
         let Some(target) = existing(root, path)? else { continue };
         let directory = paths::is_directory(&target).at(path)?;
         match &empty {

@@ -6,7 +6,7 @@ use super::{Room, tree};
 use crate::layers;
 use casemate_confine::{At, Fault};
 use casemate_sys::mount::set_attributes;
-use casemate_wire::{Digest, Root};
+use casemate_wire::{Digest, WritableRoot};
 use rustix::fs::{Mode, OFlags, mkdirat, open};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::{chdir, fchdir, pivot_root};
@@ -54,9 +54,9 @@ pub fn overlay(
 }
 
 pub fn prepare(room: &mut Room<'_>) -> Result<(), Fault> {
-    let size = match room.job.root {
-        Root::Ephemeral { size, inodes } => (size, inodes),
-        Root::ReadOnly | Root::Persistent => SKELETON,
+    let size = match room.job.rootfs.writable_root {
+        WritableRoot::Ephemeral { size, inodes } => (size, inodes),
+        WritableRoot::None | WritableRoot::Persistent => SKELETON,
     };
     room.made.stage = Some(stage(&room.realm.state, size)?);
     Ok(())
@@ -64,12 +64,12 @@ pub fn prepare(room: &mut Room<'_>) -> Result<(), Fault> {
 
 pub fn container(room: &mut Room<'_>) -> Result<(), Fault> {
     let (state, stage) = (&room.realm.state, room.stage()?);
-    let persistent = match room.job.root {
-        Root::Persistent => Some(persistent(state, room.job.name.as_str())?),
-        Root::ReadOnly | Root::Ephemeral { .. } => None,
+    let persistent = match room.job.rootfs.writable_root {
+        WritableRoot::Persistent => Some(persistent(state, room.job.name.as_str())?),
+        WritableRoot::None | WritableRoot::Ephemeral { .. } => None,
     };
     let upper = persistent.as_ref().map_or(stage, AsFd::as_fd);
-    room.made.root = Some(overlay(state, &room.job.layers, stage, (upper, "upper"))?);
+    room.made.root = Some(overlay(state, &room.job.rootfs.layers, stage, (upper, "upper"))?);
     Ok(())
 }
 
@@ -83,7 +83,7 @@ fn persistent(state: &Path, name: &str) -> Result<OwnedFd, Fault> {
 }
 
 pub fn seal(room: &mut Room<'_>) -> Result<(), Fault> {
-    let read_only = when(READ_ONLY, room.job.root == Root::ReadOnly);
+    let read_only = when(READ_ONLY, room.job.rootfs.writable_root == WritableRoot::None);
     set_attributes(room.root()?, SAFE | read_only, false).at("/")
 }
 

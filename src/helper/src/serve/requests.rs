@@ -7,9 +7,19 @@ use crate::realm::Realm;
 use crate::unpack::Unpacking;
 use crate::{layers, unpack};
 use casemate_confine::Fault;
-use casemate_wire::{Container as Listed, Digest, Failure, Job, Name, PROTOCOL, Reply, Request, State};
+use casemate_wire::frozen::{Containers, Hello, ListContainers, Signal, Welcome};
+use casemate_wire::{
+    self as wire, Container as Listed, Descriptors, Digest, Failure, JOB_VERSION, Job, ListLayers, Name, PROTOCOL,
+    Reply, Request, State, descriptor,
+};
 use std::fmt::Display;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ops::Bound;
+use std::os::fd::AsFd;
+
+/// Containers in one answer: at most 160 bytes each.
+const CONTAINERS_PAGE: usize = 500;
+/// Layers in one answer: 33 bytes each.
+const LAYERS_PAGE: usize = 2000;
 
 /// At most this many unpacks at a time: each has its own memory. Whoever changes the store has two, whoever looks one.
 const MOST_UNPACKS: usize = 8;
@@ -27,101 +37,116 @@ fn in_step(step: &'static str) -> impl Fn(Fault) -> Failure {
 
 impl Server<'_> {
     /// The table.
-    pub(super) fn answer(&mut self, asker: Asker, request: Request, descriptors: &[OwnedFd]) -> Answered {
+    pub(super) fn answer(&mut self, asker: Asker, request: Request, mut descriptors: Descriptors) -> Answered {
         let greeted = self.clients.get(&asker.client).is_some_and(|client| client.greeted);
-        if greeted == matches!(request, Request::Hello { .. }) {
-            return refused("greet", "hello comes first, once, in this protocol");
-        }
-        let unpacker = matches!(request, Request::Unpack(_) | Request::List(_) | Request::Measure(_));
-        if descriptors.len() != usize::from(unpacker) {
-            return refused("descriptors", "what starts casemate-unpack takes one descriptor, other requests none");
+        if greeted == matches!(request, Request::Hello(_)) {
+            return refused(request.name(), "hello comes first, and once");
         }
         match request {
-            Request::Hello { protocol, supervise } => self.greet(asker.client, protocol, supervise),
-            Request::Layers => layers::list(&self.realm.state).map(Reply::Layers).map(Some).map_err(in_step("layers")),
-            Request::Unpack(layer) => self.unpack(asker, descriptors, |realm, blob| unpack::start(realm, &layer, blob)),
-            Request::List(layer) => self.unpack(asker, descriptors, |realm, list| {
-                unpack::walk(realm, &layers::content(&realm.state, &layer), Some(layer), list)
-            }),
-            Request::Measure(name) => self.unpack(asker, descriptors, |realm, list| {
-                unpack::walk(realm, &realm.state.join("volumes").join(name.as_str()), None, list)
-            }),
-            Request::RemoveLayer(layer) => self.remove_layer(asker, &layer),
-            Request::Start(job) => self.start(asker, &job),
+            Request::Hello(hello) => Ok(Some(self.greet(asker.client, hello))),
+            Request::Containers(list) => Ok(Some(Reply::Containers(self.list(&list)))),
             Request::Attach(name) => {
-                self.reply(asker, Reply::Attached, &self.find(&name)?.descriptors());
+                self.reply(asker, &Reply::Attached(()), &self.find("attach", &name)?.descriptors().named());
                 Ok(None)
             }
-            Request::Signal { name, signal: number @ 1..=64 } => {
-                let sent = signal(&self.find(&name)?.pidfd, number);
-                sent.map(|()| Some(Reply::Done)).map_err(in_step("signal"))
+            Request::Signal(Signal { name, signal: number @ 1..=64 }) => {
+                signal(&self.find("signal", &name)?.pidfd, number).map_err(in_step("signal"))?;
+                Ok(Some(Reply::Done(())))
             }
-            Request::Signal { signal, .. } => refused("signal", format_args!("signal {signal}")),
+            Request::Signal(Signal { signal, .. }) => refused("signal", format_args!("signal {signal}")),
             Request::Kill(name) => {
-                let sent = kill(&self.find(&name)?.pidfd);
-                sent.map(|()| Some(Reply::Done)).map_err(in_step("kill"))
+                kill(&self.find("kill", &name)?.pidfd).map_err(in_step("kill"))?;
+                Ok(Some(Reply::Done(())))
             }
-            Request::Containers => Ok(Some(Reply::Containers(self.list()))),
             Request::Forget(name) => {
-                if self.find(&name)?.exit.is_none() {
+                if self.find("forget", &name)?.exit.is_none() {
                     return refused("forget", format_args!("{name} runs"));
                 }
                 self.containers.remove(&name).into_iter().for_each(Container::forget);
-                Ok(Some(Reply::Done))
+                Ok(Some(Reply::Done(())))
             }
-            Request::Quit => {
+            Request::Facts(()) => Ok(Some(Reply::Facts(self.realm.facts.clone()))),
+            Request::Layers(ListLayers { after }) => {
+                let layers = layers::list(&self.realm.state, after, LAYERS_PAGE).map_err(in_step("layers"))?;
+                Ok(Some(Reply::Layers(layers)))
+            }
+            Request::Unpack(layer) => {
+                let blob = descriptors.take(descriptor::BLOB)?;
+                self.unpack(asker, "unpack", |realm| unpack::start(realm, &layer, blob.as_fd()))
+            }
+            Request::Inventory(layer) => {
+                let inventory = descriptors.take(descriptor::INVENTORY)?;
+                self.unpack(asker, "inventory", |realm| unpack::list(realm, layer, inventory.as_fd()))
+            }
+            Request::DiskUsage(volume) => self.unpack(asker, "disk-usage", |realm| unpack::measure(realm, &volume)),
+            Request::RemoveLayer(layer) => self.remove_layer(asker, &layer),
+            Request::Start(start) => self.start(asker, &start),
+            Request::Quit(()) => {
                 if !self.starts.is_empty() || self.containers.values().any(|c| c.exit.is_none()) {
                     return refused("quit", "a container runs");
                 }
                 self.quit = true;
-                Ok(Some(Reply::Done))
+                Ok(Some(Reply::Done(())))
             }
         }
     }
 
-    /// A client of another protocol is told ours, and no more.
-    fn greet(&mut self, client: u64, protocol: u16, supervise: bool) -> Answered {
-        if protocol == PROTOCOL {
-            self.clients.entry(client).and_modify(|client| client.greeted = true);
-            self.supervisor = if supervise { Some(client) } else { self.supervisor };
+    /// A client of any protocol is welcome.
+    fn greet(&mut self, client: u64, hello: Hello) -> Reply {
+        self.clients.entry(client).and_modify(|client| client.greeted = true);
+        if hello.supervise {
+            self.supervisor = Some(client);
         }
-        Ok(Some(Reply::Facts(self.realm.facts.clone())))
+        Reply::Welcome(Welcome { protocol: PROTOCOL })
     }
 
-    fn find(&self, name: &Name) -> Result<&Container, Failure> {
-        self.containers.get(name).map_or_else(|| refused("find", format_args!("no container {name}")), Ok)
+    fn find(&self, step: &str, name: &Name) -> Result<&Container, Failure> {
+        self.containers.get(name).map_or_else(|| refused(step, format_args!("no container {name}")), Ok)
     }
 
-    fn list(&self) -> Vec<Listed> {
+    /// One page.
+    fn list(&self, list: &ListContainers) -> Containers {
         let listed = |(name, container): (&Name, &Container)| Listed {
             name: name.clone(),
             digest: container.digest,
             started: container.started,
             state: container.exit.map_or(State::Running, State::Exited),
         };
-        self.containers.iter().map(listed).collect()
+        let from = list.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut behind = self.containers.range::<Name, _>((from, Bound::Unbounded)).map(listed);
+        let containers = behind.by_ref().take(CONTAINERS_PAGE).collect();
+        Containers { containers, more: behind.next().is_some() }
     }
 
-    fn start(&mut self, asker: Asker, job: &Job) -> Answered {
+    fn start(&mut self, asker: Asker, start: &wire::Start) -> Answered {
+        if start.version != JOB_VERSION {
+            return refused(
+                "start",
+                format_args!(
+                    "this helper starts jobs of version {JOB_VERSION}, not {}: restart the helper, which ends its containers",
+                    start.version
+                ),
+            );
+        }
+        let job = Job::decode(&start.job).or_else(|error| refused("start", error))?;
         if self.containers.contains_key(&job.name) || self.starts.contains_key(&job.name) {
             return refused("start", format_args!("{} is there already", job.name));
         }
-        let container = containers::start(self.realm, job)?;
-        self.starts.insert(job.name.clone(), Start { container, asker, failed: None });
+        let container = containers::start(self.realm, &job)?;
+        self.starts.insert(job.name, Start { container, asker, failed: None });
         Ok(None)
     }
 
     fn unpack(
         &mut self,
         asker: Asker,
-        descriptors: &[OwnedFd],
-        start: impl FnOnce(&Realm, BorrowedFd<'_>) -> Result<Unpacking, Fault>,
+        step: &'static str,
+        start: impl FnOnce(&Realm) -> Result<Unpacking, Fault>,
     ) -> Answered {
-        let Some(input) = descriptors.first() else { return refused("unpack", "no descriptor") };
         if self.unpacks.len() >= MOST_UNPACKS {
-            return refused("unpack", "too many unpacks at a time");
+            return refused(step, "too many unpacks at a time");
         }
-        let unpacking = start(self.realm, input.as_fd()).map_err(in_step("unpack"))?;
+        let unpacking = start(self.realm).map_err(in_step(step))?;
         let id = self.number();
         self.unpacks.insert(id, (unpacking, asker));
         Ok(None)
@@ -135,7 +160,7 @@ impl Server<'_> {
             return refused("remove-layer", format_args!("{layer} is in use"));
         }
         let gone = layers::retire(&self.realm.state, layer).map_err(in_step("remove-layer"))?;
-        self.discard(&gone, asker, Reply::Done);
+        self.discard(&gone, asker, Reply::Done(()));
         Ok(None)
     }
 }

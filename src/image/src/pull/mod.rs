@@ -21,7 +21,7 @@ use super::store::Writer;
 use super::unpack::{is_complete, unpack_each};
 use crate::registry::{Lane, Wanted};
 use blobs::{Crew, Task};
-use casemate_client::{Client, ClientError};
+use casemate_client::{Client, Error as ClientError};
 use casemate_wire::Digest;
 use rate::Rate;
 use rustix::fd::BorrowedFd;

@@ -2,7 +2,7 @@
 
 use super::parents::Directory;
 use super::{Tree, finish_by_name, named, stamps};
-use crate::fail::{refused, system};
+use crate::fail::{system, too_long};
 use crate::path::{Meaning, join};
 use crate::tar::{Entry, Kind, Reader, Source, Sparse};
 use casemate_wire::Failure;
@@ -35,7 +35,7 @@ impl Tree {
                 self.sparse = self.sparse.saturating_add(sparse.size);
                 if self.sparse > self.limits.bytes {
                     let what = format!("files with holes are longer than {} bytes", self.limits.bytes);
-                    return Err(refused("limit bytes", what));
+                    return Err(too_long(what));
                 }
                 self.make_file(directory, name, entry, |fd| copy_sparse(fd, reader, sparse, &entry.path))?;
             }

@@ -2,7 +2,7 @@
 
 use crate::craft::Tar;
 use crate::room::{Store, sha256};
-use casemate_wire::UnpackOrder;
+use casemate_wire::UnpackRequest;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -32,7 +32,7 @@ fn threat_06_both_threads_are_confined_before_the_first_byte() {
     let tar = Tar::new().file("a", "x").end();
     // Unlike any other test's, so that the process can be told from theirs.
     let size = 1_000_000 + u64::from(std::process::id());
-    let order = UnpackOrder {
+    let request = UnpackRequest {
         blob: sha256(&tar),
         size,
         diff_id: sha256(b"confined"),
@@ -40,7 +40,7 @@ fn threat_06_both_threads_are_confined_before_the_first_byte() {
         ids: store.ids,
         sync: false,
     };
-    let argument = order.argument().unwrap();
+    let argument = request.to_argument().unwrap();
     let (blob, mut feed) = std::io::pipe().unwrap();
     let base = store.directory.path().join("confined");
     fs::create_dir(&base).unwrap();
@@ -81,7 +81,7 @@ fn a_layer_is_on_the_disk_before_it_is_told() {
     }
     let store = Store::new();
     let tar = Tar::new().file("a", &format!("synced {}", std::process::id())).end();
-    let order = UnpackOrder {
+    let request = UnpackRequest {
         blob: sha256(&tar),
         size: tar.len() as u64,
         diff_id: sha256(&tar),
@@ -89,7 +89,7 @@ fn a_layer_is_on_the_disk_before_it_is_told() {
         ids: store.ids,
         sync: true,
     };
-    let argument = order.argument().unwrap();
+    let argument = request.to_argument().unwrap();
     let (blob, mut feed) = std::io::pipe().unwrap();
     let base = store.directory.path().join("synced");
     let calls = store.directory.path().join("calls");

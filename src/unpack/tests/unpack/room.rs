@@ -3,7 +3,7 @@
 
 use casemate_sys::exec::{Strings, execve_descriptor};
 use casemate_sys::namespace::{Kind, unshare};
-use casemate_wire::{Digest, IdSpace, LayerLimits, UnpackOrder, UnpackOutcome, decode};
+use casemate_wire::{Digest, IdSpace, LayerLimits, UnpackOutcome, UnpackRequest, decode};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use sha2::{Digest as _, Sha256};
 use std::ffi::CString;
@@ -60,7 +60,7 @@ impl Store {
 
     /// Unpacks a blob on top of what is there; a refused layer leaves the parents as they are.
     pub fn apply_blob(&mut self, blob: &[u8], diff_id: Digest) -> UnpackOutcome {
-        let order = UnpackOrder {
+        let request = UnpackRequest {
             blob: sha256(blob),
             size: blob.len() as u64,
             diff_id,
@@ -68,17 +68,17 @@ impl Store {
             ids: self.ids,
             sync: false,
         };
-        self.apply_order(blob, &order)
+        self.apply_request(blob, &request)
     }
 
-    pub fn apply_order(&mut self, blob: &[u8], order: &UnpackOrder) -> UnpackOutcome {
+    pub fn apply_request(&mut self, blob: &[u8], request: &UnpackRequest) -> UnpackOutcome {
         let number = self.layers.len();
         let base = self.directory.path().join(format!("layer{number}"));
         let _ = fs::remove_dir_all(&base);
         fs::create_dir(&base).unwrap();
         let path = base.join("blob");
         fs::write(&path, blob).unwrap();
-        let outcome = self.run(&base, File::open(&path).unwrap(), order);
+        let outcome = self.run(&base, File::open(&path).unwrap(), request);
         self.check_canary();
         if outcome.is_ok() {
             self.layers.push(base);
@@ -112,12 +112,12 @@ impl Store {
         if is_root() { BASE } else { rustix::process::geteuid().as_raw() }
     }
 
-    fn run(&self, base: &Path, blob: File, order: &UnpackOrder) -> UnpackOutcome {
+    fn run(&self, base: &Path, blob: File, request: &UnpackRequest) -> UnpackOutcome {
         let (bytes, _) = self.enter(
             base,
             blob,
             Path::new(env!("CARGO_BIN_EXE_casemate-unpack")),
-            &["casemate-unpack", "layer", &order.argument().unwrap()],
+            &["casemate-unpack", "layer", &request.to_argument().unwrap()],
         );
         decode(&bytes).unwrap_or_else(|_| panic!("no outcome in {} bytes", bytes.len()))
     }
