@@ -25,6 +25,7 @@ pub mod registry;
 mod spec;
 pub mod units;
 mod up;
+pub mod versions;
 pub mod web;
 
 pub use casemate_probe::report::Report;

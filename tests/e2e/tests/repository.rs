@@ -58,7 +58,7 @@ fn code_lines(text: &str) -> usize {
 }
 
 #[test]
-fn the_trusted_base_has_at_most_3000_lines() {
+fn trusted_base_keeps_its_budget() {
     let mut sum = 0;
     let mut whole = 0;
     // The helper and the crates of ours that are linked into it.
@@ -73,7 +73,8 @@ fn the_trusted_base_has_at_most_3000_lines() {
         }
     }
     println!("helper with its library crates: {sum} lines of code without tests ({whole} with comments and blanks)");
-    assert!(sum <= 3000, "{sum} lines without tests, comments and blanks ({whole} with comments and blanks)");
+    // Confinement path 2,000, server and wire 1,800.
+    assert!(sum <= 3800, "{sum} lines without tests, comments and blanks ({whole} with comments and blanks)");
 }
 
 #[test]
