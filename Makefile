@@ -20,7 +20,7 @@ tools     = $(abspath $(target))/tools
 .PHONY: help build demo test test-vm lint bench fuzz install deb clean setup
 
 help: ## this text
-	@echo 'casemate: runs the containers that one TOML file describes, as nobody special'
+	@echo 'casemate: runs the containers that one TOML file describes, without root privileges'
 	@echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/  make \1\t\2/p' Makefile | expand -t 18
 	@echo
@@ -29,7 +29,7 @@ help: ## this text
 build: ## the programs, static, in release form
 	$(CARGO) build --locked --release
 
-demo: setup ## boots two containers from one file, shows their prison
+demo: setup ## boots two containers from one file, shows their sandbox
 	$(CARGO) build --locked --workspace --bins
 	scripts/demo $(target)/$(triple)/debug
 

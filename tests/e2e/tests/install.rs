@@ -129,7 +129,7 @@ fn what_the_units_leave_open_is_bounded() {
     if !needs("what_the_units_leave_open_is_bounded", &[Feature::Program(ANALYZE)]) {
         return;
     }
-    // In tenths; SECURITY.md has the reason for every point that is left.
+    // In tenths; docs/security/systemd.md has the reason for every point that is left.
     for (unit, most) in [
         ("casemate.service", "6"),
         ("casemate-containers.service", "6"),

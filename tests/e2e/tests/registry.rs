@@ -397,7 +397,7 @@ both_modes! {
             return;
         }
         let readme = fs::read_to_string(place::repository().join("README.md")).unwrap();
-        let section = readme.split("## From an empty machine to nginx\n").nth(1).unwrap();
+        let section = readme.split("## nginx from a registry\n").nth(1).unwrap();
         let block = |name: &str| section.split(&format!("```{name}\n")).nth(1).unwrap().split("```").next().unwrap();
         let image = block("toml").split("image      = \"").nth(1).unwrap().split('"').next().unwrap();
         let casemate = Instance::new(mode);

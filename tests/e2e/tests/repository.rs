@@ -306,21 +306,6 @@ fn the_helpers_crates_are_those_that_were_reviewed() {
 }
 
 #[test]
-fn security_md_quotes_the_steps_as_the_helper_prints_them() {
-    let helper = casemate_e2e::place::program("casemate-helper");
-    let output = Command::new(helper).arg("--steps").output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let printed = String::from_utf8(output.stdout).unwrap();
-    assert!(printed.lines().count() > 10, "{printed}");
-    let document = fs::read_to_string(repository().join("SECURITY.md")).unwrap();
-    let plain = |text: &str| text.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>().join("\n");
-    assert!(
-        plain(&document).contains(plain(&printed).trim()),
-        "SECURITY.md does not quote `casemate-helper --steps`:\n{printed}"
-    );
-}
-
-#[test]
 fn programs_are_static_and_have_no_privilege_of_their_own() {
     use std::os::unix::fs::MetadataExt;
     for name in casemate_e2e::place::PROGRAMS {

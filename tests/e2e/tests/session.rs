@@ -17,7 +17,7 @@ const SCRIPT: &str = "/usr/bin/script";
 /// The blocks of README's session, without their fences: a command, the file, and two more commands.
 fn blocks() -> Vec<String> {
     let readme = fs::read_to_string(place::repository().join("README.md")).unwrap();
-    let section = readme.split("## A file and a session").nth(1).unwrap().split("\n## ").next().unwrap();
+    let section = readme.split("## A first container").nth(1).unwrap().split("\n## ").next().unwrap();
     let fenced = section.split("```").skip(1).step_by(2);
     fenced.map(|block| block.split_once('\n').unwrap().1.to_owned()).collect()
 }
