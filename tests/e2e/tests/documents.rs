@@ -61,7 +61,8 @@ fn tests_of_threats() -> BTreeMap<u32, BTreeSet<String>> {
 /// Number, class and answer of each threat, as SECURITY.md has them.
 fn threats() -> Vec<(u32, String, String)> {
     let text = fs::read_to_string(repository().join("SECURITY.md")).unwrap();
-    let rows = text.lines().filter_map(|line| line.strip_prefix("| [")?.split_once("](docs/security/threats.md#threat-"));
+    let rows =
+        text.lines().filter_map(|line| line.strip_prefix("| [")?.split_once("](docs/security/threats.md#threat-"));
     let row = |(number, rest): (&str, &str)| {
         let cells: Vec<&str> = rest.split(" | ").collect();
         let [link, class, answer] = cells.as_slice() else { panic!("{rest}") };
@@ -83,7 +84,10 @@ fn every_threat_has_a_row_and_its_tests_are_listed() {
     );
     for (number, class, answer) in threats {
         let listed = tests.get(&number);
-        assert!(listed.is_some() != NOT_BUILT.contains(&number), "threat {number}: has a test, or nothing to attack yet");
+        assert!(
+            listed.is_some() != NOT_BUILT.contains(&number),
+            "threat {number}: has a test, or nothing to attack yet"
+        );
         text.push_str(&format!("\n## Threat {number}\n\n{class}: {answer}.\n\n"));
         for name in listed.into_iter().flatten() {
             text.push_str(&format!("- `{name}`\n"));
