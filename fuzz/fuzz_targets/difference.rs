@@ -1,7 +1,7 @@
 //! Two lists of a layer's files: any bytes are answered, in words that a terminal takes, and equal lists have no difference.
 #![no_main]
 
-use casemate_image::difference::differences;
+use casemate_image::store::difference::differences;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {

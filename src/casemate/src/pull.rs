@@ -4,8 +4,8 @@ use super::file;
 use super::image::{LimitFlags, Work, text, waiting};
 use super::{Code, Error, Global};
 use casemate_engine::launch;
-use casemate_image::pull::{self, Progress, Pulled};
-use casemate_image::registry::{self, Lane, Reached};
+use casemate_image::registry::{Connection, RegistryAccess};
+use casemate_image::transfer::pull::{self, Progress, PullOptions, Pulled};
 use casemate_spec::{ByteSize, StorePolicy};
 use casemate_sys::signal;
 use casemate_wire::Digest;
@@ -36,20 +36,20 @@ pub struct Pull {
 }
 
 impl Pull {
-    /// The story: read, collect logins, start casemate-fetch, enter, tell the terms, confine, pull, leave.
+    /// The steps: read the file, collect credentials, start casemate-fetch, enter, configure casemate-fetch, confine, pull, leave.
     pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
         let path = self.place()?;
         let file = file::read(&path, None)?;
         file::print_warnings(&file);
         let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-        let reached = registry::reach(&file.spec, credentials.as_deref())?;
+        let access = RegistryAccess::for_file(&file.spec, credentials.as_deref())?;
         launch::close_inherited(&[])?;
         let directories = global.directories()?;
         let connections = launch::fetch::connect(&directories, file.spec.store.max_concurrent_downloads)?;
         let mut work = Work::enter_with(global, &file.spec.store)?;
         let stop = signal::descriptor(&[signal::INT, signal::TERM, signal::HUP])
             .map_err(|error| Error::new(Code::Failed, "this process", "take signals", error))?;
-        let pulled = self.pull(&mut work, connections, &reached, &file.spec.store, &stop);
+        let pulled = self.pull(&mut work, connections, &access, &file.spec.store, &stop);
         print(&leave(work, pulled)?)
     }
 
@@ -70,22 +70,22 @@ impl Pull {
         &self,
         work: &mut Work,
         connections: Vec<OwnedFd>,
-        reached: &Reached,
+        access: &RegistryAccess,
         policy: &StorePolicy,
         stop: &OwnedFd,
     ) -> Result<Vec<Pulled>, Error> {
-        let lanes: Result<Vec<_>, _> = connections.into_iter().map(|one| Lane::open(one, &reached.terms)).collect();
-        let lanes = lanes?;
+        let connections = connections.into_iter().map(|socket| Connection::open(socket, &access.config));
+        let connections = connections.collect::<Result<Vec<_>, _>>()?;
         work.confine()?;
         work.client.interrupt_on(stop)?;
         let writer = pull::lock(&work.store, stop.as_fd(), waiting)?;
-        let terms = pull::Terms {
+        let options = PullOptions {
             limits: self.limits.limits(),
             rate: policy.max_download_rate.map(ByteSize::bytes),
             stop: stop.as_fd(),
         };
         let progress = progress();
-        Ok(pull::pull(&mut work.client, &writer, lanes, &reached.wanted, &terms, progress.as_ref())?)
+        Ok(pull::pull(&mut work.client, &writer, connections, &access.images, &options, progress.as_ref())?)
     }
 }
 
@@ -105,7 +105,7 @@ fn leave(work: Work, pulled: Result<Vec<Pulled>, Error>) -> Result<Vec<Pulled>, 
 }
 
 fn print(pulled: &[Pulled]) -> Result<(), Error> {
-    let line = |image: &Pulled| match image.fetched {
+    let line = |image: &Pulled| match image.received {
         Some(bytes) => {
             format!("{}: pulled, {} of {}\n", image.name, text::size(bytes), text::size(image.record.bytes()))
         }
@@ -137,9 +137,9 @@ impl Progress for Lines {
 
     fn at(&self, _: &Digest, _: u64) {}
 
-    fn end(&self, blob: &Digest, good: bool) {
+    fn end(&self, blob: &Digest, verified: bool) {
         let size = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(blob);
-        if let Some(size) = size.filter(|_| good) {
+        if let Some(size) = size.filter(|_| verified) {
             text::note(&format!("{}: {}, proven", short(blob), text::size(size)));
         }
     }

@@ -10,8 +10,8 @@ use crate::revisions;
 use crate::state::ContainerConfig;
 use casemate_client::Client;
 use casemate_error::{Code, Error};
-use casemate_image::import::Progress;
-use casemate_image::{self as image, Image, Limits, Store, unpack_missing};
+use casemate_image::store::{Progress, layers};
+use casemate_image::{self as image, Image, Limits, Store};
 use casemate_spec::{self as spec, StorePolicy, Verify};
 use casemate_sys::signal;
 use casemate_wire::{Digest, Facts};
@@ -131,18 +131,18 @@ fn configs(
     let store = context.store().map_err(one)?;
     let mut client = context.connect(interrupt).map_err(one)?;
     // Until the revision is kept, this lock keeps its images; from then on the revision does.
-    let reference = image::using(&client, &store, || log::info!("waiting for a process that removes images"));
-    let reference = reference.map_err(one)?;
+    let waiting = || log::info!("waiting for a process that removes images");
+    let references = layers::lock_references(&client, &store, waiting).map_err(one)?;
     let (configs, mut images) = planned(context, &store, file, facts)?;
     images.sort_by_key(|image| image.manifest);
     images.dedup_by_key(|image| image.manifest);
     for image in images {
         let failed = |error: image::Error| one(error.about_image(image.names.first().map(String::as_str)));
         let mut progress = (context.progress)();
-        unpack_missing(&mut client, &store, &image, &Limits::default(), progress.as_mut()).map_err(failed)?;
+        layers::unpack_missing(&mut client, &store, &image, &Limits::default(), progress.as_mut()).map_err(failed)?;
     }
     let kept = revisions::apply(state, &file.text, file.spec.store.keep);
-    drop(reference);
+    drop(references);
     let failed = |error| Error::new(Code::Failed, state.join("revisions").display(), "keep the file", error);
     kept.map_err(|error| one(failed(error)))?;
     Ok(configs)

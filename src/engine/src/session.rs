@@ -12,7 +12,7 @@ use crate::reactor::Reactor;
 use crate::revisions;
 use crate::state::{Resource, RunConfig};
 use casemate_error::{Code, Error};
-use casemate_image::import::Progress;
+use casemate_image::store::Progress;
 use casemate_image::{Image, Store};
 use casemate_spec::{ContainerSpec, Mount};
 use casemate_sys::signal;

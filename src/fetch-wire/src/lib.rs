@@ -1,9 +1,9 @@
-//! What the manager and casemate-fetch tell each other: terms once, then one request and one reply at a time.
+//! The messages between the manager and casemate-fetch: the configuration once, then one request and one reply at a time.
 //!
-//! A message is one SOCK_SEQPACKET packet, encoded as those of casemate-wire are. The bytes of a document or blob never come in a
-//! message: the request carries an end of a pipe, the writing one for what is brought and the reading one for what is sent, and closing
-//! the writing end ends them. So casemate-fetch holds no file, and cannot change a byte that it brought after the manager has hashed
-//! it. This crate does no I/O.
+//! A message is one SOCK_SEQPACKET packet, encoded like those of casemate-wire. The bytes of a document or blob are never part of
+//! a message. They go through a pipe whose one end comes with the request: the write end for a download, the read end for an
+//! upload. Closing the write end ends the bytes. So casemate-fetch has no file open, and cannot change a byte after the manager
+//! has hashed it. This crate does no I/O.
 #![forbid(unsafe_code)]
 
 mod secret;
@@ -14,49 +14,49 @@ use casemate_wire::{Digest, Error};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Where casemate-fetch finds its connection; systemd hands one over under the same number.
+/// The descriptor of the connection to the manager; systemd passes one under the same number.
 pub const SOCKET: i32 = 3;
-/// The most bytes of encoded [`Terms`].
-pub const MAX_TERMS: usize = 4 << 20;
+/// The most bytes of an encoded [`FetchConfig`].
+pub const MAX_CONFIG: usize = 4 << 20;
 /// The most bytes of a manifest, an index, or a config.
 pub const MAX_DOCUMENT: u64 = 4 << 20;
 
-/// With whom this process may speak, and how. Comes in a memfd beside [`Request::Terms`], and is the first that comes.
+/// The servers that casemate-fetch may connect to, and how. It comes in a memfd with [`Request::Configure`], the first request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Terms {
-    /// Requests name one by its place in this list.
+pub struct FetchConfig {
+    /// Requests refer to a registry by its index in this list.
     pub registries: Vec<Registry>,
 }
 
-/// One registry of the file.
+/// A registry of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registry {
-    /// Its mirrors in their order, then itself.
+    /// The servers to try in this order: its mirrors, then the registry itself.
     pub endpoints: Vec<Endpoint>,
 }
 
-/// One server that has a registry's content.
+/// A server with a registry's content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {
-    /// TLS; without it only where the file says `insecure`.
+    /// Use TLS. False only where the file says `insecure`.
     pub secure: bool,
-    /// Name or address, an IPv6 address in brackets.
+    /// Host name or address; an IPv6 address in brackets.
     pub host: String,
     /// TCP port.
     pub port: u16,
-    /// What stands before the repository's path, without slashes at its ends; mostly empty.
+    /// Prefix of repository paths, without slashes at its ends; mostly empty.
     pub prefix: String,
-    /// More certificate authorities than the host's, PEM.
+    /// Certificate authorities besides the host's, PEM.
     pub authorities: Vec<u8>,
-    /// Who we are to this server.
+    /// Credentials for this server.
     pub login: Option<Login>,
     /// `http://HOST:PORT`.
     pub proxy: Option<String>,
-    /// TCP ports that its token server or its redirects may use besides 443 and its own.
+    /// TCP ports of its token server and redirect targets, besides 443 and its own.
     pub ports: Vec<u16>,
 }
 
-/// How to log in.
+/// Credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Login {
     /// User and password.
@@ -70,60 +70,61 @@ pub enum Login {
     RefreshToken(Secret),
 }
 
-/// What the manager asks.
+/// A request of the manager.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    /// Beside it: the memfd with [`Terms`]. Answered by [`Reply::Ready`] when this process has confined itself.
-    Terms,
-    /// Beside it: the reading end of a pipe. Answered by [`Reply::Done`] when the registry has it; what it has already is not read.
+    /// With it: the memfd with the [`FetchConfig`]. Reply: [`Reply::Ready`] once casemate-fetch is confined to it.
+    Configure,
+    /// With it: the read end of a pipe. Reply: [`Reply::Done`] once the registry has the object. The pipe is not read if the registry
+    /// had it before.
     Put(Put),
-    /// Beside it: the writing end of a pipe. Answered by [`Reply::Done`] or [`Reply::Failed`] when all is written.
+    /// With it: the write end of a pipe. Reply: [`Reply::Done`] or [`Reply::Failed`], after the last byte.
     Get(Get),
 }
 
-/// One thing to bring.
+/// A download.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Get {
-    /// Place in [`Terms::registries`].
+    /// Index in [`FetchConfig::registries`].
     pub registry: u16,
-    /// The endpoint to begin with; those before it have given wrong bytes.
+    /// The first endpoint to try; those before it have sent wrong bytes.
     pub first: u16,
     /// The repository's path.
     pub repository: String,
-    /// What of it.
+    /// The object to download.
     pub object: Object,
 }
 
-/// One thing to send to a registry itself, never to a mirror.
+/// An upload to the registry itself, never to a mirror.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Put {
-    /// Place in [`Terms::registries`].
+    /// Index in [`FetchConfig::registries`].
     pub registry: u16,
     /// The repository's path.
     pub repository: String,
-    /// Bytes in the pipe.
+    /// Bytes that come through the pipe.
     pub size: u64,
-    /// What they are.
-    pub what: Sent,
+    /// The object to upload.
+    pub object: PushObject,
 }
 
-/// What is sent.
+/// An object to upload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Sent {
+pub enum PushObject {
     /// A blob.
     Blob(Digest),
-    /// A manifest, after all that it names.
+    /// A manifest, after all blobs that it refers to.
     Manifest {
-        /// Its digest.
+        /// The manifest's digest.
         digest: Digest,
-        /// The tag that is to name it.
+        /// The tag to give it.
         tag: Option<String>,
-        /// Its type.
+        /// The manifest's media type.
         media_type: String,
     },
 }
 
-/// A thing of a repository.
+/// An object of a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Object {
     /// The manifest or index that a tag names.
@@ -132,11 +133,11 @@ pub enum Object {
     Manifest(Digest),
     /// A blob.
     Blob {
-        /// Its digest.
+        /// The blob's digest.
         digest: Digest,
-        /// Its bytes: not one more is passed on.
+        /// The blob's size in bytes; no more are passed on.
         size: u64,
-        /// Where to begin.
+        /// The first byte to download.
         offset: u64,
     },
 }
@@ -150,71 +151,82 @@ impl fmt::Display for Object {
     }
 }
 
-/// What casemate-fetch answers.
+/// A reply of casemate-fetch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
-    /// It is confined and has the terms.
+    /// casemate-fetch has its configuration and is confined to it.
     Ready,
-    /// Everything is in the pipe.
+    /// The transfer is complete.
     Done(Done),
-    /// What is in the pipe is not all of it.
+    /// The transfer failed; bytes that were passed on are incomplete.
     Failed(Failure),
 }
 
-/// What came.
+/// A complete transfer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
-    /// The first endpoint that gave bytes of it.
+    /// Index of the first endpoint that sent bytes of the object.
     pub endpoint: u16,
-    /// `Content-Type`, for a manifest or an index; empty where the server has none.
+    /// `Content-Type` of a manifest or an index; empty where the server sent none.
     pub media_type: String,
 }
 
-/// Why it did not come. Nothing in here is secret; texts may come from a hostile server.
+/// Why a transfer failed. Holds no secrets; texts may come from a hostile server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// Which step failed.
+    /// The step that failed.
     pub step: Step,
-    /// With which server, `host:port`; empty where it is none's.
+    /// The server of the step, `host:port`; empty where the step has none.
     pub server: String,
     /// HTTP status, where there was one.
     pub status: Option<u16>,
     /// errno, where there was one.
     pub errno: Option<i32>,
-    /// In words.
+    /// The cause, where the user can remove it.
+    pub cause: Option<Cause>,
+    /// The reason as text.
     pub reason: String,
 }
 
-/// A step on the way to the bytes.
+/// A cause of a failure that a key of the file removes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// The server's certificate was not issued by a known certificate authority.
+    UnknownIssuer,
+    /// The server does not speak TLS.
+    NoTls,
+}
+
+/// A step of a transfer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
-    /// This process's own confinement.
+    /// Confining casemate-fetch.
     Confine,
-    /// Understanding a request.
+    /// Reading a request.
     Read,
-    /// Name to address.
+    /// Resolving a host name.
     Resolve,
-    /// TCP, TLS, and the proxy's part in it.
+    /// Connecting by TCP, the proxy and TLS.
     Connect,
     /// Getting a token.
     LogIn,
-    /// A server sent us elsewhere.
+    /// Following a redirect.
     Redirect,
     /// Sending to a registry.
     Send,
-    /// Asking and being answered.
+    /// The HTTP request and its response header.
     Request,
-    /// The bytes themselves.
+    /// Receiving the body.
     Receive,
-    /// Their number is not the promised one, or more than a document may have.
+    /// Comparing the body's size with the descriptor's, or with the limit of a document.
     Compare,
-    /// Into the pipe.
+    /// Writing to the pipe.
     PassOn,
 }
 
 impl Step {
-    /// As it stands in an error.
-    pub const fn words(self) -> &'static str {
+    /// The step's name in error messages.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Confine => "confine itself",
             Self::Read => "read the request",
@@ -225,36 +237,36 @@ impl Step {
             Self::Send => "send",
             Self::Request => "request",
             Self::Receive => "receive",
-            Self::Compare => "compare with what was promised",
-            Self::PassOn => "pass on",
+            Self::Compare => "compare the size",
+            Self::PassOn => "write to the pipe",
         }
     }
 }
 
-/// The terms as they go into the memfd.
-pub fn encode_terms(terms: &Terms) -> Result<Vec<u8>, TooLong> {
-    match postcard::to_allocvec(terms) {
-        Ok(bytes) if bytes.len() <= MAX_TERMS => Ok(bytes),
+/// Encodes a configuration for the memfd.
+pub fn encode_config(config: &FetchConfig) -> Result<Vec<u8>, TooLong> {
+    match postcard::to_allocvec(config) {
+        Ok(bytes) if bytes.len() <= MAX_CONFIG => Ok(bytes),
         _ => Err(TooLong),
     }
 }
 
-/// The terms of a connection are more than [`MAX_TERMS`].
+/// The encoded configuration is longer than [`MAX_CONFIG`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooLong;
 
 impl fmt::Display for TooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "registries, mirrors and certificate authorities together are more than {MAX_TERMS} bytes")
+        write!(f, "registries, mirrors and certificate authorities together are more than {MAX_CONFIG} bytes")
     }
 }
 
 impl std::error::Error for TooLong {}
 
-/// Reads terms back; every byte must be used.
-pub fn decode_terms(bytes: &[u8]) -> Option<Terms> {
+/// Decodes a configuration; every byte has to belong to it.
+pub fn decode_config(bytes: &[u8]) -> Option<FetchConfig> {
     match postcard::take_from_bytes(bytes) {
-        Ok((terms, [])) if bytes.len() <= MAX_TERMS => Some(terms),
+        Ok((config, [])) if bytes.len() <= MAX_CONFIG => Some(config),
         _ => None,
     }
 }
@@ -264,12 +276,12 @@ pub fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, Error> {
     casemate_wire::encode(message)
 }
 
-/// Reads a request.
+/// Decodes a request.
 pub fn decode_request(bytes: &[u8]) -> Result<Request, Error> {
     casemate_wire::decode(bytes)
 }
 
-/// Reads a reply.
+/// Decodes a reply.
 pub fn decode_reply(bytes: &[u8]) -> Result<Reply, Error> {
     casemate_wire::decode(bytes)
 }
@@ -292,25 +304,25 @@ mod tests {
     }
 
     #[test]
-    fn terms_come_back_whole_or_not_at_all() {
-        let terms = Terms { registries: vec![Registry { endpoints: vec![endpoint()] }] };
-        let bytes = encode_terms(&terms).unwrap();
-        assert_eq!(decode_terms(&bytes), Some(terms));
-        assert_eq!(decode_terms(&bytes[1..]), None);
-        assert_eq!(decode_terms(&[&bytes[..], b"x"].concat()), None);
+    fn config_round_trips_or_is_refused() {
+        let config = FetchConfig { registries: vec![Registry { endpoints: vec![endpoint()] }] };
+        let bytes = encode_config(&config).unwrap();
+        assert_eq!(decode_config(&bytes), Some(config));
+        assert_eq!(decode_config(&bytes[1..]), None);
+        assert_eq!(decode_config(&[&bytes[..], b"x"].concat()), None);
         let mut long = endpoint();
-        long.authorities = vec![b'a'; MAX_TERMS];
-        assert_eq!(encode_terms(&Terms { registries: vec![Registry { endpoints: vec![long] }] }), Err(TooLong));
+        long.authorities = vec![b'a'; MAX_CONFIG];
+        assert_eq!(encode_config(&FetchConfig { registries: vec![Registry { endpoints: vec![long] }] }), Err(TooLong));
     }
 
     #[test]
-    fn threat_16_what_is_secret_is_not_shown() {
+    fn threat_16_debug_output_hides_secrets() {
         let shown = format!("{:?}", endpoint());
         assert!(!shown.contains("p4ssw0rd"), "{shown}");
     }
 
     #[test]
-    fn messages_come_back() {
+    fn messages_round_trip() {
         let digest = Digest::from_bytes([1; 32]);
         let object = Object::Blob { digest, size: 7, offset: 3 };
         let request = Request::Get(Get { registry: 0, first: 1, repository: "a/b".to_owned(), object });
@@ -320,6 +332,7 @@ mod tests {
             server: "a:443".to_owned(),
             status: Some(404),
             errno: None,
+            cause: None,
             reason: "no".to_owned(),
         });
         assert_eq!(decode_reply(&encode(&reply).unwrap()), Ok(reply));

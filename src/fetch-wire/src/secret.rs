@@ -1,4 +1,4 @@
-//! Text that is shown to nobody: no Debug, no Display, and its memory is wiped when it goes.
+//! Secret text: Debug hides it, there is no Display, and its memory is overwritten when it is dropped.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -9,12 +9,12 @@ use zeroize::Zeroizing;
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// Takes the text.
+    /// Wraps the text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(Zeroizing::new(text.into()))
     }
 
-    /// The text, for the one place that sends it.
+    /// The text, for the code that sends it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -26,7 +26,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Only ever into a memfd that the two programs share.
+/// For the memfd between the manager and casemate-fetch only.
 impl Serialize for Secret {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0)

@@ -1,6 +1,6 @@
 //! A failure with what may be done about it: the same server again, the next one, or nothing.
 
-use casemate_fetch_wire::{Failure, Step};
+use casemate_fetch_wire::{Cause, Failure, Step};
 use std::error::Error as _;
 use std::io;
 use std::time::Duration;
@@ -32,7 +32,7 @@ impl Fault {
     /// Only another server may help.
     pub fn new(step: Step, reason: impl Into<String>) -> Self {
         let reason: String = reason.into().chars().take(LONGEST).collect();
-        let failure = Failure { step, server: String::new(), status: None, errno: None, reason };
+        let failure = Failure { step, server: String::new(), status: None, errno: None, cause: None, reason };
         Self { failure, then: Then::Elsewhere }
     }
 
@@ -44,6 +44,12 @@ impl Fault {
     /// Asking again may help.
     pub fn again(mut self, after: Option<Duration>) -> Self {
         self.then = Then::Again(after);
+        self
+    }
+
+    /// Adds the cause.
+    pub const fn because(mut self, cause: Option<Cause>) -> Self {
+        self.failure.cause = cause;
         self
     }
 
@@ -88,6 +94,9 @@ impl Fault {
             if let Some(http) = inner.downcast_ref::<ureq::Error>() {
                 return Self::http(step, http);
             }
+            if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
+                return Self::new(step, tls.to_string()).because(cause(tls));
+            }
         }
         let text = error.source().map_or_else(|| error.to_string(), ToString::to_string);
         let fault = Self::new(step, text);
@@ -105,12 +114,22 @@ impl Fault {
             E::LargeResponseHeader(size, most) => {
                 Self::new(step, format!("a header of {size} bytes and more, {most} are read at the most"))
             }
-            E::Rustls(error) => Self::new(Step::Connect, error.to_string()),
+            E::Rustls(error) => Self::new(Step::Connect, error.to_string()).because(cause(error)),
             E::ConnectProxyFailed(reason) => Self::new(Step::Connect, format!("proxy: {reason}")),
             // A connection that ends within a header is a broken connection, whatever it looks like.
             E::Protocol(error) => Self::new(step, error.to_string()).again(None),
             other => Self::new(step, other.to_string()),
         }
+    }
+}
+
+/// The cause of a failed handshake that a key of the file removes.
+fn cause(error: &rustls::Error) -> Option<Cause> {
+    use rustls::{CertificateError, InvalidMessage};
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => Some(Cause::UnknownIssuer),
+        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => Some(Cause::NoTls),
+        _ => None,
     }
 }
 

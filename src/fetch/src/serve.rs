@@ -8,7 +8,7 @@ use crate::retry::{self, Attempts};
 use crate::stream::{self, Rest};
 use crate::transport::Watch;
 use casemate_fetch_wire::{
-    Done, Failure, Get, MAX_TERMS, Object, Reply, Request, Step, Terms, decode_request, decode_terms, encode,
+    Done, Failure, FetchConfig, Get, MAX_CONFIG, Object, Reply, Request, Step, decode_config, decode_request, encode,
 };
 use casemate_sys::socket;
 use rustix::fd::OwnedFd;
@@ -39,7 +39,7 @@ pub fn serve(socket: &OwnedFd) -> Result<(), Failure> {
         let outcome = match (request, descriptor) {
             (Request::Get(get), Some(pipe)) => match registries.get_mut(usize::from(get.registry)) {
                 Some(clients) => bring(clients, &get, File::from(pipe), &watch),
-                None => Err(Fault::stop(Step::Read, "no such registry in the terms")),
+                None => Err(Fault::stop(Step::Read, "no such registry in the configuration")),
             },
             // The last is the registry itself.
             (Request::Put(put), Some(pipe)) => {
@@ -47,7 +47,7 @@ pub fn serve(socket: &OwnedFd) -> Result<(), Failure> {
                     Some(client) => {
                         client.put(&put, File::from(pipe)).map(|()| Done { endpoint: 0, media_type: String::new() })
                     }
-                    None => Err(Fault::stop(Step::Read, "no such registry in the terms")),
+                    None => Err(Fault::stop(Step::Read, "no such registry in the configuration")),
                 }
             }
             _ => return Err(told(Fault::stop(Step::Read, "not a request with a pipe"))),
@@ -64,32 +64,32 @@ pub fn serve(socket: &OwnedFd) -> Result<(), Failure> {
 fn prepare(socket: &OwnedFd) -> Result<(Vec<Vec<Client>>, Arc<Watch>), Fault> {
     let host = Host::read();
     confine::at_first().map_err(|fault| Fault::stop(Step::Confine, fault.to_string()))?;
-    let terms = match receive(socket, &mut [0; MAX_REQUEST])? {
-        Some((Request::Terms, Some(memory))) => terms(memory)?,
-        _ => return Err(Fault::stop(Step::Read, "the terms do not come first")),
+    let config = match receive(socket, &mut [0; MAX_REQUEST])? {
+        Some((Request::Configure, Some(memory))) => config(memory)?,
+        _ => return Err(Fault::stop(Step::Read, "the configuration does not come first")),
     };
-    confine::to_ports(ports(&terms)).map_err(|fault| Fault::stop(Step::Confine, fault.to_string()))?;
+    confine::to_ports(ports(&config)).map_err(|fault| Fault::stop(Step::Confine, fault.to_string()))?;
     let copy = rustix::io::fcntl_dupfd_cloexec(socket, 3).map_err(|errno| Fault::io(Step::Read, &errno.into()))?;
     let watch = Watch::new(copy);
     let mut clients = Clients::new(&host, &watch);
     let mut registries = Vec::new();
-    for registry in terms.registries {
+    for registry in config.registries {
         let endpoints = registry.endpoints.into_iter().map(|endpoint| clients.client(endpoint));
         registries.push(endpoints.collect::<Result<_, _>>()?);
     }
     Ok((registries, watch))
 }
 
-fn terms(memory: OwnedFd) -> Result<Terms, Fault> {
+fn config(memory: OwnedFd) -> Result<FetchConfig, Fault> {
     let mut bytes = zeroize::Zeroizing::new(Vec::new());
-    let mut file = File::from(memory).take(MAX_TERMS as u64 + 1);
+    let mut file = File::from(memory).take(MAX_CONFIG as u64 + 1);
     file.read_to_end(&mut bytes).map_err(|error| Fault::io(Step::Read, &error))?;
-    decode_terms(&bytes).ok_or_else(|| Fault::stop(Step::Read, "the terms are malformed"))
+    decode_config(&bytes).ok_or_else(|| Fault::stop(Step::Read, "the configuration is malformed"))
 }
 
 /// Every TCP port that is in use: those of the servers and proxies, 443 for what they send us to, and what the file adds.
-fn ports(terms: &Terms) -> Vec<u16> {
-    let endpoints = terms.registries.iter().flat_map(|registry| &registry.endpoints);
+fn ports(config: &FetchConfig) -> Vec<u16> {
+    let endpoints = config.registries.iter().flat_map(|registry| &registry.endpoints);
     let own = endpoints.flat_map(|endpoint| {
         let proxy = endpoint.proxy.as_ref().and_then(|proxy| ureq::Proxy::new(proxy).ok()).map(|proxy| proxy.port());
         endpoint.ports.iter().copied().chain([endpoint.port]).chain(proxy)
@@ -121,7 +121,7 @@ fn bring(clients: &mut [Client], get: &Get, mut pipe: File, watch: &Watch) -> Re
         if last.then == Then::Stop {
             break;
         }
-        before = format!("{before}; {}: {}{}", last.failure.server, last.failure.step.words(), words(&last.failure));
+        before = format!("{before}; {}: {}{}", last.failure.server, last.failure.step.as_str(), words(&last.failure));
     }
     // The last is the registry itself, and the others' reasons belong to it.
     let earlier = before.rsplit_once("; ").map_or("", |(earlier, _)| earlier).trim_start_matches("; ");

@@ -1,8 +1,8 @@
-//! What can go wrong with an image, each with its object and, where it is known, what to do.
+//! What can go wrong with an image: object, step, reason and, where it is known, what to do.
 
-use super::flaw::Flaw;
-use super::name;
-use crate::registry::LaneError;
+use crate::documents::{self, InvalidDocument};
+use crate::names;
+use crate::registry::connection;
 use casemate_client::Error as ClientError;
 use casemate_error::Code;
 use casemate_wire::Digest;
@@ -15,44 +15,39 @@ use std::path::{Path, PathBuf};
 pub enum Error {
     /// A system call failed.
     Io {
-        /// What was being done.
+        /// The step.
         step: &'static str,
-        /// To what.
+        /// Its object.
         path: PathBuf,
         /// errno.
         source: io::Error,
     },
     /// A document broke a rule of its format or of this store.
-    Document {
-        /// Which: a digest, a path in an archive.
-        document: String,
-        /// The rule.
-        flaw: Flaw,
-    },
-    /// Bytes are not those that a digest or a size promised.
+    Document(InvalidDocument),
+    /// Bytes do not have the expected digest or size.
     Mismatch {
-        /// Which bytes.
+        /// What was read.
         object: String,
-        /// What was promised.
+        /// The expected digest or size.
         expected: String,
-        /// What was found.
+        /// The digest or size of what was read.
         found: String,
     },
-    /// The store's own bytes are not what they were when they were proven, or are gone.
+    /// A blob of the store is missing, or its bytes have changed.
     Damaged {
         /// The blob.
         blob: Digest,
         /// What is wrong with it.
         reason: String,
     },
-    /// A layer's files are not what unpack wrote.
+    /// A layer's files are not what was unpacked.
     Tampered {
         /// The layer.
         layer: Digest,
         /// The first differences.
         found: String,
     },
-    /// The store has no image of this pin. The pin is for the caller to show, who has its name too.
+    /// The store has no image of this pin. The caller, who knows the image's name too, displays the pin.
     NotImported(Digest),
     /// The input lacks a file that its own index names.
     Incomplete {
@@ -61,86 +56,86 @@ pub enum Error {
         /// The file.
         missing: String,
     },
-    /// The input is none of the formats that are read.
+    /// The input has none of the supported formats.
     UnknownFormat(PathBuf),
-    /// Larger than a limit allows.
+    /// A blob is larger than its limit.
     TooLarge {
-        /// What.
+        /// The blob.
         object: String,
-        /// Bytes or entries.
+        /// Bytes.
         limit: u64,
-        /// The flag that raises it.
+        /// The flag that raises the limit.
         flag: &'static str,
     },
-    /// Less than the reserve would be left on the disk.
+    /// Less than `store.free_space` would be left on the disk.
     NoSpace {
-        /// What there is no room for.
+        /// What there is no space for.
         object: String,
-        /// Bytes that it takes, where that is known before.
+        /// Its bytes, where they are known in advance.
         needed: Option<u64>,
         /// Bytes that have to stay free.
-        reserve: u64,
+        free_space: u64,
     },
-    /// `casemate-unpack index` did not give an index.
+    /// `casemate-unpack index` did not return an index.
     Index {
         /// The archive.
         archive: PathBuf,
-        /// In its own words.
+        /// Its error.
         reason: String,
     },
-    /// A name or digest that the caller gave fits nothing, several things, or no grammar.
+    /// A name or digest on the command line matches no image, several images, or is malformed.
     Name {
-        /// What was given.
-        given: String,
-        /// Why it does not do.
+        /// The text.
+        name: String,
+        /// Why no image was selected.
         reason: String,
     },
-    /// Something still needs the image.
+    /// The image is in use.
     InUse {
         /// The image.
         image: Digest,
-        /// What needs it.
+        /// Its user.
         by: String,
     },
-    /// The image lies in a store that is only read.
+    /// The image lies in a read-only store.
     ReadOnly {
         /// The image.
         image: Digest,
         /// The store.
         store: PathBuf,
     },
-    /// A tree that cannot become an image.
+    /// A directory or binary that cannot become an image.
     Pack {
-        /// The entry.
+        /// The file.
         path: PathBuf,
         /// Why.
         reason: String,
     },
-    /// A registry did not give something.
+    /// A transfer from or to a registry failed.
     Fetch {
-        /// Of which repository.
-        place: String,
-        /// What.
+        /// `registry/repository`.
+        repository: String,
+        /// The blob, manifest or tag.
         object: String,
         /// Why.
-        error: LaneError,
+        error: connection::Error,
     },
-    /// The caller was told to stop.
+    /// The caller asked to stop.
     Interrupted,
-    /// The helper refused or failed.
+    /// The helper refused a request, or a step of it failed.
     Helper {
-        /// The layer that it was about.
+        /// The layer of the request.
         layer: Option<Digest>,
-        /// What it said.
+        /// Why.
         error: ClientError,
     },
 }
 
 impl Error {
-    /// What it means to a script.
+    /// The exit code that the error leads to.
     pub fn code(&self) -> Code {
         match self {
-            Self::Document { .. }
+            Self::Document(_)
             | Self::Mismatch { .. }
             | Self::Damaged { .. }
             | Self::Tampered { .. }
@@ -157,42 +152,41 @@ impl Error {
         }
     }
 
-    /// How what the store lacks comes into it again. `name`: the image's, in the file or in the store, where it is known; it tells
-    /// whether a registry has it.
+    /// How to get what the store lacks. `name`: the image's, where it is known; it tells whether the image can be pulled.
     pub fn remedy(&self, name: Option<&str>) -> Option<&'static str> {
-        let pulled = name.map(name::is_of_a_registry);
+        let pulled = name.map(names::has_registry);
         Some(match (self, pulled) {
             (Self::NotImported(_), Some(true)) => "bring it in with `casemate pull`",
             (Self::NotImported(_), Some(false)) => "bring it in with `casemate image import ARCHIVE`",
             (Self::NotImported(_), None) => "bring it in with `casemate pull` or `casemate image import ARCHIVE`",
-            // A pull does not hash again what is there.
+            // A pull does not hash the blobs that are there, so the damaged one has to go first.
             (Self::Damaged { .. }, Some(true)) => {
-                "take it away with `casemate store fsck --repair`, then `casemate pull` brings it again"
+                "remove it with `casemate store fsck --repair`, then `casemate pull` downloads it again"
             }
             (Self::Damaged { .. }, Some(false)) => {
                 "import its image again with `casemate image import`, or see `casemate store fsck`"
             }
             (Self::Damaged { .. }, None) => {
-                "take it away with `casemate store fsck --repair`, then bring its image in again with `casemate pull` or `casemate \
+                "remove it with `casemate store fsck --repair`, then bring its image in again with `casemate pull` or `casemate \
                  image import`"
             }
             _ => return None,
         })
     }
 
-    pub(super) fn io(step: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(step: &'static str, path: impl AsRef<Path>) -> impl FnOnce(io::Error) -> Self {
         let path = path.as_ref().to_owned();
         move |source| Self::Io { step, path, source }
     }
 
-    pub(super) fn errno(step: &'static str, path: impl AsRef<Path>) -> impl FnOnce(rustix::io::Errno) -> Self {
+    pub(crate) fn errno(step: &'static str, path: impl AsRef<Path>) -> impl FnOnce(rustix::io::Errno) -> Self {
         let path = path.as_ref().to_owned();
         move |errno| Self::Io { step, path, source: errno.into() }
     }
 
-    pub(super) fn document(document: impl fmt::Display) -> impl FnOnce(Flaw) -> Self {
+    pub(crate) fn document(document: impl fmt::Display) -> impl FnOnce(documents::Error) -> Self {
         let document = document.to_string();
-        move |flaw| Self::Document { document, flaw }
+        move |error| Self::Document(error.in_document(document))
     }
 }
 
@@ -200,9 +194,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io { step, path, source } => write!(f, "{step} {}: {source}", path.display()),
-            Self::Document { document, flaw } => write!(f, "{document}: {flaw}"),
+            Self::Document(invalid) => write!(f, "{invalid}"),
             Self::Mismatch { object, expected, found } => {
-                write!(f, "{object}: promised {expected}, found {found}; nothing of it is kept")
+                write!(f, "{object}: expected {expected}, found {found}; nothing of it is kept")
             }
             Self::Damaged { blob, reason } => {
                 write!(f, "blob {blob} of the store: {reason}")
@@ -213,24 +207,24 @@ impl fmt::Display for Error {
             ),
             Self::NotImported(_) => f.write_str("the image is not in the store"),
             Self::Incomplete { input, missing } => {
-                write!(f, "{}: {missing} is named in it and not there", input.display())
+                write!(f, "{}: its index names {missing}, which is missing", input.display())
             }
             Self::UnknownFormat(path) => write!(
                 f,
-                "{}: neither an OCI layout nor a `docker save` archive: no index.json and no manifest.json in it",
+                "{}: neither an OCI layout nor a `docker save` archive: it has no index.json and no manifest.json",
                 path.display()
             ),
             Self::TooLarge { object, limit, flag } => {
-                write!(f, "{object}: more than {limit} bytes; where that is meant, raise {flag}")
+                write!(f, "{object}: larger than {limit} bytes; {flag} raises the limit")
             }
-            Self::NoSpace { object, needed, reserve } => {
+            Self::NoSpace { object, needed, free_space } => {
                 let takes =
                     needed.map_or_else(|| "it is too large".to_owned(), |bytes| format!("it takes {bytes} bytes"));
-                write!(f, "{object}: {takes}, and `free_space` keeps {reserve} bytes free; nothing of it is kept")?;
+                write!(f, "{object}: {takes}, and `free_space` keeps {free_space} bytes free; nothing of it is kept")?;
                 f.write_str("; remove images, or lower `free_space`")
             }
             Self::Index { archive, reason } => write!(f, "{}: {reason}", archive.display()),
-            Self::Name { given, reason } => write!(f, "`{}`: {reason}", given.escape_debug()),
+            Self::Name { name, reason } => write!(f, "`{}`: {reason}", name.escape_debug()),
             Self::InUse { image, by } => {
                 write!(f, "{image} is in use by {by}; the file in force and the one before it hold their images")
             }
@@ -238,11 +232,11 @@ impl fmt::Display for Error {
                 write!(f, "{image} lies in the preloaded store {}, which is only read", store.display())
             }
             Self::Pack { path, reason } => write!(f, "{}: {reason}", path.display()),
-            Self::Fetch { place, object, error } => {
-                write!(f, "{place}: {object}: {error}")?;
+            Self::Fetch { repository, object, error } => {
+                write!(f, "{repository}: {object}: {error}")?;
                 error.remedy().map_or(Ok(()), |remedy| write!(f, "; {remedy}"))
             }
-            Self::Interrupted => f.write_str("told to stop; the next pull goes on from here"),
+            Self::Interrupted => f.write_str("interrupted; the next pull continues from here"),
             Self::Helper { layer: Some(layer), error } => write!(f, "layer {layer}: {error}"),
             Self::Helper { layer: None, error } => write!(f, "{error}"),
         }
@@ -253,9 +247,21 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Io { source, .. } => Some(source),
-            Self::Document { flaw, .. } => Some(flaw),
+            Self::Document(invalid) => Some(invalid),
             _ => None,
         }
+    }
+}
+
+impl From<InvalidDocument> for Error {
+    fn from(invalid: InvalidDocument) -> Self {
+        Self::Document(invalid)
+    }
+}
+
+impl From<names::Error> for Error {
+    fn from(error: names::Error) -> Self {
+        Self::Name { name: error.name, reason: names::Error::REASON.to_owned() }
     }
 }
 
@@ -265,8 +271,14 @@ impl From<Error> for casemate_error::Error {
     }
 }
 
+impl From<names::Error> for casemate_error::Error {
+    fn from(error: names::Error) -> Self {
+        Error::from(error).into()
+    }
+}
+
 impl Error {
-    /// As a verb reports it; of an image of this name, where one is known, the remedy names the place that it comes from.
+    /// The report of a verb. `name`: the image's, where it is known, for the remedy.
     pub fn about_image(&self, name: Option<&str>) -> casemate_error::Error {
         let report = casemate_error::Error::told(self.code(), self);
         match self.remedy(name) {

@@ -8,7 +8,8 @@ use crate::instance::Instance;
 use crate::measure::{Contender, interleaved};
 use crate::tools;
 use casemate_engine::launch::{self, Directories, Role};
-use casemate_image::{Store, prove_layers};
+use casemate_image::Store;
+use casemate_image::store::verify::verify_layers;
 use casemate_wire::Digest;
 use std::ffi::OsString;
 use std::fs;
@@ -78,7 +79,7 @@ pub fn serve(arguments: &[OsString]) -> Result<()> {
     let layers: Vec<Digest> = records.into_iter().flat_map(|record| record.layers).collect();
     let mut prove = || -> Result<Duration> {
         let begin = Instant::now();
-        prove_layers(&mut client, &state, &[], &layers).step("prove")?;
+        verify_layers(&mut client, &state, &[], &layers).step("prove")?;
         Ok(begin.elapsed())
     };
     agent::serve(&mut prove)?;

@@ -114,8 +114,8 @@ both_modes! {
         with(mode, "layer", |_, mut right, out| {
             *right.last_mut().unwrap() ^= 1;
             out.write_all(&right).is_ok()
-        }, 4, &["promised sha256:", "found sha256:"]);
-        with(mode, "manifests", |_, _, out| answer(out, "200 OK", &format!("Content-Type: {MANIFEST}\r\n"), b"{}"), 4, &["promised sha256:", "found sha256:"]);
+        }, 4, &["expected sha256:", "found sha256:"]);
+        with(mode, "manifests", |_, _, out| answer(out, "200 OK", &format!("Content-Type: {MANIFEST}\r\n"), b"{}"), 4, &["expected sha256:", "found sha256:"]);
     }
 
     fn threat_14_and_17_a_document_of_another_kind(mode) {
@@ -124,8 +124,8 @@ both_modes! {
         let authority = Authority::new();
         let (directory, digest) = image(&casemate);
         for (kind, words) in [
-            (INDEX, "it calls itself"),
-            ("application/vnd.docker.distribution.manifest.list.v2+json", "it calls itself"),
+            (INDEX, "the document says"),
+            ("application/vnd.docker.distribution.manifest.list.v2+json", "the document says"),
         ] {
             let directory = directory.clone();
             let server = Web::start(Some(&authority), move |asked, out| {
@@ -180,7 +180,7 @@ both_modes! {
                 layout(&directory, asked, out)
             }
         });
-        let words = format!("promised {} bytes, found {size}", size + 1);
+        let words = format!("expected {} bytes, found {size}", size + 1);
         refused(&casemate, &file(&casemate, &server.name(), &pin, &authority, ""), 4, &[&words]);
     }
 
@@ -211,7 +211,7 @@ both_modes! {
             until(&mut pull);
             pull.signal(Signal::INT);
             let output = pull.wait(Duration::from_secs(10)).expect(1);
-            assert!(output.stderr.contains("the next pull goes on from here"), "{output:?}");
+            assert!(output.stderr.contains("the next pull continues from here"), "{output:?}");
         };
         ends(&|_| poll::until("the first request", || (!server.asked().is_empty()).then_some(())));
         let target = layer(&directory, &digest);
@@ -422,7 +422,7 @@ both_modes! {
             pull.signal(if round % 3 == 2 { Signal::INT } else { Signal::KILL });
             let output = pull.finish();
             if output.code == 1 {
-                assert!(output.stderr.contains("the next pull goes on from here"), "{output:?}");
+                assert!(output.stderr.contains("the next pull continues from here"), "{output:?}");
             }
             assert_eq!(casemate.run(&["image", "ls", "--json"]).expect(0).code, 0);
         }

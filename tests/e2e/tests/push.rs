@@ -68,7 +68,7 @@ both_modes! {
         for bytes in [whole[..whole.len() - 1].to_vec(), [&whole[..], b"x"].concat(), Vec::new()] {
             fs::write(&layer, &bytes).unwrap();
             let output = casemate.run(&arguments).expect(4);
-            let words = format!("promised {} bytes, found {}", whole.len(), bytes.len());
+            let words = format!("expected {} bytes, found {}", whole.len(), bytes.len());
             assert!(output.stderr.contains(&words), "{output:?}");
         }
         assert_eq!((count(&server, "POST"), count(&server, "PUT")), (0, 0));

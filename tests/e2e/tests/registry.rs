@@ -223,7 +223,7 @@ both_modes! {
         let missing = format!("sha256:{}", "ab".repeat(32));
         let good = login(&casemate, &name, PASSWORD);
         for (head, digest, words) in [
-            (table(&casemate, &name, &authority, &good), &missing, ["team/app: sha256:abab", "HTTP status 404", "look at the image's name"]),
+            (table(&casemate, &name, &authority, &good), &missing, ["team/app: sha256:abab", "HTTP status 404", "check the image's name"]),
             (table(&casemate, &name, &authority, ""), &digest, ["log in: HTTP status 401", "gives none", "auth_file"]),
             (table(&casemate, &name, &Authority::new(), &good), &digest, ["connect: ", "certificate", &name]),
             (format!("[registries.\"{name}\"]\n{good}"), &digest, ["connect: ", "UnknownIssuer", "`ca`"]),

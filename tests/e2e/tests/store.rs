@@ -199,7 +199,7 @@ both_modes! {
         casemate.run(&["store", "fsck", "--repair"]).expect(0);
         let tree = fs::read_dir(casemate.state().join("images/trees")).unwrap().next().unwrap().unwrap().path();
         fs::remove_file(tree).unwrap();
-        damaged(&["nothing is known"]);
+        damaged(&["no inventory of this layer"]);
         casemate.run(&["store", "fsck", "--repair"]).expect(0);
         sound();
         // A record: made anew from the blobs, but for its name.
@@ -265,7 +265,7 @@ both_modes! {
             bytes[middle] ^= 1;
             fs::write(&path, bytes).unwrap();
             let left = casemate.run(&["store", "fsck", "--repair"]).expect(4);
-            assert!(left.stdout.contains("`casemate pull` brings it again"), "{left:?}");
+            assert!(left.stdout.contains("`casemate pull` downloads it again"), "{left:?}");
             assert!(left.stderr.contains("casemate pull"), "{left:?}");
             casemate.run(&["pull", &file]).expect(0);
             casemate.run(&["store", "fsck"]).expect(0);

@@ -5,8 +5,10 @@ use crate::file;
 use crate::image::{LimitFlags, Work, import, progress, text, unpacker, waiting};
 use crate::{Error, Global};
 use casemate_engine::file::SpecFile;
-use casemate_image::import::{Input, Opened};
-use casemate_image::{self as image, Record, bundle};
+use casemate_image::layout::{Input, Opened};
+use casemate_image::store::Record;
+use casemate_image::transfer::bundle;
+use casemate_image::transfer::import::Selection;
 use casemate_spec::{MAX_FILE, Seccomp};
 use casemate_wire::Digest;
 use std::ffi::OsStr;
@@ -64,7 +66,14 @@ impl Load {
         let writer = work.store.lock(waiting)?;
         let mut progress = progress::progress();
         let limits = self.limits.limits();
-        let records = image::import_with(&mut work.client, &writer, &input, &pins, &limits, progress.as_mut())?;
+        let records = casemate_image::transfer::import::import(
+            &mut work.client,
+            &writer,
+            &input,
+            Selection::With(&pins),
+            &limits,
+            progress.as_mut(),
+        )?;
         Ok((file, records))
     }
 }
@@ -76,9 +85,9 @@ fn judged(input: &Input) -> Result<SpecFile, Error> {
     let file = file.map_err(|invalid| file::print_findings(&invalid))?;
     for container in &file.spec.containers {
         if let Seccomp::File { profile, sha256 } = &container.security.seccomp
-            && bundle::takes(profile)
+            && bundle::includes(profile)
         {
-            bundle::prove_profile(input, profile, sha256, MAX_FILE)?;
+            bundle::verify_profile(input, profile, sha256, MAX_FILE)?;
         }
     }
     Ok(file)

@@ -7,7 +7,7 @@ use crate::{Code, Error, Global};
 use casemate_engine::file::SpecFile;
 use casemate_engine::launch::{self, Role};
 use casemate_engine::plan;
-use casemate_image::bundle::{self, Contents};
+use casemate_image::transfer::bundle::{self, Contents};
 use casemate_spec::Seccomp;
 use std::ffi::OsStr;
 use std::io::BufWriter;
@@ -40,7 +40,7 @@ impl Save {
         let session = launch::enter(global.directories_of(&file.spec.store)?, Role::Store)?;
         session.confine()?;
         let store = opened(&session)?;
-        let _using = store.using(|| text::note("waiting for a process that removes images"))?;
+        let _references = store.lock_references(|| text::note("waiting for a process that removes images"))?;
         let out = BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
         bundle::save(&store, &contents, out, progress::progress().as_mut())?;
         Ok(ExitCode::SUCCESS)
@@ -54,7 +54,7 @@ impl Save {
             let name = image.split('@').next().unwrap_or_default().to_owned();
             contents.images.push((container.image.digest, name));
             let Seccomp::File { profile, .. } = &container.security.seccomp else { continue };
-            if !bundle::takes(profile) {
+            if !bundle::includes(profile) {
                 let reason = format!("its profile {profile} lies elsewhere");
                 return Err(Error::new(Code::Spec, format_args!("container `{}`", container.name), "bundle", reason)
                     .remedy("put the profile beside the file, and name it by a relative path"));

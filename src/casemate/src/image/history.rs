@@ -3,18 +3,19 @@
 use super::{entered, opened, text};
 use crate::{Error, Global, escaped};
 use casemate_engine::launch::Role;
-use casemate_image::{self as image, Image, history};
+use casemate_image::documents::history;
+use casemate_image::{Image, store};
 use serde::Serialize;
 
-/// Show what an image says of its making, newest step first
+/// Show how an image was built, by its own account, newest step first
 ///
-/// Steps that made a layer have its size as it lies in the store. The words are the image's own: nothing proves them.
+/// Steps that made a layer show the size of its blob. The text is the image's own and is not verified.
 #[derive(Debug, clap::Args)]
 pub struct History {
     /// A name, a pin, or the first six digits of a digest and more
     #[arg(value_name = "NAME|DIGEST")]
     image: String,
-    /// Show commands whole
+    /// Show whole commands
     #[arg(long)]
     no_trunc: bool,
     /// Print JSON
@@ -27,7 +28,7 @@ struct Row {
     created: Option<String>,
     created_by: Option<String>,
     comment: Option<String>,
-    /// Bytes of the layer's blob; `null`: the step made none.
+    /// Size of the layer's blob in bytes; `null`: the step made no layer.
     bytes: Option<u64>,
     diff_id: Option<String>,
 }
@@ -37,13 +38,13 @@ impl History {
         let (session, _) = entered(global, Role::Store)?;
         session.confine()?;
         let store = opened(&session)?;
-        let pin = image::select(&store.all_records()?, &self.image)?.pin;
+        let pin = store::select(&store.all_records()?, &self.image)?.pin;
         let rows = rows(&store.resolve(&pin)?, store.history(&pin)?);
         if self.json { text::print_json(&rows) } else { text::print(&table(&rows, self.no_trunc)) }
     }
 }
 
-/// Newest first. An image need not say anything: layers that no step claims stand for themselves.
+/// Newest first. History is optional: layers that belong to no step get a row of their own.
 fn rows(image: &Image, steps: Vec<history::Step>) -> Vec<Row> {
     let mut layers = image.layers.iter();
     let mut rows = Vec::new();
@@ -86,7 +87,7 @@ mod tests {
     use casemate_wire::Digest;
 
     #[test]
-    fn layers_go_to_the_steps_that_made_them() {
+    fn each_layer_is_shown_with_its_step() {
         let digest = Digest::from_bytes([1; 32]);
         let layer = |size| Layer { blob: digest, size, diff_id: digest, chain_id: digest };
         let layers = vec![layer(1), layer(2), layer(3)];

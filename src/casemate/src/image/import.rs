@@ -2,8 +2,10 @@
 
 use super::{LimitFlags, Work, progress, text, unpacker, waiting};
 use crate::{Error, Global};
-use casemate_image::import::Opened;
-use casemate_image::{self as image, Record, name};
+use casemate_image::layout::Opened;
+use casemate_image::names;
+use casemate_image::store::Record;
+use casemate_image::transfer::import::{Selection, import};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -11,17 +13,17 @@ const EXAMPLES: &str = "Example:\n\
     \x20 skopeo copy docker://docker.io/library/redis:8 oci-archive:redis.tar\n\
     \x20 casemate image import redis.tar --name docker.io/library/redis:8";
 
-/// Bring an image in from a directory or an archive
+/// Import images from a directory or an archive
 ///
-/// Reads an OCI layout directory, an OCI archive, and what `docker save` and `podman save` write. Every byte is proven, every
-/// layer is unpacked, and then the image appears; if anything is wrong, nothing does. Prints the pin of each image: paste it
+/// Reads OCI layout directories, OCI archives, and the archives of `docker save` and `podman save`. Every byte is verified and every
+/// layer unpacked before an image appears; if anything is wrong, nothing is imported. Prints the pin of each image: paste it
 /// after `image =` in the file.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Import {
     /// An OCI layout directory, or an archive that is not compressed
     path: PathBuf,
-    /// The image's name; without a registry it is localhost/NAME [default: what the input says]
+    /// The image's name; without a registry it is localhost/NAME [default: the input's]
     #[arg(long)]
     name: Option<String>,
     /// Print JSON
@@ -33,7 +35,7 @@ pub struct Import {
 
 impl Import {
     pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
-        let name = self.name.as_deref().map(name::given).transpose()?;
+        let name = self.name.as_deref().map(names::parse).transpose()?;
         // Opened by the caller, read by the manager: see the identities in SECURITY.md.
         let opened = Opened::open(&self.path)?;
         let unpacker = unpacker()?;
@@ -54,7 +56,8 @@ impl Import {
         let writer = work.store.lock(waiting)?;
         let mut progress = progress::progress();
         let limits = self.limits.limits();
-        Ok(image::import(&mut work.client, &writer, &input, name, &limits, progress.as_mut())?)
+        let selection = name.map_or(Selection::All, Selection::Named);
+        Ok(import(&mut work.client, &writer, &input, selection, &limits, progress.as_mut())?)
     }
 }
 
@@ -69,12 +72,12 @@ struct Row<'a> {
     layers: usize,
 }
 
-/// Every name with its pin, as a file takes it.
+/// Every name with its pin, as a file pins it.
 pub(crate) fn references(records: &[Record]) -> impl Iterator<Item = String> {
-    records.iter().flat_map(|record| record.names.iter().map(|name| name::pinned(name, &record.pin)))
+    records.iter().flat_map(|record| record.names.iter().map(|name| names::pinned(name, &record.pin)))
 }
 
-/// Prints the pins, ready to be pasted.
+/// Prints the pins.
 pub(crate) fn print_imported(records: &[Record], json: bool) -> Result<(), Error> {
     if !json {
         let lines = references(records).map(|line| line + "\n");

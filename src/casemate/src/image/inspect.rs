@@ -2,7 +2,9 @@
 
 use super::{Work, text};
 use crate::{Error, Global, escaped};
-use casemate_image::{self as image, Image, Known, Layer, Record, name, rfc3339};
+use casemate_image::documents::rfc3339;
+use casemate_image::store::{self, InventoryRecord, Record, layers};
+use casemate_image::{Image, Layer, names};
 use casemate_wire::{Digest, LayerReport};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -80,31 +82,31 @@ impl Inspect {
     fn look(&self, work: &mut Work) -> Result<Shown, Error> {
         work.confine()?;
         let records = work.store.all_records()?;
-        let record = image::select(&records, &self.image)?;
+        let record = store::select(&records, &self.image)?;
         let image = work.store.resolve(&record.pin)?;
-        let present = image::layers(&mut work.client)?;
-        let known = |layer: &Layer| match present.contains(&layer.chain_id) {
-            true => work.store.known(&layer.chain_id),
+        let present = layers::list(&mut work.client)?;
+        let inventory = |layer: &Layer| match present.contains(&layer.chain_id) {
+            true => work.store.inventory_record(&layer.chain_id),
             false => Ok(None),
         };
-        let known = image.layers.iter().map(known).collect::<Result<Vec<_>, _>>()?;
-        Ok(shown(record, image, known, &records))
+        let inventories = image.layers.iter().map(inventory).collect::<Result<Vec<_>, _>>()?;
+        Ok(shown(record, image, inventories, &records))
     }
 }
 
-fn shown(record: &Record, image: Image, known: Vec<Option<Known>>, records: &[Record]) -> Shown {
-    let layers = image.layers.iter().zip(known).map(|(layer, known)| ShownLayer {
+fn shown(record: &Record, image: Image, inventories: Vec<Option<InventoryRecord>>, records: &[Record]) -> Shown {
+    let layers = image.layers.iter().zip(inventories).map(|(layer, inventory)| ShownLayer {
         blob: layer.blob.to_string(),
         size: layer.size,
         diff_id: layer.diff_id.to_string(),
         chain_id: layer.chain_id.to_string(),
         shared_with: sharing(records, &record.pin, &layer.chain_id),
-        unpacked: known.map(|known| unpacked(known.report)),
+        unpacked: inventory.map(|inventory| unpacked(inventory.report)),
     });
     let layers = layers.collect();
     let config = image.config;
     Shown {
-        references: record.names.iter().map(|name| name::pinned(name, &record.pin)).collect(),
+        references: record.names.iter().map(|name| names::pinned(name, &record.pin)).collect(),
         pin: record.pin.to_string(),
         manifest: image.manifest.to_string(),
         media_type: record.media_type.clone(),

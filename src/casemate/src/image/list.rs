@@ -3,7 +3,9 @@
 use super::{entered, opened, text};
 use crate::{Error, Global, escaped};
 use casemate_engine::launch::Role;
-use casemate_image::{self as image, Preloaded, Record, Store, rfc3339};
+use casemate_image::documents::rfc3339;
+use casemate_image::store::{ReadOnlyStore, Record};
+use casemate_image::{self as image, Store};
 use serde::Serialize;
 use std::path::Path;
 
@@ -26,7 +28,7 @@ struct Row<'a> {
     bytes: u64,
     layers: usize,
     imported: String,
-    /// The store that it is used from, where that is one which is only read.
+    /// The read-only store that the image is used from.
     #[serde(skip_serializing_if = "Option::is_none")]
     preloaded: Option<&'a Path>,
 }
@@ -37,20 +39,20 @@ impl Ls {
         let store = opened(&session)?;
         let records = store.all_records()?;
         if self.json {
-            let rows = records.iter().map(|record| Ok(row(record, store.lender(&record.pin)?)));
+            let rows = records.iter().map(|record| Ok(row(record, store.read_only_store_of(&record.pin)?)));
             return text::print_json(&rows.collect::<Result<Vec<_>, Error>>()?);
         }
         let table = if self.no_trunc { whole(&records) } else { table(&records) };
-        let lent = store.preloaded().iter().map(|other| Ok(lent(&store, other, &records)?));
-        text::print(&(table + &lent.collect::<Result<String, Error>>()?))
+        let read_only = store.read_only().iter().map(|other| Ok(line_of(&store, other, &records)?));
+        text::print(&(table + &read_only.collect::<Result<String, Error>>()?))
     }
 }
 
-/// The line under the table that says which store some of its images are used from.
-fn lent(store: &Store, other: &Preloaded, records: &[Record]) -> Result<String, image::Error> {
+/// The line below the table with the images that are used from a read-only store.
+fn line_of(store: &Store, other: &ReadOnlyStore, records: &[Record]) -> Result<String, image::Error> {
     let mut pins = Vec::new();
     for record in records {
-        if store.lender(&record.pin)? == Some(other.path()) {
+        if store.read_only_store_of(&record.pin)? == Some(other.path()) {
             pins.push(record.pin.hex().chars().take(12).collect::<String>());
         }
     }
@@ -58,7 +60,7 @@ fn lent(store: &Store, other: &Preloaded, records: &[Record]) -> Result<String, 
     Ok(format!("only read, in {}: {pins}\n", escaped(&other.path().to_string_lossy())))
 }
 
-fn row<'a>(record: &'a Record, lender: Option<&'a Path>) -> Row<'a> {
+fn row<'a>(record: &'a Record, read_only_store: Option<&'a Path>) -> Row<'a> {
     Row {
         names: &record.names,
         pin: record.pin.to_string(),
@@ -66,7 +68,7 @@ fn row<'a>(record: &'a Record, lender: Option<&'a Path>) -> Row<'a> {
         bytes: record.bytes(),
         layers: record.layers.len(),
         imported: rfc3339(record.imported),
-        preloaded: lender,
+        preloaded: read_only_store,
     }
 }
 

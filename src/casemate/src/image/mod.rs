@@ -127,7 +127,7 @@ impl Work {
 
     fn connect(session: Session, policy: &StorePolicy) -> Result<Self, Error> {
         let client = session.connect(false)?;
-        let store = opened(&session)?.with_reserve(policy.free_space);
+        let store = opened(&session)?.with_free_space(policy.free_space);
         Ok(Self { session, client, store })
     }
 

@@ -2,9 +2,11 @@
 
 use super::{LimitFlags, Work, import, progress, text, waiting};
 use crate::{Code, Error, Global};
-use casemate_image::manifest::Platform;
-use casemate_image::pack::{self, Output, PackSource, Recipe};
-use casemate_image::{self as image, ImageConfig, name};
+use casemate_image::documents::Platform;
+use casemate_image::layout::Output;
+use casemate_image::pack::{self, PackSource, Recipe};
+use casemate_image::transfer::import::Selection;
+use casemate_image::{ImageConfig, names, transfer};
 use casemate_spec::NonRootUid;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -95,12 +97,19 @@ impl Pack {
             let imported = work.store.lock(waiting).and_then(|writer| {
                 let mut progress = progress::progress();
                 let limits = self.limits.limits();
-                image::import(&mut work.client, &writer, &packed.input, None, &limits, progress.as_mut())
+                transfer::import::import(
+                    &mut work.client,
+                    &writer,
+                    &packed.input,
+                    Selection::All,
+                    &limits,
+                    progress.as_mut(),
+                )
             });
             return import::print_imported(&work.leave(imported)?, self.json);
         };
         output.write(&packed.input, recipe.time)?;
-        let reference = name::pinned(&recipe.name, &packed.pin);
+        let reference = names::pinned(&recipe.name, &packed.pin);
         if !self.json {
             return text::print(&format!("{reference}\n"));
         }
@@ -112,8 +121,8 @@ impl Pack {
     fn recipe(&self) -> Result<Recipe, Error> {
         let builds = self.builds()?;
         let name = match (&self.name, builds.first()) {
-            (Some(name), _) => name::given(name)?,
-            (None, Some((_, PackSource::Binary(path) | PackSource::Directory(path)))) => name::from_path(path),
+            (Some(name), _) => names::parse(name)?,
+            (None, Some((_, PackSource::Binary(path) | PackSource::Directory(path)))) => names::from_path(path),
             (None, None) => return Err(Error::new(Code::Usage, "image pack", "read the arguments", "no source")),
         };
         let defaults = ImageConfig {

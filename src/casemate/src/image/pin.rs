@@ -3,7 +3,7 @@
 use super::{entered, opened, text, waiting};
 use crate::{Error, Global};
 use casemate_engine::launch::Role;
-use casemate_image as image;
+use casemate_image::store::{remove, select};
 
 const EXAMPLE: &str = "Example:\n  casemate image pin docker.io/library/redis:8";
 
@@ -23,9 +23,9 @@ impl Pin {
         let store = opened(&session)?;
         let writer = store.lock(waiting)?;
         let records = store.all_records()?;
-        let selected = self.images.iter().map(|text| image::select(&records, text)).collect::<Result<Vec<_>, _>>()?;
+        let selected = self.images.iter().map(|text| select(&records, text)).collect::<Result<Vec<_>, _>>()?;
         selected.iter().try_for_each(|record| store.expect_own(&record.pin))?;
-        image::hold(&writer, &selected, held)?;
+        remove::hold(&writer, &selected, held)?;
         let word = if held { "pinned" } else { "unpinned" };
         text::print(&selected.iter().map(|record| format!("{word} {}\n", record.pin)).collect::<String>())
     }

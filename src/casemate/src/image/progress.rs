@@ -1,6 +1,6 @@
 //! Progress on a terminal; silence elsewhere.
 
-use casemate_image::import::{Progress, Silent};
+use casemate_image::store::{Progress, Silent};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 

@@ -4,10 +4,10 @@ use super::{entered, opened, text, unpacker};
 use crate::file;
 use crate::{Code, Error, Global};
 use casemate_engine::launch::{self, Role};
-use casemate_image::import::Opened;
-use casemate_image::push::{self, Target};
-use casemate_image::registry::{self, Lane};
-use casemate_image::select;
+use casemate_image::layout::Opened;
+use casemate_image::registry::{Connection, fetch_config};
+use casemate_image::store::select;
+use casemate_image::transfer::push::{self, Target};
 use casemate_spec::ImagePin;
 use casemate_wire::Digest;
 use std::path::PathBuf;
@@ -49,7 +49,7 @@ impl Push {
             None => Vec::new(),
         };
         let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-        let (terms, wanted) = registry::reach_one(&tables, &to, credentials.as_deref())?;
+        let (config, request) = fetch_config::for_image(&tables, &to, credentials.as_deref())?;
         // Opened by the caller, read by the manager: see the identities in SECURITY.md.
         let layout = self.from.as_deref().map(Opened::open).transpose()?;
         let unpacker = unpacker()?;
@@ -59,15 +59,15 @@ impl Push {
             .ok_or_else(|| Error::new(Code::Failed, "casemate-fetch", "connect", "there is no connection"))?;
         let (session, _) = entered(global, Role::Store)?;
         let input = layout.map(|layout| layout.index(&unpacker)).transpose()?;
-        let mut lane = Lane::open(connection, &terms)?;
+        let mut connection = Connection::open(connection, &config)?;
         session.confine()?;
-        let told = |digest: &Digest, size: u64| text::note(&format!("{digest}: {}", text::size(size)));
-        let mut target = Target { lane: &mut lane, to: &wanted, told: &told };
+        let progress = |digest: &Digest, size: u64| text::note(&format!("{digest}: {}", text::size(size)));
+        let mut target = Target { connection: &mut connection, to: &request, progress: &progress };
         let digest = if let Some(input) = &input {
             push::from_layout(input, &self.image, &mut target)?
         } else {
             let store = opened(&session)?;
-            let _using = store.using(|| text::note("waiting for a process that removes images"))?;
+            let _references = store.lock_references(|| text::note("waiting for a process that removes images"))?;
             let pin = select(&store.all_records()?, &self.image)?.pin;
             push::from_store(&store, &pin, &mut target)?
         };

@@ -2,7 +2,8 @@
 
 use super::{Work, text, waiting};
 use crate::{Error, Global};
-use casemate_image::{self as image, Record};
+use casemate_image::store::{Record, remove, select};
+use casemate_image::{self as image};
 use casemate_wire::Digest;
 use serde::Serialize;
 use std::path::Path;
@@ -42,21 +43,22 @@ impl Rm {
     }
 
     fn remove(&self, work: &mut Work, revisions: &Path) -> Result<(Vec<Digest>, u64), image::Error> {
-        let _taking = work.store.taking(waiting)?;
+        let _references = work.store.lock_references_exclusively(waiting)?;
         let writer = work.store.lock(waiting)?;
         let records = work.store.all_records()?;
-        let selected = self.images.iter().map(|text| image::select(&records, text));
+        let selected = self.images.iter().map(|text| select(&records, text));
         let selected: Vec<&Record> = selected.collect::<Result<_, _>>()?;
         for record in &selected {
             work.store.expect_own(&record.pin)?;
-            if let Some(by) = image::pinned_by(revisions, record)? {
+            if let Some(file) = remove::applied_file_with(revisions, record)? {
+                let by = format!("the applied file {}", file.display());
                 return Err(image::Error::InUse { image: record.pin, by });
             }
         }
         let mut pins: Vec<_> = selected.iter().map(|record| record.pin).collect();
         pins.sort_unstable();
         pins.dedup();
-        let freed = image::remove(&mut work.client, &writer, &pins)?;
+        let freed = remove::remove(&mut work.client, &writer, &pins)?;
         Ok((pins, freed))
     }
 }

@@ -8,8 +8,8 @@ mod file;
 use super::image::text;
 use super::{Code, Error, Global};
 use casemate_engine::launch;
-use casemate_image::pull::{look, resolve};
-use casemate_image::registry::{self, Lane, Reached, Wanted};
+use casemate_image::registry::{Connection, ImageRequest, RegistryAccess};
+use casemate_image::transfer::pull::{inspect, resolve_tag};
 use casemate_wire::Digest;
 use file::{Pins, Target};
 use rustix::fd::OwnedFd;
@@ -72,10 +72,10 @@ impl Lock {
             text::print(&format!("{}: every image has its digest\n", self.file.display()))?;
             return Ok(ExitCode::SUCCESS);
         }
-        let (reached, connections) = reach(global, &pins, &targets)?;
+        let (access, connections) = access(global, &pins, &targets)?;
         let found = apart::digests(targets.len(), || {
-            let mut lane = lane(connections, &reached)?;
-            targets.iter().map(|target| locked(&mut lane, &reached, target)).collect()
+            let mut connection = open(connections, &access)?;
+            targets.iter().map(|target| locked(&mut connection, &access, target)).collect()
         })?;
         match found {
             Ok(digests) => pins.write(&targets, &digests).map(|()| ExitCode::SUCCESS),
@@ -85,9 +85,9 @@ impl Lock {
 }
 
 /// The digest of one target, said aloud. One that is given with its digest is believed to be meant.
-fn locked(lane: &mut Lane, reached: &Reached, target: &Target) -> Result<Digest, Error> {
+fn locked(connection: &mut Connection, access: &RegistryAccess, target: &Target) -> Result<Digest, Error> {
     let digest = match &target.pin.tag {
-        Some(tag) if !target.pinned => resolve(lane, &want(reached, target)?, tag)?,
+        Some(tag) if !target.pinned => resolve_tag(connection, &request(access, target)?, tag)?,
         _ => target.pin.digest,
     };
     text::print(&format!("{}: {}\n", target.at.container, target.with(digest)))?;
@@ -120,10 +120,10 @@ impl Update {
             pins.judged(&[])?;
             return Ok(ExitCode::SUCCESS);
         }
-        let (reached, connections) = reach(global, &pins, &targets)?;
+        let (access, connections) = access(global, &pins, &targets)?;
         let found = apart::digests(targets.len(), || {
-            let mut lane = lane(connections, &reached)?;
-            targets.iter().map(|target| compared(&mut lane, &reached, target)).collect()
+            let mut connection = open(connections, &access)?;
+            targets.iter().map(|target| compared(&mut connection, &access, target)).collect()
         })?;
         match found {
             Ok(digests)
@@ -140,19 +140,19 @@ impl Update {
 }
 
 /// The digest that a target's tag stands for now; says what is different.
-fn compared(lane: &mut Lane, reached: &Reached, target: &Target) -> Result<Digest, Error> {
-    let wanted = want(reached, target)?;
+fn compared(connection: &mut Connection, access: &RegistryAccess, target: &Target) -> Result<Digest, Error> {
+    let old = request(access, target)?;
     let tag = target.pin.tag.as_deref().unwrap_or_default();
-    let digest = resolve(lane, &wanted, tag)?;
-    let name = format!("{}: {}:{tag}", target.at.container, wanted.place());
+    let digest = resolve_tag(connection, &old, tag)?;
+    let name = format!("{}: {}:{tag}", target.at.container, old.repository_name());
     if digest == target.pin.digest {
         text::print(&format!("{name}: up to date\n"))?;
         return Ok(digest);
     }
-    let new = Wanted { pin: target.with(digest), ..wanted.clone() };
+    let new = ImageRequest { pin: target.with(digest), ..old.clone() };
     // What cannot be looked at here cannot run here either, so it is no update.
-    let after = look(lane, &new)?;
-    let shown = match look(lane, &wanted) {
+    let after = inspect(connection, &new)?;
+    let shown = match inspect(connection, &old) {
         Ok(before) => difference::lines(&before, &after),
         Err(error) => format!("  the old image cannot be compared: {error}\n"),
     };
@@ -160,22 +160,22 @@ fn compared(lane: &mut Lane, reached: &Reached, target: &Target) -> Result<Diges
     Ok(digest)
 }
 
-fn want(reached: &Reached, target: &Target) -> Result<Wanted, Error> {
-    reached
-        .want(&target.pin)
-        .ok_or_else(|| Error::new(Code::Failed, &target.pin.registry, "find its terms", "the file does not lead there"))
+fn request(access: &RegistryAccess, target: &Target) -> Result<ImageRequest, Error> {
+    access.request(&target.pin).ok_or_else(|| {
+        Error::new(Code::Failed, &target.pin.registry, "find its servers", "no image of the file is there")
+    })
 }
 
-/// The terms of the file with these images in it, and a connection to casemate-fetch.
-fn reach(global: &Global, pins: &Pins, targets: &[Target]) -> Result<(Reached, Vec<OwnedFd>), Error> {
+/// The registry access of the file with these images in it, and a connection to casemate-fetch.
+fn access(global: &Global, pins: &Pins, targets: &[Target]) -> Result<(RegistryAccess, Vec<OwnedFd>), Error> {
     let spec = pins.judged(targets)?;
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-    let reached = registry::reach(&spec, credentials.as_deref())?;
-    Ok((reached, launch::fetch::connect(&global.directories()?, 1)?))
+    let access = RegistryAccess::for_file(&spec, credentials.as_deref())?;
+    Ok((access, launch::fetch::connect(&global.directories()?, 1)?))
 }
 
-fn lane(connections: Vec<OwnedFd>, reached: &Reached) -> Result<Lane, Error> {
+fn open(connections: Vec<OwnedFd>, access: &RegistryAccess) -> Result<Connection, Error> {
     let missing = || Error::new(Code::Failed, "casemate-fetch", "connect", "there is no connection");
     let connection = connections.into_iter().next().ok_or_else(missing)?;
-    Ok(Lane::open(connection, &reached.terms)?)
+    Ok(Connection::open(connection, &access.config)?)
 }

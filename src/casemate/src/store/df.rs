@@ -4,7 +4,9 @@ use crate::image::{Work, text};
 use crate::{Error, Global, escaped};
 use casemate_client::Error as ClientError;
 use casemate_engine::launch::Directories;
-use casemate_image::{self as image, Item, Lent, Usage, name};
+use casemate_image::names;
+use casemate_image::store::Record;
+use casemate_image::store::usage::{Item, ReadOnlyUsage, Usage, usage};
 use casemate_wire::{Digest, DiskUsage, Name, Reply, Request};
 use rustix::fs::{Mode, OFlags};
 use serde::Serialize;
@@ -102,7 +104,7 @@ impl Df {
 fn look(work: &mut Work, volumes: &[Name]) -> Result<Shown, Error> {
     work.confine()?;
     let directories = work.session.directories.clone();
-    let usage = image::usage(&mut work.client, &work.store, &directories.state.join("revisions"))?;
+    let usage = usage(&mut work.client, &work.store, &directories.state.join("revisions"))?;
     let mut measured = Vec::new();
     for volume in volumes {
         match work.client.call(&Request::DiskUsage(volume.clone()), &[]) {
@@ -126,10 +128,10 @@ fn look(work: &mut Work, volumes: &[Name]) -> Result<Shown, Error> {
         layers: usage.layers.iter().map(shown_item).collect(),
         volumes: measured,
         logs: logs(&directories),
-        preloaded: usage.lent.iter().map(shown_store).collect(),
+        preloaded: usage.read_only.iter().map(shown_store).collect(),
         unfinished: work.store.unfinished()?,
         free: work.store.free()?,
-        reserve: work.store.reserved(),
+        reserve: work.store.free_space(),
     })
 }
 
@@ -152,10 +154,10 @@ fn logs(directories: &Directories) -> Vec<ShownLog> {
     containers.iter().map(|name| ShownLog { container: name.to_string(), bytes: sizes(name) }).collect()
 }
 
-fn shown_image(record: &image::Record, applied: bool, usage: &Usage) -> ShownImage {
+fn shown_image(record: &Record, applied: bool, usage: &Usage) -> ShownImage {
     let own = |digest: &Digest| usage.blobs.iter().any(|blob| blob.digest == *digest && blob.images.len() == 1);
     ShownImage {
-        references: record.names.iter().map(|name| name::pinned(name, &record.pin)).collect(),
+        references: record.names.iter().map(|name| names::pinned(name, &record.pin)).collect(),
         pin: record.pin.to_string(),
         bytes: record.bytes(),
         own: record.blobs.iter().filter(|(digest, _)| own(digest)).map(|(_, bytes)| bytes).sum(),
@@ -163,8 +165,8 @@ fn shown_image(record: &image::Record, applied: bool, usage: &Usage) -> ShownIma
     }
 }
 
-fn shown_store(lent: &Lent) -> ShownStore {
-    ShownStore { path: lent.path.clone(), images: lent.images, bytes: lent.blobs.saturating_add(lent.layers) }
+fn shown_store(store: &ReadOnlyUsage) -> ShownStore {
+    ShownStore { path: store.path.clone(), images: store.images, bytes: store.blobs.saturating_add(store.layers) }
 }
 
 fn shown_item(item: &Item) -> ShownItem {

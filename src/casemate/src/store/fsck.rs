@@ -2,9 +2,9 @@
 
 use crate::image::{Work, progress, text, waiting};
 use crate::{Code, Error, Global, escaped};
-use casemate_image::fsck::{self, Finding, Kind, Report};
+use casemate_image::store::fsck::{self, Finding, ReadOnlyReport, Report, Severity};
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Look whether the store is sound
 ///
@@ -41,7 +41,7 @@ struct ShownStore<'a> {
 #[derive(Serialize)]
 struct ShownFinding<'a> {
     kind: &'static str,
-    object: &'a str,
+    object: String,
     reason: &'a str,
     repaired: bool,
 }
@@ -75,28 +75,30 @@ impl Fsck {
     }
 }
 
-/// Something that has to be done about.
+/// Whether the finding needs a repair.
 fn is_open(finding: &Finding) -> bool {
-    finding.kind != Kind::Leftover && !finding.repaired
+    finding.severity != Severity::Leftover && !finding.repaired
 }
 
-fn word(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Damaged => "damaged",
-        Kind::Missing => "missing",
-        Kind::Leftover => "leftover",
+fn word(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Damaged => "damaged",
+        Severity::Missing => "missing",
+        Severity::Leftover => "leftover",
     }
 }
 
 fn shown(report: &Report, sound: bool) -> Shown<'_> {
-    let findings = report.findings.iter().map(|Finding { kind, object, reason, repaired }| ShownFinding {
-        kind: word(*kind),
-        object,
+    let findings = report.findings.iter().map(|Finding { severity, object, reason, repaired }| ShownFinding {
+        kind: word(*severity),
+        object: object.to_string(),
         reason,
         repaired: *repaired,
     });
     let findings = findings.collect();
-    let preloaded = report.lent.iter().map(|(path, images, blobs)| ShownStore { path, images: *images, blobs: *blobs });
+    let read_only = report.read_only.iter();
+    let preloaded =
+        read_only.map(|ReadOnlyReport { path, images, blobs }| ShownStore { path, images: *images, blobs: *blobs });
     let preloaded = preloaded.collect();
     Shown { images: report.images, blobs: report.blobs, layers: report.layers, sound, findings, preloaded }
 }
@@ -104,15 +106,15 @@ fn shown(report: &Report, sound: bool) -> Shown<'_> {
 fn page(report: &Report) -> String {
     let line = |finding: &Finding| {
         let done = if finding.repaired { " (repaired)" } else { "" };
-        let (object, reason) = (escaped(&finding.object), escaped(&finding.reason));
-        format!("{}: {object}: {reason}{done}\n", word(finding.kind))
+        let (object, reason) = (escaped(&finding.object.to_string()), escaped(&finding.reason));
+        format!("{}: {object}: {reason}{done}\n", word(finding.severity))
     };
     let lines: String = report.findings.iter().map(line).collect();
-    let lent = |(path, images, blobs): &(PathBuf, usize, usize)| {
+    let read_only = |ReadOnlyReport { path, images, blobs }: &ReadOnlyReport| {
         format!("only read, in {}: images: {images}, blobs: {blobs}\n", escaped(&path.to_string_lossy()))
     };
-    let lent: String = report.lent.iter().map(lent).collect();
+    let read_only: String = report.read_only.iter().map(read_only).collect();
     let Report { images, blobs, layers, .. } = report;
     let state = if report.findings.iter().any(is_open) { "not sound" } else { "sound" };
-    format!("{lines}{lent}images: {images}, blobs: {blobs}, layers: {layers}: {state}\n")
+    format!("{lines}{read_only}images: {images}, blobs: {blobs}, layers: {layers}: {state}\n")
 }

@@ -2,8 +2,8 @@
 
 use crate::image::{Work, text, waiting};
 use crate::{Error, Global};
-use casemate_image::Record;
-use casemate_image::gc::{self, Collected, Plan};
+use casemate_image::store::Record;
+use casemate_image::store::gc::{self, Collected, Plan};
 use serde::Serialize;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -53,24 +53,25 @@ impl Gc {
 
     fn collect(&self, work: &mut Work, revisions: &Path) -> Result<Shown, Error> {
         work.confine()?;
-        let taking = work.store.taking(waiting)?;
+        let references = work.store.lock_references_exclusively(waiting)?;
         let writer = work.store.lock(waiting)?;
         let age = Duration::from_secs(u64::from(self.min_age) * 3600);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         // What was imported in this second is not new for somebody who says 0.
         let oldest = now.saturating_sub(age).as_secs();
         let plan = gc::plan(&work.store, revisions, oldest)?;
-        let kept = plan.keep.iter().map(|(record, reason)| Kept { image: record.shown(), reason: reason.clone() });
+        let kept =
+            plan.keep.iter().map(|(record, reason)| Kept { image: record.display_name(), reason: reason.to_string() });
         let kept = kept.collect();
         let Collected { removed, in_use, bytes } = if self.dry_run {
             let Plan { remove, .. } = plan;
             Collected { removed: remove, ..Collected::default() }
         } else {
-            let mut collected = gc::collect(&mut work.client, &writer, &taking, plan)?;
+            let mut collected = gc::collect(&mut work.client, &writer, &references, plan)?;
             collected.bytes += gc::sweep_unfinished(&mut work.client, &writer)?;
             collected
         };
-        let names = |records: &[Record]| records.iter().map(Record::shown).collect();
+        let names = |records: &[Record]| records.iter().map(Record::display_name).collect();
         Ok(Shown { removed: names(&removed), in_use: names(&in_use), kept, bytes, dry_run: self.dry_run })
     }
 }

@@ -8,7 +8,7 @@ use crate::state::{Goal, Phase};
 use crate::table::Change;
 use crate::{collect, file};
 use casemate_error::{Code, Error};
-use casemate_image as image;
+use casemate_image::store::verify;
 use casemate_wire::Name;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -198,7 +198,7 @@ impl EventLoop {
                 let result = context.connect(&interrupt).and_then(|mut client| {
                     let directories = &context.session.directories;
                     let stores = directories.preloaded();
-                    image::prove_layers(&mut client, &directories.state, stores, &layers).map_err(Error::from)
+                    verify::verify_layers(&mut client, &directories.state, stores, &layers).map_err(Error::from)
                 });
                 let result = result.map_err(|error| (error.code(), error.to_string()));
                 Report::Proven { name: of, generation, result }

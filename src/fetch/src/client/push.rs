@@ -5,7 +5,7 @@ use crate::fault::{Fault, Refused};
 use crate::login::Scope;
 use crate::reach;
 use crate::transport::Watch;
-use casemate_fetch_wire::{Put, Secret, Sent, Step};
+use casemate_fetch_wire::{PushObject, Put, Secret, Step};
 use std::fs::File;
 use std::io::{self, Read};
 use ureq::http::{Response, header};
@@ -20,9 +20,9 @@ impl Client {
 
     fn send_it(&mut self, put: &Put, pipe: File) -> Result<(), Fault> {
         let scope = Scope { repository: &put.repository, push: true };
-        let digest = match &put.what {
-            Sent::Blob(digest) => digest,
-            Sent::Manifest { digest, tag, media_type } => {
+        let digest = match &put.object {
+            PushObject::Blob(digest) => digest,
+            PushObject::Manifest { digest, tag, media_type } => {
                 let name = tag.clone().unwrap_or_else(|| digest.to_string());
                 let there = self.origin(&put.repository, &format!("manifests/{digest}"));
                 // Nothing is changed by asking, and a login that is asked for is had before the bytes are gone.

@@ -1,29 +1,29 @@
-//! Whether a file can be all that an image has: a program that asks for no loader would start in it, another one would not.
+//! Whether a program can run in an image that has no other file: one that needs a loader cannot.
 //!
-//! Enters: the file of `pack --binary`, which is the caller's own. Leaves: a reason why it cannot be packed alone. What is
-//! read is the ELF header and its program headers (elf(5)), 64-bit and little-endian; other machines' are believed.
+//! Enters: the file of `pack --binary`, the caller's own. Leaves: why it cannot be packed alone. Reads the ELF header and the program
+//! headers (elf(5)) of 64-bit little-endian programs; others are not checked.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// Program headers stand at the begin of every file that a linker writes.
+/// Bytes that are read: linkers write the program headers at the beginning of the file.
 const READ: usize = 16 * 1024;
 const MAGIC: &[u8] = b"\x7fELF";
 const CLASS_64_LITTLE: &[u8] = &[2, 1];
 const PT_INTERP: u64 = 3;
 
-/// Why this file would not run alone, if it is seen to.
-pub(super) fn not_alone(file: &File) -> io::Result<Option<&'static str>> {
+/// Why this program cannot run alone; `None` where nothing is known against it.
+pub(super) fn cannot_run_alone(file: &File) -> io::Result<Option<&'static str>> {
     let mut bytes = vec![0; READ];
     let count = file.read_at(&mut bytes, 0)?;
     bytes.truncate(count);
-    Ok(judge(&bytes))
+    Ok(needs(&bytes))
 }
 
-fn judge(bytes: &[u8]) -> Option<&'static str> {
+fn needs(bytes: &[u8]) -> Option<&'static str> {
     if !bytes.starts_with(MAGIC) {
-        return Some("no program of ELF form: pack a directory that has it and what runs it");
+        return Some("it is not an ELF program: pack a directory that has it and its interpreter");
     }
     if bytes.get(4..6) != Some(CLASS_64_LITTLE) {
         return None;
@@ -56,21 +56,21 @@ mod tests {
     }
 
     #[test]
-    fn what_asks_for_a_loader_is_not_alone() {
-        assert_eq!(judge(&elf(&[1, 1, 2])), None);
-        assert!(judge(&elf(&[1, 3, 1])).unwrap().contains("dynamically"));
+    fn program_with_a_loader_cannot_run_alone() {
+        assert_eq!(needs(&elf(&[1, 1, 2])), None);
+        assert!(needs(&elf(&[1, 3, 1])).unwrap().contains("dynamically"));
         for script in [&b"#!/bin/sh\n"[..], b"", b"\x7fEL"] {
-            assert!(judge(script).unwrap().contains("ELF"));
+            assert!(needs(script).unwrap().contains("ELF"));
         }
     }
 
     #[test]
-    fn a_header_that_lies_is_no_panic() {
+    fn malformed_header_does_not_panic() {
         for at in 0..64 {
             let mut bytes = elf(&[1]);
             bytes[at..].fill(0xff);
-            judge(&bytes);
-            judge(&bytes[..at]);
+            needs(&bytes);
+            needs(&bytes[..at]);
         }
     }
 }

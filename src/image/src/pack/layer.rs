@@ -1,10 +1,10 @@
-//! The layer of a packed image: a tar archive, gzip, that is the same for the same tree on every machine.
+//! The layer of a packed image: a tar archive, compressed with gzip, the same for the same tree on every host.
 //!
-//! Sorted entries, one time, one owner, no names of users, no extended attributes. The encoder is fed blocks of one size, so
-//! its output does not depend on how reads happened to come; level and encoder are fixed with Cargo.lock.
+//! Entries are sorted and have one time and one owner, no user names and no extended attributes. The encoder gets blocks of one size, so
+//! that its output does not depend on the sizes of reads; Cargo.lock fixes the encoder.
 
-use super::super::error::Error;
 use super::tree::{Kind, Tree};
+use crate::error::Error;
 use casemate_wire::Digest;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -17,35 +17,35 @@ use tar::{Builder, EntryType, Header};
 
 const BLOCK: usize = 64 * 1024;
 
-/// A finished layer in an unnamed temporary file.
+/// A layer in an unnamed temporary file.
 #[derive(Debug)]
 pub(super) struct PackedLayer {
     /// The blob.
     pub(super) file: File,
-    /// Its digest.
+    /// The blob's digest.
     pub(super) digest: Digest,
-    /// Its bytes.
+    /// The blob's size in bytes.
     pub(super) size: u64,
     /// The digest of the uncompressed archive.
     pub(super) diff_id: Digest,
 }
 
-/// What all entries share.
+/// The metadata that all entries share.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Stamp {
     /// Seconds since 1970.
     pub(super) time: u64,
-    /// Owner.
+    /// The owner.
     pub(super) uid: u32,
-    /// Group.
+    /// The group.
     pub(super) gid: u32,
 }
 
-/// Where a layer's files come from.
+/// The source of a layer's files.
 pub(super) enum Source<'a> {
     /// A directory.
     Tree(&'a Tree),
-    /// One file, executable for everybody, at the root under this name.
+    /// A program at the root, mode 0755: the file, its path for messages, its name in the layer.
     Binary(&'a File, &'a Path, &'a Path),
 }
 
@@ -85,7 +85,7 @@ fn append<W: Write>(
     let append = Error::io("add to the layer", &source);
     match &entry.kind {
         Kind::Directory => {
-            // A directory's name ends with a slash, as every writer of tar archives has it.
+            // Tar writers end the name of a directory with a slash.
             let path = entry.path.join("");
             builder.append_data(&mut header(EntryType::Directory, entry.mode, stamp), path, io::empty()).map_err(append)
         }
@@ -126,7 +126,7 @@ fn header(kind: EntryType, mode: u32, stamp: Stamp) -> Header {
     header
 }
 
-/// A file that shrinks or grows while it is read would shift every entry behind it.
+/// Reads exactly as many bytes as the header says: a file that shrinks or grows while it is read would shift all later entries.
 struct Exactly<'a> {
     file: &'a File,
     left: u64,
@@ -150,7 +150,7 @@ impl Read for Exactly<'_> {
     }
 }
 
-/// Counts and hashes what passes.
+/// Counts and hashes the bytes that are written.
 struct Hashed<W> {
     inner: W,
     hash: Sha256,
@@ -176,7 +176,7 @@ impl<W: Write> Write for Hashed<W> {
     }
 }
 
-/// Passes blocks of one size on, and a last, shorter one.
+/// Writes blocks of one size to the encoder; the last one may be shorter.
 struct Blocks<W: Write> {
     inner: GzEncoder<W>,
     block: Vec<u8>,
@@ -200,13 +200,13 @@ impl<W: Write> Write for Blocks<W> {
         Ok(count)
     }
 
-    /// A flush would end a deflate block wherever somebody called it.
+    /// Does nothing: flushing the encoder would end a deflate block.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// An unnamed file: nothing to remove, whatever happens.
+/// An unnamed file, which the kernel removes when it is closed.
 fn temporary() -> Result<(File, PathBuf), Error> {
     let dir = std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
     let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;

@@ -1,25 +1,19 @@
-//! Packing: a directory or one static binary becomes a reproducible OCI image with one layer; several, one a machine, become an index
-//! of such images.
+//! Packing: a directory or a static binary becomes a reproducible OCI image with one layer; several, one a platform, become an index of
+//! such images.
 //!
-//! The result is a layout in memory, as parts by name: written to a directory or an archive, or imported into the store
-//! like any other input. Runs with the caller's rights and needs only to read.
+//! The result is a layout in memory, which is written to a directory or an archive, or imported into the store like any other input. Runs
+//! with the caller's rights, and only reads its sources.
 
 mod binary;
 mod layer;
-mod output;
 mod tree;
 
-pub use output::Output;
-
-use super::config;
-use super::error::Error;
-use super::flaw::Flaw;
-use super::import::{Input, Part};
-use super::manifest::{Descriptor, Platform};
-use super::media;
-use super::model::ImageConfig;
-use super::platform::{self, Host};
-use super::write;
+use crate::documents::{
+    self, Descriptor, Host, ImageConfig, OCI_CONFIG, OCI_INDEX, OCI_MANIFEST, OCI_TAR_GZIP, Platform, config, linux,
+    write,
+};
+use crate::error::Error;
+use crate::layout::{Input, Part};
 use casemate_wire::Digest;
 use layer::{PackedLayer, Source, Stamp};
 use sha2::{Digest as _, Sha256};
@@ -28,14 +22,14 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use tree::Tree;
 
-/// What is packed, and what the image says of itself.
+/// The sources of an image, and its config.
 #[derive(Debug, Clone)]
 pub struct Recipe {
-    /// What it is on which machine, at least one; more of them become an index.
+    /// A source for each platform, at least one; several become an index.
     pub builds: Vec<(Platform, PackSource)>,
     /// The image's name, of the form `registry/repository[:tag]`.
     pub name: String,
-    /// What the config gives. A binary is its own entrypoint where there is none.
+    /// The config's defaults. A binary becomes the entrypoint where none is given.
     pub defaults: ImageConfig,
     /// Owner and group of every file.
     pub owner: (u32, u32),
@@ -43,17 +37,17 @@ pub struct Recipe {
     pub time: u64,
 }
 
-/// The platform of these words, or of this machine.
-pub fn platform(words: Option<&str>) -> Option<Platform> {
-    words.map_or_else(|| Some(Host::this().platform()), platform::linux)
+/// The platform `ARCHITECTURE[/VARIANT]`, or that of this host; `None` where the text has another form.
+pub fn platform(text: Option<&str>) -> Option<Platform> {
+    text.map_or_else(|| Some(Host::this().platform()), linux)
 }
 
 /// The source of a packed image.
 #[derive(Debug, Clone)]
 pub enum PackSource {
-    /// A directory: its content becomes the root.
+    /// A directory, whose content becomes the image's root.
     Directory(PathBuf),
-    /// A file: it becomes the only one, at the root under its own name, executable.
+    /// A file, which becomes the only one of the image: at the root, under its own name, executable.
     Binary(PathBuf),
 }
 
@@ -67,35 +61,37 @@ impl PackSource {
 /// A packed image.
 #[derive(Debug)]
 pub struct Packed {
-    /// Its layout, to be imported.
+    /// Its layout.
     pub input: Input,
-    /// The digest of its manifest, or of its index.
+    /// The digest of its manifest or index.
     pub pin: Digest,
-    /// Files that lost set-id bits.
+    /// Files whose set-id bits were left out.
     pub set_id: Vec<PathBuf>,
 }
 
-/// Packs.
+/// Packs an image.
 pub fn pack(recipe: &Recipe) -> Result<Packed, Error> {
     let [(_, first), ..] = recipe.builds.as_slice() else {
         return Err(Error::Pack { path: "the new image".into(), reason: "there is nothing to pack".to_owned() });
     };
-    let (mut parts, mut manifests, mut set_id) = (BTreeMap::new(), Vec::new(), Vec::new());
+    let mut parts = BTreeMap::new();
+    let mut manifests = Vec::new();
+    let mut set_id = Vec::new();
     for (platform, source) in &recipe.builds {
-        let (layer, without) = layer_of(recipe, source)?;
-        set_id.extend(without);
+        let (layer, stripped) = layer_of(recipe, source)?;
+        set_id.extend(stripped);
         manifests.push((platform.clone(), documents(recipe, platform, source, layer, &mut parts)?));
     }
     let top = match manifests.as_slice() {
         [(_, manifest)] => manifest.clone(),
-        several => put(&mut parts, media::OCI_INDEX, write::platforms(several)?),
+        several => put(&mut parts, OCI_INDEX, write::index_of_platforms(several).map_err(invalid)?),
     };
-    parts.insert("index.json".to_owned(), Part::bytes(write::index(&top, &recipe.name)?));
+    parts.insert("index.json".to_owned(), Part::bytes(write::layout_index(&top, &recipe.name).map_err(invalid)?));
     parts.insert("oci-layout".to_owned(), Part::bytes(write::LAYOUT.to_vec()));
     Ok(Packed { input: Input::new(first.path().to_owned(), parts), pin: top.digest, set_id })
 }
 
-/// The layer of a source, and the files that lost set-id bits.
+/// The layer of a source, and the files whose set-id bits were left out.
 fn layer_of(recipe: &Recipe, source: &PackSource) -> Result<(PackedLayer, Vec<PathBuf>), Error> {
     let stamp = Stamp { time: recipe.time, uid: recipe.owner.0, gid: recipe.owner.1 };
     match source {
@@ -105,7 +101,7 @@ fn layer_of(recipe: &Recipe, source: &PackSource) -> Result<(PackedLayer, Vec<Pa
         }
         PackSource::Binary(path) => {
             let file = File::open(path).map_err(Error::io("open", path))?;
-            if let Some(reason) = binary::not_alone(&file).map_err(Error::io("read", path))? {
+            if let Some(reason) = binary::cannot_run_alone(&file).map_err(Error::io("read", path))? {
                 return Err(Error::Pack { path: path.clone(), reason: reason.to_owned() });
             }
             Ok((layer::write(&Source::Binary(&file, path, binary_name(path)?), stamp)?, Vec::new()))
@@ -113,13 +109,13 @@ fn layer_of(recipe: &Recipe, source: &PackSource) -> Result<(PackedLayer, Vec<Pa
     }
 }
 
-/// The name at the image's root of a binary's file.
+/// The name of a binary at the image's root.
 fn binary_name(path: &Path) -> Result<&Path, Error> {
-    let none = || Error::Pack { path: path.to_owned(), reason: "names no file".to_owned() };
+    let none = || Error::Pack { path: path.to_owned(), reason: "it is not the name of a file".to_owned() };
     path.file_name().map(Path::new).ok_or_else(none)
 }
 
-/// The image of one machine: its blobs go to the parts, its manifest's descriptor comes back.
+/// Adds the blobs of one platform's image to the parts. Returns the manifest's descriptor.
 fn documents(
     recipe: &Recipe,
     platform: &Platform,
@@ -131,15 +127,19 @@ fn documents(
     if let (PackSource::Binary(path), []) = (source, defaults.entrypoint.as_slice()) {
         defaults.entrypoint.push(format!("/{}", binary_name(path)?.display()));
     }
-    let config = write::config(platform, recipe.time, &defaults, layer.diff_id)?;
-    // What is made here is judged as what is imported: a caller's words may break the same rules.
-    let judged = |flaw: Flaw| Error::Pack { path: "the new image".into(), reason: flaw.to_string() };
-    config::parse(&config, 1).map_err(judged)?;
-    let config = put(parts, media::OCI_CONFIG, config);
-    let layer_type = media::OCI_TAR_GZIP.to_owned();
+    let config = write::config(platform, recipe.time, &defaults, layer.diff_id).map_err(invalid)?;
+    // The config has the caller's text in it, which may break the same rules as that of an imported image.
+    config::parse(&config, 1).map_err(invalid)?;
+    let config = put(parts, OCI_CONFIG, config);
+    let layer_type = OCI_TAR_GZIP.to_owned();
     let descriptor = Descriptor { media_type: layer_type, digest: layer.digest, size: layer.size };
     parts.insert(blob(layer.digest), Part::file(layer.file, layer.size));
-    Ok(put(parts, media::OCI_MANIFEST, write::manifest(&config, &[descriptor])?))
+    Ok(put(parts, OCI_MANIFEST, write::manifest(&config, &[descriptor]).map_err(invalid)?))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the argument of map_err")]
+fn invalid(error: documents::Error) -> Error {
+    Error::Pack { path: "the new image".into(), reason: error.to_string() }
 }
 
 fn put(parts: &mut BTreeMap<String, Part>, media_type: &str, bytes: Vec<u8>) -> Descriptor {

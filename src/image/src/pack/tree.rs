@@ -1,7 +1,7 @@
-//! A source directory as a sorted list of entries: what it will be in the layer, and nothing of where it came from.
+//! A source directory as a sorted list of layer entries.
 
-use super::super::blobs;
-use super::super::error::Error;
+use crate::directory;
+use crate::error::Error;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -10,31 +10,31 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// Deeper than any real tree, shallow enough for the stack.
+/// The deepest directory; bounds the recursion.
 const MAX_DEPTH: usize = 256;
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// One entry of the layer.
+/// An entry of the layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
     /// Relative to the root.
     pub(super) path: PathBuf,
-    /// Permission bits with the sticky bit; set-id bits are gone.
+    /// Permission and sticky bits, without set-id bits.
     pub(super) mode: u32,
-    /// What it is.
+    /// The type of the entry.
     pub(super) kind: Kind,
 }
 
-/// What an entry is.
+/// The type of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A directory.
     Directory,
-    /// A regular file of so many bytes.
+    /// A regular file and its size in bytes.
     File(u64),
-    /// A symbolic link to this text.
+    /// A symbolic link and its target.
     Symlink(PathBuf),
-    /// The same file as an earlier entry.
+    /// A hard link to an earlier entry.
     HardLink(PathBuf),
 }
 
@@ -50,7 +50,7 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// Reads the names and kinds of everything below a directory. Needs the right to read, nothing else.
+    /// Lists everything below a directory. Needs only the right to read it.
     pub(super) fn read(path: &Path) -> Result<Self, Error> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(path, flags, Mode::empty()).map_err(Error::errno("open", path))?;
@@ -61,7 +61,7 @@ impl Tree {
         Ok(scan.tree)
     }
 
-    /// Opens one of its files again, by a path without links.
+    /// Opens one of its files, without following links.
     pub(super) fn open(&self, path: &Path) -> Result<File, Error> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
@@ -69,7 +69,7 @@ impl Tree {
         Ok(File::from(file.map_err(Error::errno("open", self.path.join(path)))?))
     }
 
-    /// Where an entry lies, for messages.
+    /// The path of an entry's source, for messages.
     pub(super) fn source(&self, path: &Path) -> PathBuf {
         self.path.join(path)
     }
@@ -77,7 +77,7 @@ impl Tree {
 
 struct Scan {
     tree: Tree,
-    /// Device and inode of files with several names, and the first of them.
+    /// The first name of files with several, by device and inode.
     links: BTreeMap<(u64, u64), PathBuf>,
 }
 
@@ -90,10 +90,10 @@ impl Scan {
 
     fn directory(&mut self, dir: &OwnedFd, below: &Path, depth: usize) -> Result<(), Error> {
         if depth > MAX_DEPTH {
-            let reason = format!("lies deeper than {MAX_DEPTH} directories");
+            let reason = format!("it is more than {MAX_DEPTH} directories deep");
             return Err(Error::Pack { path: self.tree.source(below), reason });
         }
-        let mut names = blobs::names(dir).map_err(Error::io("list", self.tree.source(below)))?;
+        let mut names = directory::names(dir).map_err(Error::io("list", self.tree.source(below)))?;
         names.sort();
         for name in names {
             let path = below.join(&name);
@@ -133,9 +133,9 @@ impl Scan {
                 let first = self.links.entry((stat.st_dev, stat.st_ino)).or_insert_with(|| path.to_owned());
                 Ok(if first == path { Kind::File(size) } else { Kind::HardLink(first.clone()) })
             }
-            FileType::Socket => refuse("a socket has no place in an image; remove it or pack another directory"),
-            FileType::Fifo => refuse("a FIFO has no place in an image; remove it or pack another directory"),
-            _ => refuse("a device node has no place in an image; give devices in the file (`devices`)"),
+            FileType::Socket => refuse("a socket cannot be packed; remove it or pack another directory"),
+            FileType::Fifo => refuse("a FIFO cannot be packed; remove it or pack another directory"),
+            _ => refuse("a device node cannot be packed; grant devices in the file (`devices`)"),
         }
     }
 }

@@ -1,13 +1,15 @@
-//! Registries, from the manager's side: whom a file lets casemate-fetch speak to, with which login, and the conversation with it.
+//! Registries, from the manager's side: which servers a file lets casemate-fetch connect to, with which credentials, and the
+//! connection to casemate-fetch.
 //!
-//! Enters: the file's tables, and the caller's files that they name. Leaves: [`Terms`] for casemate-fetch, and bytes that nobody
-//! has proven yet. The manager itself opens no connection.
+//! Enters: the file's `[registries]` tables, and the caller's files that they name. Leaves: a [`FetchConfig`] for casemate-fetch, and
+//! downloaded bytes that are not verified yet. The manager itself opens no network connection.
 
 pub mod auth;
-mod lane;
-mod terms;
+pub mod connection;
+pub mod fetch_config;
 
-pub use lane::{Lane, LaneError};
-pub use terms::{Reached, TermsError, Wanted, reach, reach_one};
+pub use connection::Connection;
+pub use fetch_config::{ImageRequest, RegistryAccess};
 
-pub use casemate_fetch_wire::{Failure, Get, Object, Put, Sent, Step, Terms};
+pub use casemate_fetch_wire::FetchConfig;
+pub(crate) use casemate_fetch_wire::{Get, Object, PushObject, Put};
