@@ -17,6 +17,7 @@ pub mod debian;
 pub mod host;
 mod instance;
 mod mode;
+pub mod modules;
 mod moments;
 pub mod oci;
 pub mod place;
