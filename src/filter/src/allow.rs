@@ -5,6 +5,7 @@
 
 use crate::Error;
 use crate::Program;
+use crate::condition::Condition;
 use crate::table;
 use crate::tree::{Verdict, assemble, hide_clone3};
 use std::collections::BTreeMap;
@@ -16,30 +17,6 @@ pub struct Call {
     pub name: String,
     /// All must hold; none: always allowed. A call that stands several times is allowed when one of them fits.
     pub conditions: Vec<Condition>,
-}
-
-/// A test of one argument.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Condition {
-    /// 0 to 5.
-    pub argument: u8,
-    /// Look at the low 32 bits only, as the kernel does with an `int`.
-    pub bits32: bool,
-    /// How to compare.
-    pub operator: Operator,
-    /// With what.
-    pub value: u64,
-}
-
-/// How an argument is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operator {
-    /// Equal.
-    Equal,
-    /// Not equal.
-    NotEqual,
-    /// Equal in the bits of this mask.
-    MaskedEqual(u64),
 }
 
 /// What happens to a call that is not allowed.

@@ -5,11 +5,13 @@
 
 mod allow;
 mod baseline;
+mod condition;
 mod table;
 mod tree;
 
-pub use allow::{Call, Condition, Operator, Otherwise, allow_list, compile};
+pub use allow::{Call, Otherwise, allow_list, compile};
 pub use baseline::{baseline, doorman, manager, realm};
+pub use condition::{Condition, Operator};
 pub use table::{Lookup, highest, lookup};
 
 use std::fmt;

@@ -4,6 +4,7 @@
 //! records that it did not take are counted in it.
 
 use super::cri::Stream;
+use super::record::Record;
 use super::{journald, syslog};
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
@@ -48,19 +49,6 @@ pub struct Origin {
     pub revision: String,
     /// What its image is pinned to.
     pub image: String,
-}
-
-/// One record, whichever protocol carries it.
-#[derive(Debug, Clone, Copy)]
-pub struct Record<'a> {
-    /// What programs of the host know it by: SYSLOG_IDENTIFIER, APP-NAME.
-    pub identifier: &'a str,
-    /// syslog(3), 0 to 7.
-    pub priority: u8,
-    /// More that is known about it.
-    pub fields: &'a [(&'static str, &'a str)],
-    /// What it says.
-    pub text: &'a [u8],
 }
 
 /// The connected log.

@@ -1,6 +1,6 @@
 //! A record in the native protocol of the journal (systemd.journal-fields(7), "JOURNAL_NATIVE_PROTOCOL"): one datagram.
 
-use super::forwarder::Record;
+use super::record::Record;
 
 /// The datagram.
 pub fn datagram(record: &Record<'_>) -> Vec<u8> {

@@ -5,7 +5,8 @@
 //! service where there is nothing else. Nobody is waited for: while [`keep`] holds, lines for standard error are handed to
 //! whoever writes there without waiting.
 
-use super::forwarder::{CONTAINER, Forwarder, HostLog, Record};
+use super::forwarder::{CONTAINER, Forwarder, HostLog};
+use super::record::Record;
 use casemate_error::escaped;
 use log::kv::Key;
 use log::{Level, LevelFilter, Log};

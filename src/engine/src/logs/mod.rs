@@ -13,6 +13,7 @@ mod lines;
 pub mod manager_log;
 mod pump;
 mod reader;
+mod record;
 mod syslog;
 
 pub use connect::{connect, connect_own, origins, own_host_log};

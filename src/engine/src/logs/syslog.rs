@@ -1,7 +1,7 @@
 //! A record in the form of RFC 5424, written by the `syslog` crate, as bounded datagrams without control bytes: nothing that a
 //! payload writes can begin another record, whoever reads them line by line (threat row 29).
 
-use super::forwarder::Record;
+use super::record::Record;
 use casemate_error::printable;
 use std::collections::BTreeMap;
 use syslog::{Facility, Formatter5424, LogFormat, Severity};
