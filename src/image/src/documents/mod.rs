@@ -15,6 +15,8 @@ mod time;
 pub(crate) mod write;
 
 #[cfg(test)]
+mod oracle_tests;
+#[cfg(test)]
 mod tests;
 
 pub use error::{Error, InvalidDocument};
