@@ -46,7 +46,7 @@ lint: ## formatting, clippy, licences, the rules of the repository
 	$(CARGO) check --locked --quiet --manifest-path fuzz/Cargo.toml --target-dir $(target)/fuzz
 	if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check licenses bans sources; fi
 	$(CARGO) build --locked --workspace --bins
-	$(CARGO) test --locked --quiet -p casemate-e2e --test repository
+	$(CARGO) test --locked --quiet -p casemate-e2e --test repository --test documents
 
 bench: setup ## figures beside crun, runc, bwrap and umoci, from one run
 	$(CARGO) build --locked --release --workspace --bins

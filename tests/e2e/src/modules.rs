@@ -76,7 +76,8 @@ impl Graph {
         graph
     }
 
-    /// The groups of modules that use each other, directly or through others.
+    /// The groups of modules that use each other, directly or through others. That a module uses the one that it is a part of is left
+    /// out: the methods of one type may stand in several files.
     pub fn cycles(&self) -> Vec<BTreeSet<String>> {
         let reached: BTreeMap<&String, BTreeSet<&String>> =
             self.edges.keys().map(|name| (name, self.reached_from(name))).collect();
@@ -94,27 +95,34 @@ impl Graph {
         cycles
     }
 
-    fn reached_from<'a>(&'a self, name: &'a String) -> BTreeSet<&'a String> {
+    fn reached_from(&self, name: &str) -> BTreeSet<&String> {
         let mut reached = BTreeSet::new();
-        let mut left: Vec<&String> = self.edges.get(name).into_iter().flatten().collect();
+        let mut left = self.used_beside_its_parents(name);
         while let Some(next) = left.pop() {
             if reached.insert(next) {
-                left.extend(self.edges.get(next).into_iter().flatten());
+                left.extend(self.used_beside_its_parents(next));
             }
         }
         reached
     }
 
+    fn used_beside_its_parents(&self, name: &str) -> Vec<&String> {
+        let is_parent = |other: &String| {
+            other == "crate" || name.strip_prefix(other.as_str()).is_some_and(|rest| rest.starts_with("::"))
+        };
+        self.edges.get(name).into_iter().flatten().filter(|other| !is_parent(other)).collect()
+    }
+
     /// From each top-level module to the others that it, or a module in it, uses. Uses by the root are left out.
-    pub fn rooms(&self) -> BTreeMap<String, BTreeSet<String>> {
-        let room = |name: &str| name.split("::").next().unwrap_or_default().to_owned();
-        let mut rooms: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    pub fn top_level(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let top = |name: &str| name.split("::").next().unwrap_or_default().to_owned();
+        let mut modules: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (name, used) in self.edges.iter().filter(|(name, _)| *name != "crate") {
-            let own = room(name);
-            let others = used.iter().map(|target| room(target)).filter(|other| *other != own);
-            rooms.entry(own.clone()).or_default().extend(others.collect::<Vec<_>>());
+            let own = top(name);
+            let others: Vec<String> = used.iter().map(|target| top(target)).filter(|other| *other != own).collect();
+            modules.entry(own).or_default().extend(others);
         }
-        rooms
+        modules
     }
 }
 
@@ -404,17 +412,17 @@ mod tests {
     #[test]
     fn reexports_lead_to_the_module_that_defines_a_name() {
         let graph = graph(&[
-            ("lib.rs", "mod a; mod room; use room::Deep; fn f(_: Deep) {}"),
-            ("a.rs", "use crate::room::{Deep, middle}; fn f() { middle::g() }"),
-            ("room/mod.rs", "mod deep; pub mod middle; pub use middle::Deep;"),
-            ("room/deep.rs", "pub struct Deep;"),
-            ("room/middle.rs", "pub use super::deep::Deep; pub fn g() {}"),
+            ("lib.rs", "mod a; mod parent; use parent::Deep; fn f(_: Deep) {}"),
+            ("a.rs", "use crate::parent::{Deep, middle}; fn f() { middle::g() }"),
+            ("parent/mod.rs", "mod deep; pub mod middle; pub use middle::Deep;"),
+            ("parent/deep.rs", "pub struct Deep;"),
+            ("parent/middle.rs", "pub use super::deep::Deep; pub fn g() {}"),
         ]);
-        assert_eq!(used(&graph, "a"), ["room::deep", "room::middle"]);
-        assert_eq!(used(&graph, "crate"), ["room::deep"]);
-        assert_eq!(used(&graph, "room"), [""; 0]);
-        assert_eq!(used(&graph, "room::middle"), ["room::deep"], "a sibling's name is used to be passed on");
-        assert_eq!(graph.rooms()["a"], BTreeSet::from(["room".to_owned()]));
+        assert_eq!(used(&graph, "a"), ["parent::deep", "parent::middle"]);
+        assert_eq!(used(&graph, "crate"), ["parent::deep"]);
+        assert_eq!(used(&graph, "parent"), [""; 0]);
+        assert_eq!(used(&graph, "parent::middle"), ["parent::deep"], "a sibling's name is used to be passed on");
+        assert_eq!(graph.top_level()["a"], BTreeSet::from(["parent".to_owned()]));
         assert_eq!(graph.cycles(), []);
     }
 
@@ -428,15 +436,24 @@ mod tests {
             ("d.rs", "pub struct D;"),
         ]);
         assert_eq!(graph.cycles(), [["a", "b", "c"].map(str::to_owned).into()]);
-        let parent = Graph::of_sources(
-            &[
-                ("lib.rs", "mod a;"),
-                ("a/mod.rs", "mod b; fn f() { b::g() } const N: u8 = 0;"),
-                ("a/b.rs", "pub fn g() { super::N; }"),
-            ]
-            .map(|(path, text)| (path.to_owned(), text.to_owned()))
-            .into(),
-        );
-        assert_eq!(parent.cycles(), [["a", "a::b"].map(str::to_owned).into()]);
+    }
+
+    #[test]
+    fn a_module_may_use_the_one_that_it_is_a_part_of() {
+        let parent = graph(&[
+            ("lib.rs", "mod a; const N: u8 = 0; fn f() { a::f() }"),
+            ("a/mod.rs", "mod b; mod c; pub fn f() { b::g() } const N: u8 = 0;"),
+            ("a/b.rs", "pub fn g() { super::N; crate::N; super::c::h(); }"),
+            ("a/c.rs", "pub fn h() { super::f(); }"),
+        ]);
+        assert_eq!(used(&parent, "a::b"), ["a", "a::c", "crate"]);
+        assert_eq!(parent.cycles(), []);
+        let siblings = graph(&[
+            ("lib.rs", "mod a;"),
+            ("a/mod.rs", "mod b; mod c; pub use c::C;"),
+            ("a/b.rs", "pub struct B; fn f(_: super::C) {}"),
+            ("a/c.rs", "pub struct C; fn f(_: super::b::B) {}"),
+        ]);
+        assert_eq!(siblings.cycles(), [["a::b", "a::c"].map(str::to_owned).into()]);
     }
 }

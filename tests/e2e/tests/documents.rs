@@ -172,7 +172,7 @@ fn anchor(heading: &str) -> String {
 #[test]
 fn links_between_documents_lead_somewhere() {
     let mut documents = Vec::new();
-    files(&repository(), "md", &mut documents);
+    files(repository(), "md", &mut documents);
     assert!(documents.len() > 8, "{documents:?}");
     for document in documents {
         let text = fs::read_to_string(&document).unwrap();

@@ -1,6 +1,6 @@
-//! A strict tar reader: blocks come in from any [`Source`], entries and their content go out, nothing is kept and nothing
-//! touches a file. One reading of every archive: what other readers disagree on, or only some understand, is refused
-//! (threats.md row 7). Bounded: names and extended headers to [`MAX_EXTENDED`] bytes, nothing is allocated for a size that a header claims.
+//! A strict tar reader: bytes from a [`Source`] become entries and their content; no file is touched. What other readers disagree
+//! on, or only some understand, is refused (SECURITY.md row 7), so every archive has one reading. Names and extended headers are
+//! bounded to [`MAX_EXTENDED`] bytes, and no memory is allocated for a size that a header claims.
 
 mod header;
 mod pax;

@@ -1,0 +1,119 @@
+//! Sizes of sources and of what they build, where unsafe code may stand, and names of sources in other files.
+
+use super::dependencies::linked_into;
+use super::{files_below, product, rust_files, short};
+use casemate_e2e::place::repository;
+use std::fs;
+
+/// Lines that are neither blank nor comment.
+fn code_lines(text: &str) -> usize {
+    let code = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with("//");
+    text.lines().filter(code).count()
+}
+
+#[test]
+fn trusted_base_keeps_its_budget() {
+    let mut sum = 0;
+    let mut whole = 0;
+    // The helper and the crates of ours that are linked into it.
+    let linked = linked_into("casemate-helper");
+    let ours: Vec<&str> = linked.iter().filter_map(|name| name.strip_prefix("casemate-")).collect();
+    assert!(ours.contains(&"helper") && ours.contains(&"sys"), "{ours:?}");
+    for name in ours {
+        for file in rust_files(&format!("src/{name}/src")) {
+            let text = product(&file);
+            sum += code_lines(&text);
+            whole += text.lines().count();
+        }
+    }
+    println!("helper with its library crates: {sum} lines of code without tests ({whole} with comments and blanks)");
+    // Confinement path 2,000, server and wire 1,800.
+    assert!(sum <= 3800, "{sum} lines without tests, comments and blanks ({whole} with comments and blanks)");
+}
+
+#[test]
+fn a_source_file_can_be_read_in_one_sitting() {
+    for file in rust_files("src") {
+        let lines = product(&file).lines().count();
+        assert!(lines <= 400, "{}: {lines} lines without tests: look for the second thing that it does", short(&file));
+    }
+}
+
+#[test]
+fn unsafe_code_is_in_sys_alone() {
+    for entry in fs::read_dir(repository().join("src")).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        if name == "sys" {
+            continue;
+        }
+        for file in rust_files(&format!("src/{name}/src")) {
+            let text = fs::read_to_string(&file).unwrap();
+            let word = text.lines().find(|line| {
+                let code = line.split("//").next().unwrap();
+                code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == "unsafe")
+            });
+            assert_eq!(word, None, "{}", short(&file));
+        }
+        for root in ["src/lib.rs", "src/main.rs"] {
+            let path = entry.path().join(root);
+            if path.exists() {
+                let text = fs::read_to_string(&path).unwrap();
+                assert!(text.contains("#![forbid(unsafe_code)]"), "{}: no forbid(unsafe_code)", short(&path));
+            }
+        }
+    }
+}
+
+#[test]
+fn programs_are_three_lines_and_their_library_is_the_program() {
+    for name in ["fetch", "helper", "init", "casemate", "unpack"] {
+        let path = repository().join(format!("src/{name}/src/main.rs"));
+        let lines = code_lines(&fs::read_to_string(&path).unwrap());
+        assert!(lines <= 8, "{}: {lines} lines of code", short(&path));
+    }
+}
+
+#[test]
+fn each_file_says_what_it_is() {
+    for file in rust_files("src").into_iter().chain(rust_files("tests")) {
+        let text = fs::read_to_string(&file).unwrap();
+        if code_lines(&text) > 8 {
+            assert!(text.starts_with("//!"), "{}: no header comment", short(&file));
+        }
+    }
+}
+
+#[test]
+fn programs_are_static_and_have_no_privilege_of_their_own() {
+    use std::os::unix::fs::MetadataExt;
+    for name in casemate_e2e::place::PROGRAMS {
+        let path = casemate_e2e::place::program(name);
+        let bytes = fs::read(&path).unwrap();
+        // PT_INTERP (3) would name a loader.
+        let program_headers = u64::from_le_bytes(bytes[32..40].try_into().unwrap());
+        let count = u16::from_le_bytes(bytes[56..58].try_into().unwrap());
+        for index in 0..usize::from(count) {
+            let at = usize::try_from(program_headers).unwrap() + index * 56;
+            let kind = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+            assert_ne!(kind, 3, "{name} asks for a loader");
+        }
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o6000, 0, "{name}");
+    }
+}
+
+#[test]
+fn sources_that_a_file_names_exist() {
+    let files = ["src", "policies", "config", "systemd", "packaging", "docs"].into_iter().flat_map(files_below);
+    let mut named = 0;
+    for file in files {
+        // Not every file of a package is text.
+        let Ok(text) = fs::read_to_string(&file) else { continue };
+        let part_of_path = |c: char| c.is_ascii_alphanumeric() || "/_-.".contains(c);
+        for word in text.split(|c: char| !part_of_path(c)) {
+            let is_source = word.starts_with("src/") && word.contains("/src/") && word.ends_with(".rs");
+            assert!(!is_source || repository().join(word).exists(), "{} names {word}", short(&file));
+            named += usize::from(is_source);
+        }
+    }
+    assert!(named > 1, "no file names a source");
+}
