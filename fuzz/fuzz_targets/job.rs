@@ -10,7 +10,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(Job::decode(&again), Ok(job.clone()));
     }
     for space in [IdSpace::Single, IdSpace::Range { count: 65535 }] {
-        if casemate_helper::check(&job, space).is_err() {
+        if casemate_container::check(&job, space).is_err() {
             continue;
         }
         let ids = &job.confinement.ids;

@@ -1,6 +1,6 @@
-//! Compiles the built-in filters, so that the helper carries instructions and no compiler.
+//! Compiles the filters of the helper's two processes, so that the helper carries instructions and no compiler.
 
-use casemate_filter::{Program, baseline, doorman, realm};
+use casemate_filter::{Program, listener, outer};
 use std::env;
 use std::error::Error;
 use std::fs;
@@ -13,10 +13,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let out = env::var("OUT_DIR")?;
     let write = |name: &str, program: Program| fs::write(Path::new(&out).join(name), program.to_bytes());
-    write("baseline", baseline(false)?)?;
-    write("baseline-chroot", baseline(true)?)?;
-    write("realm", realm()?)?;
-    write("doorman", doorman()?)?;
+    write("outer", outer()?)?;
+    write("listener", listener()?)?;
     println!("cargo::rerun-if-changed=build.rs");
     Ok(())
 }

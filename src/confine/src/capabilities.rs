@@ -3,14 +3,13 @@
 //! Enters: a thread with CAP_SETPCAP in its user namespace (all but [`drop_held`]). Leaves: exactly the sets asked for, read
 //! back from the kernel, and the secure bits locked, so that neither uid 0 nor a change of ids gives one back.
 
-use crate::{At, Fault};
+use crate::{At, Error};
 use rustix::io::Errno;
 use rustix::thread::{
     CapabilitiesSecureBits as SecureBits, CapabilitySets, capabilities, capability_is_in_ambient_set,
     capability_is_in_bounding_set, clear_ambient_capability_set, configure_capability_in_ambient_set,
     remove_capability_from_bounding_set, set_capabilities, set_capabilities_secure_bits,
 };
-
 use std::fmt::Display;
 
 pub use rustix::thread::CapabilitySet;
@@ -24,30 +23,37 @@ fn secure_bits() -> SecureBits {
 
 /// Empties all sets but the bounding set, for a thread that has no CAP_SETPCAP to change that one with. Together with
 /// no_new_privs and a uid other than 0 the bounding set gives nothing back.
-pub fn drop_held() -> Result<(), Fault> {
+pub fn drop_held() -> Result<(), Error> {
     clear_ambient_capability_set().at("clear the ambient capabilities")?;
     set(CapabilitySet::empty(), CapabilitySet::empty())?;
     read_back(CapabilitySet::empty(), CapabilitySet::empty())
 }
 
 /// Keeps these as effective and permitted; inheritable, ambient and bounding set are empty, so an execve ends them.
-pub fn keep_only(kept: CapabilitySet) -> Result<(), Fault> {
+pub fn keep_only(kept: CapabilitySet) -> Result<(), Error> {
     confine(kept, CapabilitySet::empty())
 }
 
 /// Keeps these as effective, permitted and bounding set, for a program that is root of its user namespace and starts others:
 /// what it starts has no more. The secure bits stay open, so uid 0 has these again after an execve.
-pub fn keep_within(kept: CapabilitySet) -> Result<(), Fault> {
+pub fn keep_within(kept: CapabilitySet) -> Result<(), Error> {
     bound(kept)?;
     set(kept, CapabilitySet::empty())
 }
 
 /// Makes all five sets exactly these numbers, often none, so that they outlive the execve of a payload that is not root.
-pub fn hold_ambient(numbers: &[u8]) -> Result<(), Fault> {
+pub fn hold_ambient(numbers: &[u8]) -> Result<(), Error> {
     let one = |&number: &u8| 1_u64.checked_shl(number.into()).ok_or_else(|| unknown(number));
     let bits = numbers.iter().map(one).try_fold(0, |all, one| one.map(|one| all | one))?;
     let held = CapabilitySet::from_bits_retain(bits);
     confine(held, held)
+}
+
+/// Makes every permitted capability effective: a change of the ids keeps them permitted where the thread asked for that
+/// (PR_SET_KEEPCAPS), and never effective.
+pub fn raise_permitted() -> Result<(), Error> {
+    let held = capabilities(None).at("capability sets")?.permitted;
+    set(held, CapabilitySet::empty())
 }
 
 /// Every capability that there could be, as a set of one.
@@ -55,8 +61,8 @@ fn every() -> impl Iterator<Item = CapabilitySet> {
     (0..64).map(|number| CapabilitySet::from_bits_retain(1 << number))
 }
 
-fn unknown(number: impl Display) -> Fault {
-    Fault::container(format_args!("this kernel has no capability {number}"))
+fn unknown(number: impl Display) -> Error {
+    Error::container(format_args!("this kernel has no capability {number}"))
 }
 
 /// What a call is about that takes a set of one.
@@ -65,7 +71,7 @@ fn in_the(set: &str, one: CapabilitySet) -> String {
 }
 
 /// `kept` stays effective and permitted, `ambient` (a part of it) also goes into the other three sets.
-fn confine(kept: CapabilitySet, ambient: CapabilitySet) -> Result<(), Fault> {
+fn confine(kept: CapabilitySet, ambient: CapabilitySet) -> Result<(), Error> {
     clear_ambient_capability_set().at("clear the ambient capabilities")?;
     let more = kept - bound(ambient)?;
     if !more.is_empty() {
@@ -83,7 +89,7 @@ fn confine(kept: CapabilitySet, ambient: CapabilitySet) -> Result<(), Fault> {
 }
 
 /// Takes all but `kept` out of the bounding set; answers which capabilities this kernel has.
-fn bound(kept: CapabilitySet) -> Result<CapabilitySet, Fault> {
+fn bound(kept: CapabilitySet) -> Result<CapabilitySet, Error> {
     collect("bounding", |one| match kept.contains(one) {
         true => capability_is_in_bounding_set(one).map(|_| true),
         false => remove_capability_from_bounding_set(one).map(|()| true),
@@ -91,13 +97,13 @@ fn bound(kept: CapabilitySet) -> Result<CapabilitySet, Fault> {
 }
 
 /// capset for effective and permitted, and for inheritable.
-fn set(held: CapabilitySet, inheritable: CapabilitySet) -> Result<(), Fault> {
+fn set(held: CapabilitySet, inheritable: CapabilitySet) -> Result<(), Error> {
     let sets = CapabilitySets { effective: held, permitted: held, inheritable };
     set_capabilities(None, sets).at("capability sets")
 }
 
 /// Compares four sets with what the kernel says.
-fn read_back(held: CapabilitySet, ambient: CapabilitySet) -> Result<(), Fault> {
+fn read_back(held: CapabilitySet, ambient: CapabilitySet) -> Result<(), Error> {
     let found = capabilities(None).at("capability sets")?;
     same("effective", found.effective, held)?;
     same("permitted", found.permitted, held)?;
@@ -106,7 +112,7 @@ fn read_back(held: CapabilitySet, ambient: CapabilitySet) -> Result<(), Fault> {
 }
 
 /// Asks the kernel one by one; every call answers EINVAL above the last capability.
-fn collect(set: &str, ask: impl Fn(CapabilitySet) -> Result<bool, Errno>) -> Result<CapabilitySet, Fault> {
+fn collect(set: &str, ask: impl Fn(CapabilitySet) -> Result<bool, Errno>) -> Result<CapabilitySet, Error> {
     let mut found = CapabilitySet::empty();
     for one in every() {
         match ask(one) {
@@ -117,12 +123,12 @@ fn collect(set: &str, ask: impl Fn(CapabilitySet) -> Result<bool, Errno>) -> Res
     Ok(found)
 }
 
-fn same(set: &str, found: CapabilitySet, wanted: CapabilitySet) -> Result<(), Fault> {
+fn same(set: &str, found: CapabilitySet, wanted: CapabilitySet) -> Result<(), Error> {
     if found == wanted {
         return Ok(());
     }
     let (found, wanted) = (found.bits(), wanted.bits());
-    Err(Fault::not_enforceable(format_args!(
+    Err(Error::not_enforceable(format_args!(
         "the {set} capabilities read back as {found:#x}, and were set to {wanted:#x}"
     )))
 }

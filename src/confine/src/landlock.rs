@@ -3,7 +3,7 @@
 //!
 //! Enters: paths as the calling thread sees them, after its last mount. Leaves: a domain that denies what no rule allows.
 
-use crate::{At, Fault};
+use crate::{At, Error};
 use casemate_wire::{Landlock, PathAccess, PathRule};
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, NetPort, PathBeneath, Ruleset,
@@ -36,7 +36,7 @@ fn rights(access: PathAccess, abi: ABI) -> BitFlags<AccessFs> {
 
 /// Restricts the calling thread and what it starts to what is allowed; needs no_new_privs. `program` is a file that no path
 /// leads to and that may be executed all the same: the one that becomes pid 1.
-pub fn apply(rules: &Landlock, program: Option<BorrowedFd<'_>>) -> Result<(), Fault> {
+pub fn apply(rules: &Landlock, program: Option<BorrowedFd<'_>>) -> Result<(), Error> {
     let number = abi();
     let abi = ABI::from(i32::try_from(number).unwrap_or(0));
     check(rules, number)?;
@@ -56,14 +56,14 @@ pub fn apply(rules: &Landlock, program: Option<BorrowedFd<'_>>) -> Result<(), Fa
     let status = ruleset.no_new_privs(false).restrict_self().map_err(call("restrict the thread"))?;
     match status.ruleset {
         RulesetStatus::FullyEnforced => Ok(()),
-        _ => Err(Fault::not_enforceable("landlock: the kernel enforces a part of the rules only")),
+        _ => Err(Error::not_enforceable("landlock: the kernel enforces a part of the rules only")),
     }
 }
 
 /// Whether this ABI can enforce what is asked.
-fn check(rules: &Landlock, abi: u32) -> Result<(), Fault> {
+fn check(rules: &Landlock, abi: u32) -> Result<(), Error> {
     if abi == 0 {
-        return Err(Fault::not_enforceable(
+        return Err(Error::not_enforceable(
             "this kernel has no landlock: it needs CONFIG_SECURITY_LANDLOCK and `landlock` in the lsm= parameter",
         ));
     }
@@ -74,7 +74,7 @@ fn check(rules: &Landlock, abi: u32) -> Result<(), Fault> {
     ] {
         if asked && abi < needed {
             let text = format_args!("landlock: {what} needs abi {needed}, this kernel has {abi}");
-            return Err(Fault::not_enforceable(text));
+            return Err(Error::not_enforceable(text));
         }
     }
     Ok(())
@@ -97,7 +97,7 @@ fn handled(rules: &Landlock, abi: ABI) -> Result<Ruleset, RulesetError> {
 }
 
 /// Adds one path. A rule without a right would be refused by the kernel and would allow nothing, so it is left out.
-fn allow_path(ruleset: RulesetCreated, rule: &PathRule, abi: ABI) -> Result<RulesetCreated, Fault> {
+fn allow_path(ruleset: RulesetCreated, rule: &PathRule, abi: ABI) -> Result<RulesetCreated, Error> {
     let object = format_args!("landlock rule for {}", rule.path);
     // Symbolic links of the image are followed, as the payload would; the links of procfs that leave the tree are not.
     let flags = OFlags::PATH | OFlags::CLOEXEC;
@@ -113,12 +113,12 @@ fn allow_path(ruleset: RulesetCreated, rule: &PathRule, abi: ABI) -> Result<Rule
 }
 
 /// Turns the crate's error into ours, with the errno that lies at its bottom.
-fn call(name: &'static str) -> impl Fn(RulesetError) -> Fault {
+fn call(name: &'static str) -> impl Fn(RulesetError) -> Error {
     move |error| {
         let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |cause| cause.source());
         let errno = causes.filter_map(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error()).next();
         let error = errno.map_or_else(|| io::Error::other("refused"), io::Error::from_raw_os_error);
-        Fault::of(format_args!("landlock: {name}"), &error)
+        Error::of(format_args!("landlock: {name}"), &error)
     }
 }
 

@@ -7,9 +7,9 @@
 
 pub mod capabilities;
 pub mod ceiling;
-mod fault;
+mod error;
 pub mod landlock;
 pub mod process;
 pub mod seccomp;
 
-pub use fault::{At, Fault};
+pub use error::{At, Error};

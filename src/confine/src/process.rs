@@ -1,18 +1,18 @@
 //! What a process gives up besides capabilities: privileges by execve, its dumpable state, its session keyring.
 
-use crate::{At, Fault};
+use crate::{At, Error};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, dumpable_behavior, set_dumpable_behavior};
 use rustix::thread::set_no_new_privs;
 
 /// No execve gives privileges from now on, in this thread and what it starts. prctl(2), PR_SET_NO_NEW_PRIVS.
-pub fn no_new_privs() -> Result<(), Fault> {
+pub fn no_new_privs() -> Result<(), Error> {
     set_no_new_privs(true).and_then(|()| rustix::thread::no_new_privs()).and_then(kept).at("set no_new_privs")
 }
 
 /// Nobody without CAP_SYS_PTRACE over this process can trace it or open what is below its `/proc` directory
 /// (CVE-2019-5736). An execve of an ordinary program undoes it.
-pub fn not_dumpable() -> Result<(), Fault> {
+pub fn not_dumpable() -> Result<(), Error> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .and_then(|()| dumpable_behavior())
         .and_then(|now| kept(now == DumpableBehavior::NotDumpable))
@@ -26,7 +26,7 @@ fn kept(there: bool) -> Result<(), Errno> {
 
 /// Leaves the session keyring that was inherited: whoever shares one can read its keys. A kernel without keys has nothing
 /// to leave, so its ENOSYS is no error.
-pub fn new_session_keyring() -> Result<(), Fault> {
+pub fn new_session_keyring() -> Result<(), Error> {
     match casemate_sys::keyring::join_anonymous_session() {
         Err(Errno::NOSYS) => Ok(()),
         other => other.at("new session keyring"),

@@ -105,8 +105,8 @@ impl Helper {
                 Err(errno) => return Err(Error::Io(errno)),
             };
             match codec::decode(self.buffer.get(..length).unwrap_or_default(), descriptors)? {
-                // An event of a later version.
-                None => {}
+                // An event of a later version, or of a request that the manager does not make.
+                None | Some(codec::Incoming::Event(Event::ProcessExited(_))) => {}
                 Some(codec::Incoming::Event(Event::Exited(Exited { name, exit }))) => {
                     return Ok(Some(Incoming::Exited { name, exit }));
                 }

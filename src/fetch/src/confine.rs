@@ -3,7 +3,7 @@
 //!
 //! Twice: before the terms everything but the ports, which stand in them; then the ports and the system calls.
 
-use casemate_confine::{Fault, capabilities, landlock, process, seccomp};
+use casemate_confine::{Error, capabilities, landlock, process, seccomp};
 use casemate_filter::{Call, Condition, Operator, Otherwise, compile};
 use casemate_wire::Landlock;
 use rustix::net::AddressFamily;
@@ -27,7 +27,7 @@ const CALLS: &[&str] = &[
 ];
 
 /// Before anything is read from the manager.
-pub fn at_first() -> Result<(), Fault> {
+pub fn at_first() -> Result<(), Error> {
     for (resource, limit) in [
         (Resource::As, ADDRESS_SPACE),
         (Resource::Fsize, 0),
@@ -39,7 +39,7 @@ pub fn at_first() -> Result<(), Fault> {
         let old = rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX);
         let new = Some(limit.min(old));
         setrlimit(resource, Rlimit { current: new, maximum: new })
-            .map_err(|errno| Fault::not_enforceable(format_args!("limit its resources: {errno}")))?;
+            .map_err(|errno| Error::not_enforceable(format_args!("limit its resources: {errno}")))?;
     }
     process::not_dumpable()?;
     process::new_session_keyring()?;
@@ -50,7 +50,7 @@ pub fn at_first() -> Result<(), Fault> {
 }
 
 /// Before the first connection: these TCP ports may be connected to. A kernel before 6.7 cannot tell ports apart.
-pub fn to_ports(mut ports: Vec<u16>) -> Result<(), Fault> {
+pub fn to_ports(mut ports: Vec<u16>) -> Result<(), Error> {
     ports.sort_unstable();
     ports.dedup();
     if landlock::abi() >= ABI_TCP {
@@ -64,6 +64,6 @@ pub fn to_ports(mut ports: Vec<u16>) -> Result<(), Fault> {
         let conditions = vec![Condition { argument: 0, bits32: true, operator: Operator::Equal, value }];
         calls.push(Call { name: "socket".to_owned(), conditions });
     }
-    let program = compile(&calls, Otherwise::Kill).map_err(Fault::not_enforceable)?;
+    let program = compile(&calls, Otherwise::Kill).map_err(Error::not_enforceable)?;
     seccomp::install_bytes(&program.to_bytes())
 }

@@ -7,7 +7,7 @@ use crate::Error;
 use crate::Program;
 use crate::condition::Condition;
 use crate::table;
-use crate::tree::{Verdict, assemble, hide_clone3};
+use crate::tree::{Action, assemble, hide_clone3};
 use std::collections::BTreeMap;
 
 /// A call that is allowed.
@@ -41,21 +41,21 @@ pub fn compile(calls: &[Call], otherwise: Otherwise) -> Result<Program, Error> {
         Otherwise::Kill => libc::SECCOMP_RET_KILL_PROCESS,
     };
     let allow = libc::SECCOMP_RET_ALLOW;
-    let mut verdicts: BTreeMap<u32, Verdict> = BTreeMap::new();
+    let mut actions: BTreeMap<u32, Action> = BTreeMap::new();
     for call in calls {
         let number = match table::lookup(&call.name) {
             table::Lookup::Here(number) => number,
             table::Lookup::Elsewhere => continue,
             table::Lookup::Unknown => return Err(Error::UnknownSystemCall(call.name.clone())),
         };
-        let verdict = verdicts.entry(number).or_insert_with(|| Verdict::When { rules: Vec::new(), hit: allow, miss });
-        match verdict {
+        let action = actions.entry(number).or_insert_with(|| Action::When { rules: Vec::new(), hit: allow, miss });
+        match action {
             // An entry without conditions wins over any with some.
-            _ if call.conditions.is_empty() => *verdict = Verdict::Always(allow),
-            Verdict::When { rules, .. } => rules.push(call.conditions.clone()),
-            Verdict::Always(_) => {}
+            _ if call.conditions.is_empty() => *action = Action::Always(allow),
+            Action::When { rules, .. } => rules.push(call.conditions.clone()),
+            Action::Always(_) => {}
         }
     }
-    hide_clone3(&mut verdicts);
-    assemble(verdicts, miss)
+    hide_clone3(&mut actions);
+    assemble(actions, miss)
 }

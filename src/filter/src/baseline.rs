@@ -5,7 +5,7 @@
 
 use crate::Error;
 use crate::Operator::{Equal, MaskedEqual, NotEqual};
-use crate::tree::{Verdict, assemble};
+use crate::tree::{Action, assemble};
 use crate::{Condition, Operator, Program, table};
 use std::collections::BTreeMap;
 
@@ -21,17 +21,17 @@ const NAMESPACES: [i32; 7] = [
 ];
 
 /// Denied to a payload whatever the arguments are; the steps before it need them.
-const STEPS_ONLY: &[&str] = &[
+const DENIED_TO_PAYLOADS: &[&str] = &[
     // The mount tree is the helper's work; nothing below the payload changes it (threat 3).
     "mount", "umount2", "pivot_root", "open_tree", "open_tree_attr", "move_mount", "fsopen", "fsconfig", "fsmount",
     "fspick", "mount_setattr", "statmount", "listmount",
-    // Namespaces (threat 23). clone is judged by its flags, clone3 answers ENOSYS.
+    // Namespaces (threat 23). clone is decided by its flags, clone3 answers ENOSYS.
     "unshare", "setns", // Keys do not belong to a namespace (threat 22).
     "keyctl", "add_key", "request_key", "sethostname", "setdomainname",
 ];
 
 /// Denied whatever the arguments are, to everything in A: to the helper and its children too.
-const NOBODY: &[&str] = &[
+const DENIED_TO_ALL: &[&str] = &[
     // Interfaces whose bugs have given kernel memory again and again (threat 25).
     "bpf", "perf_event_open", "io_uring_setup", "io_uring_enter", "io_uring_register", "userfaultfd", "vmsplice",
     "uretprobe", // Other processes' memory and descriptors.
@@ -51,48 +51,48 @@ const NOBODY: &[&str] = &[
 
 /// The baseline of containers; `chroot`: for those that hold CAP_SYS_CHROOT.
 pub fn baseline(chroot: bool) -> Result<Program, Error> {
-    let mut verdicts = BTreeMap::new();
+    let mut actions = BTreeMap::new();
     let refused = if chroot { None } else { Some(&"chroot") };
-    for name in NOBODY.iter().chain(STEPS_ONLY).chain(refused) {
-        deny(&mut verdicts, name, Vec::new())?;
+    for name in DENIED_TO_ALL.iter().chain(DENIED_TO_PAYLOADS).chain(refused) {
+        deny(&mut actions, name, Vec::new())?;
     }
-    deny(&mut verdicts, "clone", clone_rules())?;
-    deny(&mut verdicts, "mknod", mknod_rules(1))?;
-    deny(&mut verdicts, "mknodat", mknod_rules(2))?;
-    deny(&mut verdicts, "personality", vec![personality_rule()])?;
-    deny(&mut verdicts, "ioctl", ioctl_rules())?;
-    deny(&mut verdicts, "socket", socket_rules())?;
-    deny(&mut verdicts, "socketpair", vec![vec![int(0, NotEqual, family(libc::AF_UNIX))]])?;
-    crate::tree::hide_clone3(&mut verdicts);
-    assemble(verdicts, libc::SECCOMP_RET_ALLOW)
+    deny(&mut actions, "clone", clone_rules())?;
+    deny(&mut actions, "mknod", mknod_rules(1))?;
+    deny(&mut actions, "mknodat", mknod_rules(2))?;
+    deny(&mut actions, "personality", vec![personality_rule()])?;
+    deny(&mut actions, "ioctl", ioctl_rules())?;
+    deny(&mut actions, "socket", socket_rules())?;
+    deny(&mut actions, "socketpair", vec![vec![int(0, NotEqual, family(libc::AF_UNIX))]])?;
+    crate::tree::hide_clone3(&mut actions);
+    assemble(actions, libc::SECCOMP_RET_ALLOW)
 }
 
 /// What the helper gives itself, and so all that it starts, before it reads its first request.
-pub fn realm() -> Result<Program, Error> {
-    let mut verdicts = BTreeMap::new();
-    for name in NOBODY {
-        deny(&mut verdicts, name, Vec::new())?;
+pub fn outer() -> Result<Program, Error> {
+    let mut actions = BTreeMap::new();
+    for name in DENIED_TO_ALL {
+        deny(&mut actions, name, Vec::new())?;
     }
-    assemble(verdicts, libc::SECCOMP_RET_ALLOW)
+    assemble(actions, libc::SECCOMP_RET_ALLOW)
 }
 
 /// What the manager gives itself once its helper runs: it starts no program, and has no socket but local ones.
 pub fn manager() -> Result<Program, Error> {
-    let mut verdicts = BTreeMap::new();
-    for name in NOBODY.iter().chain(STEPS_ONLY).chain(&["chroot", "execve", "execveat"]) {
-        deny(&mut verdicts, name, Vec::new())?;
+    let mut actions = BTreeMap::new();
+    for name in DENIED_TO_ALL.iter().chain(DENIED_TO_PAYLOADS).chain(&["chroot", "execve", "execveat"]) {
+        deny(&mut actions, name, Vec::new())?;
     }
-    deny(&mut verdicts, "clone", clone_rules())?;
-    deny(&mut verdicts, "ioctl", ioctl_rules())?;
+    deny(&mut actions, "clone", clone_rules())?;
+    deny(&mut actions, "ioctl", ioctl_rules())?;
     for name in ["socket", "socketpair"] {
-        deny(&mut verdicts, name, vec![vec![int(0, NotEqual, family(libc::AF_UNIX))]])?;
+        deny(&mut actions, name, vec![vec![int(0, NotEqual, family(libc::AF_UNIX))]])?;
     }
-    crate::tree::hide_clone3(&mut verdicts);
-    assemble(verdicts, libc::SECCOMP_RET_ALLOW)
+    crate::tree::hide_clone3(&mut actions);
+    assemble(actions, libc::SECCOMP_RET_ALLOW)
 }
 
-/// All that the helper's doorman calls once A is made; any other call ends it, and A with it.
-pub fn doorman() -> Result<Program, Error> {
+/// All that the helper's listener calls once A is made; any other call ends it, and A with it.
+pub fn listener() -> Result<Program, Error> {
     crate::allow_list(&[
         "accept4", "fcntl", "getsockopt", "sendmsg", "poll", "ppoll", "read", "write", "close", "waitid", "brk",
         "mmap", "munmap", "mremap", "madvise", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack",
@@ -101,16 +101,16 @@ pub fn doorman() -> Result<Program, Error> {
 }
 
 /// Adds a name, denied when one of the rules fits, or always; one that this architecture does not have needs no rule.
-fn deny(verdicts: &mut BTreeMap<u32, Verdict>, name: &str, rules: Vec<Vec<Condition>>) -> Result<(), Error> {
+fn deny(actions: &mut BTreeMap<u32, Action>, name: &str, rules: Vec<Vec<Condition>>) -> Result<(), Error> {
     let refuse = crate::errno(libc::EPERM);
-    let verdict = if rules.is_empty() {
-        Verdict::Always(refuse)
+    let action = if rules.is_empty() {
+        Action::Always(refuse)
     } else {
-        Verdict::When { rules, hit: refuse, miss: libc::SECCOMP_RET_ALLOW }
+        Action::When { rules, hit: refuse, miss: libc::SECCOMP_RET_ALLOW }
     };
     match table::lookup(name) {
         table::Lookup::Here(number) => {
-            verdicts.insert(number, verdict);
+            actions.insert(number, action);
             Ok(())
         }
         table::Lookup::Elsewhere => Ok(()),

@@ -10,7 +10,7 @@ mod table;
 mod tree;
 
 pub use allow::{Call, Otherwise, allow_list, compile};
-pub use baseline::{baseline, doorman, manager, realm};
+pub use baseline::{baseline, listener, manager, outer};
 pub use condition::{Condition, Operator};
 pub use table::{Lookup, highest, lookup};
 

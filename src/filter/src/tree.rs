@@ -1,4 +1,4 @@
-//! From verdicts on system call numbers to instructions: a binary search over ranges of numbers that share a verdict.
+//! From actions on system call numbers to instructions: a binary search over ranges of numbers that share a action.
 //!
 //! The kernel runs a new filter once for every number it knows, to find those that are always allowed. So the length of a
 //! path decides what an installation costs: a chain of one comparison a number takes ten times as long as this tree, and
@@ -23,7 +23,7 @@ pub(super) const RETURN: u16 = 0x06; // BPF_RET | BPF_K
 
 /// What a call of one number gets: an action as the kernel numbers it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Action {
     /// Whatever its arguments are.
     Always(u32),
     /// `hit` when all conditions of one of the rules hold, else `miss`.
@@ -31,29 +31,29 @@ pub(super) enum Verdict {
 }
 
 /// clone3's flags lie in memory, where no filter can read them. It answers ENOSYS; a C library then uses clone.
-pub(super) fn hide_clone3(verdicts: &mut BTreeMap<u32, Verdict>) {
+pub(super) fn hide_clone3(actions: &mut BTreeMap<u32, Action>) {
     if let table::Lookup::Here(clone3) = table::lookup("clone3") {
-        verdicts.insert(clone3, Verdict::Always(crate::errno(libc::ENOSYS)));
+        actions.insert(clone3, Action::Always(crate::errno(libc::ENOSYS)));
     }
 }
 
-/// Assembles a filter. Whatever `verdicts` say: a foreign architecture (on x86_64: `int 0x80`, whose socketcall cannot be
+/// Assembles a filter. Whatever `actions` say: a foreign architecture (on x86_64: `int 0x80`, whose socketcall cannot be
 /// judged by its arguments, and x32) is killed, and a number that the table does not reach answers ENOSYS.
-pub(super) fn assemble(mut verdicts: BTreeMap<u32, Verdict>, otherwise: u32) -> Result<Program, Error> {
-    let not_there = Verdict::Always(crate::errno(libc::ENOSYS));
-    let mut ranges: Vec<(u32, Verdict)> = Vec::new();
-    let mut append = |start: u32, verdict: Verdict| {
-        // Neighbours with the same verdict are one range.
-        if ranges.last().is_none_or(|(_, last)| *last != verdict) {
-            ranges.push((start, verdict));
+pub(super) fn assemble(mut actions: BTreeMap<u32, Action>, otherwise: u32) -> Result<Program, Error> {
+    let not_there = Action::Always(crate::errno(libc::ENOSYS));
+    let mut ranges: Vec<(u32, Action)> = Vec::new();
+    let mut append = |start: u32, action: Action| {
+        // Neighbours with the same action are one range.
+        if ranges.last().is_none_or(|(_, last)| *last != action) {
+            ranges.push((start, action));
         }
     };
     for number in 0..=table::highest() {
-        append(number, verdicts.remove(&number).unwrap_or(Verdict::Always(otherwise)));
+        append(number, actions.remove(&number).unwrap_or(Action::Always(otherwise)));
     }
     append(table::highest() + 1, not_there);
     if let Some(bit) = table::FOREIGN_BIT {
-        append(bit, Verdict::Always(libc::SECCOMP_RET_KILL_PROCESS));
+        append(bit, Action::Always(libc::SECCOMP_RET_KILL_PROCESS));
     }
     let mut program = vec![
         statement(LOAD, ARCHITECTURE),
@@ -66,10 +66,10 @@ pub(super) fn assemble(mut verdicts: BTreeMap<u32, Verdict>, otherwise: u32) -> 
 }
 
 /// The number is in the accumulator.
-fn search(ranges: &[(u32, Verdict)]) -> Result<Vec<Instruction>, Error> {
+fn search(ranges: &[(u32, Action)]) -> Result<Vec<Instruction>, Error> {
     let (lower, upper) = ranges.split_at(ranges.len() / 2);
     match (lower, upper) {
-        ([], [(_, verdict)]) => answer(verdict),
+        ([], [(_, action)]) => answer(action),
         (_, [(start, _), ..]) => {
             let (lower, upper) = (search(lower)?, search(upper)?);
             let mut code = skip(*start, lower.len())?;
@@ -90,10 +90,10 @@ fn skip(start: u32, distance: usize) -> Result<Vec<Instruction>, Error> {
     Ok(vec![jump(JUMP_AT_LEAST, start, 0, 1), statement(JUMP, far)])
 }
 
-fn answer(verdict: &Verdict) -> Result<Vec<Instruction>, Error> {
-    match verdict {
-        Verdict::Always(action) => Ok(vec![statement(RETURN, *action)]),
-        Verdict::When { rules, hit, miss } => {
+fn answer(action: &Action) -> Result<Vec<Instruction>, Error> {
+    match action {
+        Action::Always(action) => Ok(vec![statement(RETURN, *action)]),
+        Action::When { rules, hit, miss } => {
             let mut code = Vec::new();
             for rule in rules {
                 code.extend(all_of(rule, *hit)?);

@@ -1,47 +1,40 @@
 //! casemate-helper: makes namespaces, mounts, cgroups and confinement, and is the parent of every container.
 //!
-//! Two processes. The [`doorman`] stays in the host's namespaces without any capability: it accepts connections, proves who
-//! calls, and hands them inward. The [`realm`] is root of user namespace A and of nothing else: it serves a closed table of
-//! requests. One container's way: [`serve`] → [`check`] → [`containers`] → [`room`], whose list of steps ends in execve.
+//! Two processes. The [`listener`] stays in the host's namespaces without any capability: it accepts connections, checks the
+//! peer's user, and passes them on. The other one is root of the [`outer`] user namespace (A) and of nothing else: it serves a
+//! closed table of requests ([`serve`]). Containers are made by casemate-container, layers by `casemate-unpack` ([`unpack`]).
 #![forbid(unsafe_code)]
 
 mod args;
-mod cgroup;
-mod check;
-mod containers;
-mod doorman;
+mod context;
 mod filters;
 mod layers;
-mod outcome;
-mod realm;
-mod room;
+mod listener;
+mod outer;
 mod serve;
 mod unpack;
-mod volumes;
 
-pub use check::check;
-
-use casemate_confine::Fault;
+use casemate_confine::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
 /// The program.
 pub fn main() -> ExitCode {
     let result = match args::parse(std::env::args_os().skip(1)) {
-        Some(args::Command::Steps) => room::print_steps(),
-        Some(args::Command::Serve(settings)) => doorman::run(settings),
-        None => Err(Fault::refused(args::USAGE)),
+        Some(args::Command::Steps) => casemate_container::print_steps(),
+        Some(args::Command::Serve(settings)) => listener::run(settings),
+        None => Err(Error::refused(args::USAGE)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => {
-            log(&fault);
+        Err(error) => {
+            log(&error);
             ExitCode::FAILURE
         }
     }
 }
 
-fn log(fault: &Fault) {
-    // Nobody is left to tell when standard error is gone.
-    let _ = std::io::stderr().write_all(format!("casemate-helper: {fault}\n").as_bytes());
+fn log(error: &Error) {
+    // When standard error is gone, there is no other place to report to.
+    let _ = std::io::stderr().write_all(format!("casemate-helper: {error}\n").as_bytes());
 }

@@ -1,19 +1,20 @@
-//! The event loop of A's root: what is waited for, and what happens then. What a client may ask is in [`requests`].
+//! The event loop of A's root: the descriptors that it waits for, and what follows when one is ready. The requests of clients are in
+//! [`requests`].
 //!
-//! Nothing here waits for one peer: sockets do not block, a child's words are collected as they come, and what the state says
-//! is what the next round waits for.
+//! The loop never blocks on one peer: sockets are non-blocking, reports of children are collected as they come.
 
 mod requests;
 
-use crate::containers::Container;
+use crate::context::Context;
 use crate::layers;
-use crate::outcome::{kill, reap};
-use crate::realm::Realm;
 use crate::unpack::Unpacking;
-use casemate_confine::{At, Fault};
+use casemate_confine::{At, Error};
+use casemate_container::child::{kill, reap};
+use casemate_container::{Container, Entered};
 use casemate_sys::socket;
 use casemate_wire::{
-    Descriptors, DiskUsage, Envelope, Event, Exited, Failure, LayerReport, MAX_MESSAGE, Name, Reply, Request,
+    self as wire, Descriptors, DiskUsage, Envelope, Event, Exited, Failure, LayerReport, MAX_MESSAGE, Name,
+    ProcessExited, Reply, Request,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -24,67 +25,72 @@ use std::path::Path;
 /// At most this many connections.
 const MOST_CLIENTS: usize = 32;
 
-/// What is waited for.
+/// A descriptor that the loop waits for.
 enum Source {
-    Door,
+    Listener,
     Client(u64),
     Start(Name),
     Container(Name),
+    Entered(u64),
     Unpack(u64),
     Removal(u64),
 }
 
 struct Client {
     socket: OwnedFd,
-    /// It said hello.
+    /// It has sent `hello`.
     greeted: bool,
 }
 
-/// A question whose answer comes later.
+/// The request that an answer is for.
 #[derive(Debug, Clone, Copy)]
-struct Asker {
+struct Origin {
     client: u64,
     number: u32,
 }
 
-/// A container whose payload was not executed yet, or never will be.
+/// A container whose payload is not executed yet.
 struct Start {
     container: Container,
-    asker: Asker,
+    origin: Origin,
+    /// Its start has failed; its first process has yet to be reaped.
     failed: Option<Failure>,
 }
 
 struct Server<'a> {
-    realm: &'a Realm,
-    /// Numbers clients and unpacks.
-    next: u64,
+    context: &'a Context,
+    /// The last number that was given to a client, an unpack, a removal or a process.
+    last_id: u64,
     clients: BTreeMap<u64, Client>,
     supervisor: Option<u64>,
     starts: BTreeMap<Name, Start>,
     containers: BTreeMap<Name, Container>,
-    unpacks: BTreeMap<u64, (Unpacking, Asker)>,
-    /// Children that remove what nobody can see any more, and what is answered when they have.
-    removals: BTreeMap<u64, (OwnedFd, Asker, Reply)>,
+    /// Processes that enter, or have entered, a container.
+    entered: BTreeMap<u64, (Entered, Origin)>,
+    unpacks: BTreeMap<u64, (Unpacking, Origin)>,
+    /// Children that remove layers which are not visible any more, and the answer when they have ended.
+    removals: BTreeMap<u64, (OwnedFd, Origin, Reply)>,
     quit: bool,
 }
 
-/// Serves until a client says quit, or the doorman is gone.
-pub fn serve(realm: &Realm, door: &OwnedFd) -> Result<(), Fault> {
+/// Serves until a client quits or the listener has ended. Accepted connections come over the socket to the listener.
+pub fn serve(context: &Context, listener: &OwnedFd) -> Result<(), Error> {
     let mut server = Server {
-        realm,
-        next: 0,
+        context,
+        last_id: 0,
         clients: BTreeMap::new(),
         supervisor: None,
         starts: BTreeMap::new(),
         containers: BTreeMap::new(),
+        entered: BTreeMap::new(),
         unpacks: BTreeMap::new(),
         removals: BTreeMap::new(),
         quit: false,
     };
-    socket::send(door, b"!", &[]).at("door")?;
+    socket::send(listener, b"!", &[]).at("connection to the listener")?;
     while !server.quit {
-        for source in server.ready(door)? {
-            server.handle(source, door)?;
+        for source in server.ready(listener)? {
+            server.handle(source, listener)?;
         }
     }
     Ok(())
@@ -92,16 +98,17 @@ pub fn serve(realm: &Realm, door: &OwnedFd) -> Result<(), Fault> {
 
 impl Server<'_> {
     /// Waits until something is ready.
-    fn ready(&self, door: &OwnedFd) -> Result<Vec<Source>, Fault> {
-        let mut waiting = vec![(Source::Door, door.as_fd())];
+    fn ready(&self, listener: &OwnedFd) -> Result<Vec<Source>, Error> {
+        let mut waiting = vec![(Source::Listener, listener.as_fd())];
         waiting.extend(self.clients.iter().map(|(&id, client)| (Source::Client(id), client.socket.as_fd())));
         for (name, start) in &self.starts {
             let running = start.failed.is_none();
-            let fd = if running { start.container.report() } else { start.container.pidfd.as_fd() };
+            let fd = if running { start.container.report() } else { start.container.descriptors.pidfd.as_fd() };
             waiting.push((Source::Start(name.clone()), fd));
         }
         let running = self.containers.iter().filter(|(_, container)| container.exit.is_none());
-        waiting.extend(running.map(|(name, c)| (Source::Container(name.clone()), c.pidfd.as_fd())));
+        waiting.extend(running.map(|(name, c)| (Source::Container(name.clone()), c.descriptors.pidfd.as_fd())));
+        waiting.extend(self.entered.iter().map(|(&id, (entered, _))| (Source::Entered(id), entered.as_fd())));
         waiting.extend(self.unpacks.iter().map(|(&id, (unpack, _))| (Source::Unpack(id), unpack.as_fd())));
         waiting.extend(self.removals.iter().map(|(&id, (child, ..))| (Source::Removal(id), child.as_fd())));
         let mut fds: Vec<PollFd<'_>> =
@@ -111,50 +118,51 @@ impl Server<'_> {
         Ok(ready.map(|((source, _), _)| source).collect())
     }
 
-    /// What an earlier source of the same round took away has nothing to say.
-    fn handle(&mut self, source: Source, door: &OwnedFd) -> Result<(), Fault> {
+    /// An earlier source of the same round may have removed this one: then there is nothing to do.
+    fn handle(&mut self, source: Source, listener: &OwnedFd) -> Result<(), Error> {
         match source {
-            Source::Door => self.admit(door)?,
-            Source::Client(client) => self.listen(client),
+            Source::Listener => self.take_connection(listener)?,
+            Source::Client(client) => self.receive(client),
             Source::Start(name) => self.started(name),
             Source::Container(name) => self.ended(&name),
+            Source::Entered(id) => self.entered(id),
             Source::Unpack(id) => self.unpacked(id),
             Source::Removal(id) => self.removed(id),
         }
         Ok(())
     }
 
-    fn number(&mut self) -> u64 {
-        self.next += 1;
-        self.next
+    fn new_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
     }
 
-    fn admit(&mut self, door: &OwnedFd) -> Result<(), Fault> {
-        let descriptors = match socket::receive(door, &mut [0; 8]) {
+    fn take_connection(&mut self, listener: &OwnedFd) -> Result<(), Error> {
+        let descriptors = match socket::receive(listener, &mut [0; 8]) {
             Ok(Some((_, descriptors))) => descriptors,
             Ok(None) => {
                 self.quit = true;
                 return Ok(());
             }
-            // There is no descriptor left for it: its caller finds the connection closed, and the containers run on.
+            // No descriptor is left for it: the client finds the connection closed, and the containers run on.
             Err(Errno::MSGSIZE) => return Ok(()),
-            Err(errno) => return Err(errno).at("door"),
+            Err(errno) => return Err(errno).at("connection to the listener"),
         };
-        // This loop turns: the doorman tells the service manager.
-        socket::send(door, b"!", &[]).at("door")?;
+        // The loop turns: the listener sends the watchdog ping.
+        socket::send(listener, b"!", &[]).at("connection to the listener")?;
         for socket in descriptors {
             if self.clients.len() < MOST_CLIENTS {
-                let id = self.number();
+                let id = self.new_id();
                 self.clients.insert(id, Client { socket, greeted: false });
             }
         }
         Ok(())
     }
 
-    fn listen(&mut self, client: u64) {
-        let Some(asking) = self.clients.get(&client) else { return };
+    fn receive(&mut self, client: u64) {
+        let Some(from) = self.clients.get(&client) else { return };
         let mut buffer = vec![0; MAX_MESSAGE];
-        let received = match socket::receive(&asking.socket, &mut buffer) {
+        let received = match socket::receive(&from.socket, &mut buffer) {
             Err(Errno::AGAIN) => return,
             received => received.ok().flatten(),
         };
@@ -165,38 +173,42 @@ impl Server<'_> {
         });
         match packet {
             Some((number, request, descriptors)) => {
-                let asker = Asker { client, number };
-                let answer = request.and_then(|request| self.answer(asker, request, descriptors));
+                let origin = Origin { client, number };
+                let answer = request.and_then(|request| self.answer(origin, request, descriptors));
                 if let Some(reply) = answer.unwrap_or_else(|failure| Some(Reply::Failed(failure))) {
-                    self.reply(asker, &reply, &[]);
+                    self.reply(origin, &reply, &[]);
                 }
             }
-            // Gone, or what it sends is no envelope: no further request can be read.
+            // Closed, or its packet is no envelope: no further request can be read.
             None => {
+                self.entered
+                    .values()
+                    .filter(|(_, origin)| origin.client == client)
+                    .for_each(|(entered, _)| entered.kill());
                 self.clients.remove(&client);
                 self.supervisor = self.supervisor.filter(|&supervisor| supervisor != client);
             }
         }
     }
 
-    /// The start is decided: the payload was executed, or a step failed; then its cgroup is empty once it has ended.
+    /// A report is readable: the payload was executed, or a step failed; then the cgroup can be removed when the process has ended.
     fn started(&mut self, name: Name) {
         let Some(mut start) = self.starts.remove(&name) else { return };
         if start.failed.is_none() {
             match start.container.started() {
                 None => {}
                 Some(Ok(())) => {
-                    self.reply(start.asker, &Reply::Started(()), &start.container.descriptors().named());
+                    self.reply(start.origin, &Reply::Started(()), &start.container.descriptors.as_fds().named());
                     self.containers.insert(name, start.container);
                     return;
                 }
                 Some(Err(failure)) => {
-                    let _ = kill(&start.container.pidfd);
+                    let _ = kill(&start.container.descriptors.pidfd);
                     start.failed = Some(failure);
                 }
             }
         } else if start.container.reap().is_some() {
-            self.reply(start.asker, &start.failed.map_or(Reply::Done(()), Reply::Failed), &[]);
+            self.reply(start.origin, &start.failed.map_or(Reply::Done(()), Reply::Failed), &[]);
             start.container.forget();
             return;
         }
@@ -211,28 +223,50 @@ impl Server<'_> {
         }
     }
 
+    /// A report is readable, or a process has ended.
+    fn entered(&mut self, id: u64) {
+        let Some((mut entered, origin)) = self.entered.remove(&id) else { return };
+        match entered.started() {
+            Some(Ok(())) => {
+                let reply = Reply::Entered(wire::Entered { process: id });
+                self.reply(origin, &reply, &entered.descriptors().named());
+                if !self.clients.contains_key(&origin.client) {
+                    entered.kill();
+                }
+            }
+            Some(Err(failure)) => return self.reply(origin, &Reply::Failed(failure), &[]),
+            None => {
+                if let Some(exit) = entered.reap() {
+                    let event = Event::ProcessExited(ProcessExited { process: id, exit });
+                    return self.send(origin.client, event.packet(0, &[]), &[]);
+                }
+            }
+        }
+        self.entered.insert(id, (entered, origin));
+    }
+
     fn unpacked(&mut self, id: u64) {
-        let Some((unpack, asker)) = self.unpacks.get_mut(&id) else { return };
-        let (asker, Some(result)) = (*asker, unpack.advance(&self.realm.state)) else { return };
+        let Some((unpack, origin)) = self.unpacks.get_mut(&id) else { return };
+        let (origin, Some(result)) = (*origin, unpack.advance(&self.context.shared.state)) else { return };
         let made = self.unpacks.remove(&id).and_then(|(unpack, _)| unpack.made);
         match (result, made) {
-            (Err(failure), Some((_, directory))) => self.discard(&directory, asker, Reply::Failed(failure)),
-            (Err(failure), None) => self.reply(asker, &Reply::Failed(failure), &[]),
-            (Ok(report), Some(_)) => self.reply(asker, &Reply::Unpacked(report), &[]),
+            (Err(failure), Some((_, directory))) => self.discard(&directory, origin, Reply::Failed(failure)),
+            (Err(failure), None) => self.reply(origin, &Reply::Failed(failure), &[]),
+            (Ok(report), Some(_)) => self.reply(origin, &Reply::Unpacked(report), &[]),
             (Ok(LayerReport { entries, bytes, .. }), None) => {
-                self.reply(asker, &Reply::DiskUsage(DiskUsage { entries, bytes }), &[]);
+                self.reply(origin, &Reply::DiskUsage(DiskUsage { entries, bytes }), &[]);
             }
         }
     }
 
-    /// Removes a directory of the store that nobody can see any more, then replies.
-    fn discard(&mut self, directory: &Path, asker: Asker, reply: Reply) {
-        match layers::abandon_aside(&self.realm.proof, directory) {
+    /// Removes a directory of the store that is not visible any more, then replies.
+    fn discard(&mut self, directory: &Path, origin: Origin, reply: Reply) {
+        match layers::abandon_in_child(&self.context.shared.proof, directory) {
             Some(child) => {
-                let id = self.number();
-                self.removals.insert(id, (child, asker, reply));
+                let id = self.new_id();
+                self.removals.insert(id, (child, origin, reply));
             }
-            None => self.reply(asker, &reply, &[]),
+            None => self.reply(origin, &reply, &[]),
         }
     }
 
@@ -240,17 +274,17 @@ impl Server<'_> {
         if self.removals.get(&id).and_then(|(child, ..)| reap(child)).is_none() {
             return;
         }
-        if let Some((_, asker, reply)) = self.removals.remove(&id) {
-            self.reply(asker, &reply, &[]);
+        if let Some((_, origin, reply)) = self.removals.remove(&id) {
+            self.reply(origin, &reply, &[]);
         }
     }
 
-    fn reply(&self, asker: Asker, reply: &Reply, descriptors: &[(&str, BorrowedFd<'_>)]) {
+    fn reply(&self, origin: Origin, reply: &Reply, descriptors: &[(&str, BorrowedFd<'_>)]) {
         let (names, descriptors): (Vec<_>, Vec<_>) = descriptors.iter().copied().unzip();
-        self.send(asker.client, reply.packet(asker.number, &names), &descriptors);
+        self.send(origin.client, reply.packet(origin.number, &names), &descriptors);
     }
 
-    /// A client that does not take its answers is not waited for: its next request finds the connection closed.
+    /// A client that does not read its answers loses the connection: the loop does not wait for it.
     fn send(&self, client: u64, packet: Result<Vec<u8>, casemate_wire::Error>, descriptors: &[BorrowedFd<'_>]) {
         let Some(Client { socket, .. }) = self.clients.get(&client) else { return };
         let packet = packet.map_err(|_| Errno::MSGSIZE);

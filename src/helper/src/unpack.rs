@@ -1,12 +1,13 @@
-//! Starts `casemate-unpack`: in namespaces of its own, rooted in the directory that receives a layer, or that it is to look at.
+//! Starts `casemate-unpack` in namespaces of its own. Its root is the directory that receives a layer, or that is read.
 
+use crate::context::Context;
 use crate::layers;
-use crate::outcome::{self, Outcome, kill, reap};
-use crate::realm::Realm;
-use crate::room::{paths, root, tree};
-use casemate_confine::{At, Fault};
+use casemate_confine::{At, Error};
+use casemate_container::child::{self, Report, kill, reap};
+use casemate_container::{StateDirectory, overlay, paths, tree};
 use casemate_sys::exec::{self, Strings};
 use casemate_sys::mount::set_attributes;
+use casemate_sys::process::Namespaces;
 use casemate_wire::{Digest, Failure, LayerReport, Name, Unpack, UnpackOutcome, UnpackRequest, decode, encode};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::stdio::{dup2_stdin, dup2_stdout};
@@ -18,11 +19,11 @@ use std::path::{Path, PathBuf};
 pub struct Unpacking {
     /// The layers that it reads or makes.
     pub layers: Vec<Digest>,
-    /// The layer that it makes, and where.
+    /// The layer that it makes, and its directory.
     pub made: Option<(Digest, PathBuf)>,
     process: OwnedFd,
-    outcome: Outcome,
-    said: Option<UnpackOutcome>,
+    report: Report,
+    outcome: Option<UnpackOutcome>,
 }
 
 /// OCI image-spec, config.md: ChainID(L) = L's DiffID, or sha256(ChainID(parent) + " " + DiffID).
@@ -32,93 +33,94 @@ pub fn chain_id(parent: Option<&Digest>, diff_id: &Digest) -> Digest {
 }
 
 /// Checks the request and starts the process that makes a layer.
-pub fn start(realm: &Realm, request: &Unpack, blob: BorrowedFd<'_>) -> Result<Unpacking, Fault> {
+pub fn start(context: &Context, request: &Unpack, blob: BorrowedFd<'_>) -> Result<Unpacking, Error> {
     let &Unpack { blob: digest, size, diff_id, ref parents, chain_id: layer, limits, sync } = request;
     if chain_id(parents.last(), &diff_id) != layer {
-        return Err(Fault::refused(format_args!("{layer} is not the ChainID of its parents and its diff_id")));
+        return Err(Error::refused(format_args!("{layer} is not the ChainID of its parents and its diff_id")));
     }
-    let inner = UnpackRequest { blob: digest, size, diff_id, limits, ids: realm.facts.ids, sync };
-    let argument = inner.to_argument().map_err(|error| Fault::refused(format_args!("argument: {error}")))?;
-    let directory = layers::begin(&realm.state, &layer)?;
-    let started = spawn(realm, &directory, Some(parents), &["layer", &argument], blob);
-    let (process, outcome) = started.inspect_err(|_| layers::abandon(&directory))?;
+    let inner = UnpackRequest { blob: digest, size, diff_id, limits, ids: context.shared.facts.ids, sync };
+    let argument = inner.to_argument().map_err(|error| Error::refused(format_args!("argument: {error}")))?;
+    let directory = layers::begin(&context.shared.state, &layer)?;
+    let started = spawn(context, &directory, Some(parents), &["layer", &argument], blob);
+    let (process, report) = started.inspect_err(|_| layers::abandon(&directory))?;
     let layers = parents.iter().copied().chain([layer]).collect();
-    Ok(Unpacking { layers, made: Some((layer, directory)), process, outcome, said: None })
+    Ok(Unpacking { layers, made: Some((layer, directory)), process, report, outcome: None })
 }
 
 /// Starts the process that writes the inventory of a layer.
-pub fn list(realm: &Realm, layer: Digest, inventory: BorrowedFd<'_>) -> Result<Unpacking, Fault> {
-    let directory = layers::content(&realm.state, &layer);
-    let (process, outcome) = spawn(realm, &directory, None, &["list"], inventory)?;
-    Ok(Unpacking { layers: vec![layer], made: None, process, outcome, said: None })
+pub fn list(context: &Context, layer: Digest, inventory: BorrowedFd<'_>) -> Result<Unpacking, Error> {
+    let directory = context.shared.state.content(&layer);
+    let (process, report) = spawn(context, &directory, None, &["list"], inventory)?;
+    Ok(Unpacking { layers: vec![layer], made: None, process, report, outcome: None })
 }
 
-/// Starts the process that adds up what a volume takes.
-pub fn measure(realm: &Realm, volume: &Name) -> Result<Unpacking, Fault> {
-    let directory = realm.state.join("volumes").join(volume.as_str());
+/// Starts the process that adds up the disk usage of a volume.
+pub fn measure(context: &Context, volume: &Name) -> Result<Unpacking, Error> {
+    let directory = context.shared.state.volumes().join(volume.as_str());
     let nothing = open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).at("/dev/null")?;
-    let (process, outcome) = spawn(realm, &directory, None, &["measure"], nothing.as_fd())?;
-    Ok(Unpacking { layers: Vec::new(), made: None, process, outcome, said: None })
+    let (process, report) = spawn(context, &directory, None, &["measure"], nothing.as_fd())?;
+    Ok(Unpacking { layers: Vec::new(), made: None, process, report, outcome: None })
 }
 
-/// The process whose file system is the directory, to be read; with parents, its `fs` on top of their merged view, to be written to.
+/// Starts the process. Its root is the directory, read-only; with parents it is the directory's `fs` on top of their merged view,
+/// writable.
 fn spawn(
-    realm: &Realm,
+    context: &Context,
     directory: &Path,
     parents: Option<&[Digest]>,
     arguments: &[&str],
     input: BorrowedFd<'_>,
-) -> Result<(OwnedFd, Outcome), Fault> {
+) -> Result<(OwnedFd, Report), Error> {
     let argv = Strings::new(&[&["casemate-unpack"], arguments].concat()).at("argv")?;
-    outcome::spawn(&realm.proof, None, |result| {
-        let entered = enter(realm, directory, parents, [input, result], &argv);
-        let fault = entered.err().unwrap_or_else(|| Fault::container("did not start"));
-        encode::<UnpackOutcome>(&Err(fault.in_step("unpack")))
+    child::spawn(&context.shared.proof, Namespaces::ALL_BUT_USER, None, |output| {
+        let result = become_unpack(context, directory, parents, [input, output], &argv);
+        let error = result.err().unwrap_or_else(|| Error::container("did not start"));
+        encode::<UnpackOutcome>(&Err(error.in_step("unpack")))
     })
 }
 
-fn enter(
-    realm: &Realm,
+fn become_unpack(
+    context: &Context,
     directory: &Path,
     parents: Option<&[Digest]>,
     [input, result]: [BorrowedFd<'_>; 2],
     argv: &Strings,
-) -> Result<(), Fault> {
+) -> Result<(), Error> {
     let name = if parents.is_some() { "fs" } else { "." };
     let upper = paths::open_directory(directory)?;
-    let stage = root::stage(&realm.state, root::SKELETON)?;
+    let stage = overlay::stage(&context.shared.state, overlay::SKELETON)?;
     let new_root = if let Some(parents @ [_, ..]) = parents {
-        root::overlay(&realm.state, parents, stage.as_fd(), (upper.as_fd(), name))?
+        overlay::overlay(&context.shared.state, parents, stage.as_fd(), (upper.as_fd(), name))?
     } else {
         let tree = tree::copy(paths::beneath(&upper, name, paths::DIRECTORY).at(name)?, name)?;
         tree::attach(&tree, paths::directory(stage.as_fd(), "root")?, name)?;
         set_attributes(&tree, tree::when(tree::READ_ONLY, parents.is_none()), false).at(name)?;
         tree
     };
-    root::pivot_into(new_root.as_fd())?;
+    overlay::pivot_into(new_root.as_fd())?;
     casemate_sys::signal::reset_all();
     dup2_stdin(input).at("input")?;
     dup2_stdout(result).at("result")?;
     casemate_sys::inherited::keep_from_children().at("close_range")?;
     let env = Strings::new::<&str>(&[]).at("environment")?;
-    Err(exec::execve_descriptor(realm.unpack.as_fd(), argv, &env)).at("casemate-unpack")
+    Err(exec::execve_descriptor(context.unpack.as_fd(), argv, &env)).at("casemate-unpack")
 }
 
 impl Unpacking {
-    /// Goes on, when the descriptor is ready; the answer once the process has told its outcome and is gone: then the layer that
-    /// it made is visible, or its directory to be thrown away.
-    pub fn advance(&mut self, state: &Path) -> Option<Result<LayerReport, Failure>> {
-        if self.said.is_none() {
-            let died = |_| Err(Fault::container("casemate-unpack ended without an outcome").in_step("unpack"));
-            self.said = Some(decode::<UnpackOutcome>(self.outcome.collect()?).unwrap_or_else(died));
-            // Whatever it still does, it does not do it to a layer that others see.
+    /// Reads what is available of the outcome. Returns it once the process has ended too: then the layer that it made is visible, or
+    /// its directory is to be removed.
+    pub fn advance(&mut self, state: &StateDirectory) -> Option<Result<LayerReport, Failure>> {
+        if self.outcome.is_none() {
+            let died = |_| Err(Error::container("casemate-unpack ended without an outcome").in_step("unpack"));
+            self.outcome = Some(decode::<UnpackOutcome>(self.report.collect()?).unwrap_or_else(died));
+            // A layer that others see must not change: the process ends before it becomes visible.
             let _ = kill(&self.process);
         }
         reap(&self.process)?;
-        let report = self.said.take()?;
+        let report = self.outcome.take()?;
         let Some((layer, directory)) = &self.made else { return Some(report) };
         Some(report.and_then(|report| {
-            layers::commit(state, layer, directory).map(|()| report).map_err(|fault| fault.in_step("layer"))
+            layers::commit(state, layer, directory).map(|()| report).map_err(|error| error.in_step("layer"))
         }))
     }
 }
@@ -126,6 +128,6 @@ impl Unpacking {
 impl AsFd for Unpacking {
     /// Ready when there is more of the outcome; after that, when the process has ended.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        if self.said.is_none() { self.outcome.as_fd() } else { self.process.as_fd() }
+        if self.outcome.is_none() { self.report.as_fd() } else { self.process.as_fd() }
     }
 }

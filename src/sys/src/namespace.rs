@@ -1,4 +1,4 @@
-//! Leaving namespaces for new ones, of the kinds that are safe for the caller's memory and descriptors.
+//! New namespaces for this process, of the kinds that are safe for the caller's memory and descriptors.
 
 use rustix::io::Result;
 

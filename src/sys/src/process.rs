@@ -29,9 +29,9 @@ pub struct Namespaces(u64);
 
 impl Namespaces {
     /// User, pid, mount, net, ipc and uts.
-    pub const WITH_USER: Self = Self(Self::ROOM.0 | libc::CLONE_NEWUSER as u64);
+    pub const WITH_USER: Self = Self(Self::ALL_BUT_USER.0 | libc::CLONE_NEWUSER as u64);
     /// Pid, mount, net, ipc and uts.
-    pub const ROOM: Self = Self(
+    pub const ALL_BUT_USER: Self = Self(
         (libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS) as u64,
     );
     /// None of its own.
@@ -80,6 +80,20 @@ pub fn fork(_proof: &SingleThreaded, namespaces: Namespaces, cgroup: Option<Borr
     // SAFETY: clone3 succeeded with CLONE_PIDFD, so `pidfd` is a descriptor that nothing else owns.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     Ok(Fork::Parent { pid: pid as i32, pidfd })
+}
+
+/// Forks a process whose parent is this one's parent (CLONE_PARENT). `None` in the new process, its pid in the caller.
+///
+/// # Errors
+/// As clone3(2): EINVAL for the first process of a pid namespace, ENOMEM for a pid namespace that has ended.
+pub fn fork_sibling(_proof: &SingleThreaded) -> Result<Option<i32>> {
+    // SAFETY: clone_args is plain integers, for which all bits zero is a value.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    // The signal at its end is the caller's own.
+    args.flags = libc::CLONE_PARENT as u64;
+    // SAFETY: as in `fork`; the kernel writes nothing.
+    let pid = crate::check(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;
+    Ok((pid != 0).then_some(pid as i32))
 }
 
 /// Forks with fork(2), where seccomp hides clone3: no namespaces and no pidfd. `None` in the child, the child's pid in the caller.

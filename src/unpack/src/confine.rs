@@ -6,7 +6,7 @@
 use crate::fail::system;
 use casemate_confine::capabilities::{self, CapabilitySet};
 use casemate_confine::seccomp;
-use casemate_confine::{Fault, process};
+use casemate_confine::{Error, process};
 use casemate_filter::{Call, Condition, Operator, Otherwise, compile};
 use casemate_wire::{Failure, FailureKind, LayerLimits};
 use rustix::fs::Mode;
@@ -111,12 +111,12 @@ fn conditional(name: &str, argument: u8, operator: Operator, value: u64) -> Call
 }
 
 fn install(calls: &[Call]) -> Result<(), Failure> {
-    let program = compile(calls, Otherwise::Kill).map_err(|error| failed(Fault::not_enforceable(error)))?;
+    let program = compile(calls, Otherwise::Kill).map_err(|error| failed(Error::not_enforceable(error)))?;
     seccomp::install_bytes(&program.to_bytes()).map_err(failed)
 }
 
-fn failed(fault: Fault) -> Failure {
-    fault.as_not_enforceable().in_step("confine")
+fn failed(error: Error) -> Failure {
+    error.as_not_enforceable().in_step("confine")
 }
 
 /// Kernel constants, the same on every architecture. linux/sched.h, linux/stat.h.

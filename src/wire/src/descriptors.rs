@@ -1,7 +1,7 @@
 //! The descriptors beside a packet, taken by name.
 
 use crate::{Failure, FailureKind};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Names of descriptors.
 pub mod descriptor {
@@ -11,9 +11,9 @@ pub mod descriptor {
     pub const INVENTORY: &str = "inventory";
     /// pidfd of a process.
     pub const PIDFD: &str = "pidfd";
-    /// Read end of a container's standard output.
+    /// Read end of the pipe for standard output.
     pub const STDOUT: &str = "stdout";
-    /// Read end of a container's standard error.
+    /// Read end of the pipe for standard error.
     pub const STDERR: &str = "stderr";
     /// Read end of the spool pipe: it keeps bytes that a manager has taken from the container and not yet written to a log.
     pub const SPOOL: &str = "spool";
@@ -63,6 +63,19 @@ pub struct ContainerDescriptors<T = OwnedFd> {
     pub spool_write: T,
 }
 
+impl ContainerDescriptors {
+    /// The same descriptors, borrowed.
+    pub fn as_fds(&self) -> ContainerDescriptors<BorrowedFd<'_>> {
+        ContainerDescriptors {
+            pidfd: self.pidfd.as_fd(),
+            stdout: self.stdout.as_fd(),
+            stderr: self.stderr.as_fd(),
+            spool: self.spool.as_fd(),
+            spool_write: self.spool_write.as_fd(),
+        }
+    }
+}
+
 impl<T> ContainerDescriptors<T> {
     /// With their names, in the order of the packet.
     pub fn named(self) -> [(&'static str, T); 5] {
@@ -86,6 +99,36 @@ impl TryFrom<Descriptors> for ContainerDescriptors {
             stderr: descriptors.take(descriptor::STDERR)?,
             spool: descriptors.take(descriptor::SPOOL)?,
             spool_write: descriptors.take(descriptor::SPOOL_WRITE)?,
+        })
+    }
+}
+
+/// What `entered` carries of a process, each under its name in [`descriptor`].
+#[derive(Debug)]
+pub struct EnteredDescriptors<T = OwnedFd> {
+    /// The process.
+    pub pidfd: T,
+    /// Its standard output.
+    pub stdout: T,
+    /// Its standard error.
+    pub stderr: T,
+}
+
+impl<T> EnteredDescriptors<T> {
+    /// With their names, in the order of the packet.
+    pub fn named(self) -> [(&'static str, T); 3] {
+        [(descriptor::PIDFD, self.pidfd), (descriptor::STDOUT, self.stdout), (descriptor::STDERR, self.stderr)]
+    }
+}
+
+impl TryFrom<Descriptors> for EnteredDescriptors {
+    type Error = Failure;
+
+    fn try_from(mut descriptors: Descriptors) -> Result<Self, Failure> {
+        Ok(Self {
+            pidfd: descriptors.take(descriptor::PIDFD)?,
+            stdout: descriptors.take(descriptor::STDOUT)?,
+            stderr: descriptors.take(descriptor::STDERR)?,
         })
     }
 }

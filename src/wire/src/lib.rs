@@ -27,6 +27,7 @@
 
 mod descriptors;
 mod digest;
+mod enter;
 mod envelope;
 mod facts;
 pub mod frozen;
@@ -36,8 +37,9 @@ mod layer;
 mod message;
 mod name;
 
-pub use descriptors::{ContainerDescriptors, Descriptors, descriptor};
+pub use descriptors::{ContainerDescriptors, Descriptors, EnteredDescriptors, descriptor};
 pub use digest::Digest;
+pub use enter::{Enter, Entered, ProcessExit, ProcessExited};
 pub use envelope::Envelope;
 pub use facts::{CgroupFacts, Facts, IdSpace};
 pub use frozen::{Container, Exit, Exited, Failure, FailureKind, State};

@@ -2,8 +2,8 @@
 
 use crate::frozen::{Containers, Hello, ListContainers, Signal, Welcome};
 use crate::{
-    Digest, DiskUsage, Envelope, Error, Exited, Facts, Failure, FailureKind, LayerReport, Layers, ListLayers, Name,
-    PROTOCOL, Start, Unpack,
+    Digest, DiskUsage, Enter, Entered, Envelope, Error, Exited, Facts, Failure, FailureKind, LayerReport, Layers,
+    ListLayers, Name, PROTOCOL, ProcessExited, Start, Unpack,
 };
 
 /// An enum with one variant for each message, which knows the message's name.
@@ -70,6 +70,8 @@ messages! {
         "remove-layer" => RemoveLayer(Digest),
         /// Answer, after the payload's execve: [`Reply::Started`] with the descriptors of a container.
         "start" => Start(Start),
+        /// See [`Enter`].
+        "enter" => Enter(Enter),
         /// Ends the helper. Refused while a container runs. Answer: [`Reply::Done`].
         "quit" => Quit(()),
     }
@@ -98,14 +100,18 @@ messages! {
         "disk-usage" => DiskUsage(DiskUsage),
         /// To `start`: the payload was executed. Descriptors as with `attached`.
         "started" => Started(()),
+        /// To `enter`: the program was executed. Descriptors: those of [`crate::EnteredDescriptors`].
+        "entered" => Entered(Entered),
     }
 }
 
 messages! {
-    /// Helper to the client that supervises, without a request.
+    /// Helper to a client, without a request.
     Event {
-        /// Frozen.
+        /// Frozen. To the client that supervises.
         "exited" => Exited(Exited),
+        /// See [`ProcessExited`].
+        "process-exited" => ProcessExited(ProcessExited),
     }
 }
 

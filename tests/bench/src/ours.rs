@@ -79,7 +79,11 @@ impl Contender for Starts {
         let request = Request::Start(self.job.to_start().step("encode the job")?);
         let begin = Instant::now();
         let (reply, pipes) = self.client.call(&request, &[]).step("start")?;
-        let Event::Exited(Exited { exit, .. }) = self.client.wait_event().step("wait for the exit")?;
+        let exit = loop {
+            if let Event::Exited(Exited { exit, .. }) = self.client.wait_event().step("wait for the exit")? {
+                break exit;
+            }
+        };
         let time = begin.elapsed();
         drop(pipes);
         self.client.done(&Request::Forget(self.job.name.clone())).step("forget")?;

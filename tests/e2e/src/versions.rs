@@ -151,13 +151,7 @@ pub struct Received {
 impl FirstClient {
     /// Connects to an instance's helper as its manager's user.
     pub fn connect(casemate: &Instance) -> Self {
-        let socket = socket_of(casemate);
-        let user = manager_of(casemate);
-        let connecting = std::thread::spawn(move || {
-            become_user(user);
-            connect(&socket)
-        });
-        Self { socket: connecting.join().unwrap() }
+        Self { socket: connect_as_manager(casemate) }
     }
 
     /// Sends the recorded request with this comment, and takes the next packet.
@@ -234,6 +228,17 @@ pub fn recorded(file: &str, comment: &str) -> Vec<u8> {
     let digits: String = lines.map(|line| line.split('#').next().unwrap().trim()).collect();
     let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
     (0..digits.len()).step_by(2).map(byte).collect()
+}
+
+/// A connection to an instance's helper, of its manager's user.
+pub fn connect_as_manager(casemate: &Instance) -> OwnedFd {
+    let socket = socket_of(casemate);
+    let user = manager_of(casemate);
+    let connecting = std::thread::spawn(move || {
+        become_user(user);
+        connect(&socket)
+    });
+    connecting.join().unwrap()
 }
 
 fn socket_of(casemate: &Instance) -> PathBuf {

@@ -85,10 +85,10 @@ services! { fn the_services_start_tell_and_outlive_each_other(casemate, units) {
     units.until_manager_says("STOPPING=1");
     assert!(payload(&casemate, "sleep").is_empty());
 
-    // A loop that does not turn is told by its silence, although the doorman lives.
+    // An event loop that does not turn sends no ping, although the listener runs.
     units.forget();
-    let realm = casemate.helpers().into_iter().find(|process| process.field("NSpid").split('\t').count() == 2).unwrap();
-    host::signal(realm.pid, Signal::STOP);
+    let outer = casemate.helpers().into_iter().find(|process| process.field("NSpid").split('\t').count() == 2).unwrap();
+    host::signal(outer.pid, Signal::STOP);
     std::thread::sleep(std::time::Duration::from_millis(1500));
     units.forget();
     std::thread::sleep(std::time::Duration::from_millis(2500));

@@ -17,7 +17,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: casemate-probe COMMAND
-  report                  what this prison is, as JSON
+  report [sleep]          what this prison is, as JSON; then sleep
   table                   the same for a person, 80 columns
   try CALL                the answer of one system call of the report
   true                    ends with 0
@@ -47,6 +47,10 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match words.as_slice() {
         ["true"] => ExitCode::SUCCESS,
         ["report"] => print(&serde_json::to_string_pretty(&report::gather()).unwrap_or_default()),
+        ["report", "sleep"] => {
+            print(&serde_json::to_string_pretty(&report::gather()).unwrap_or_default());
+            misbehave::run(&["sleep"]).unwrap_or(ExitCode::FAILURE)
+        }
         ["table"] => print(&table::render(&report::gather())),
         ["try", call] => match trial::one(call) {
             Some(answer) => print(&answer),

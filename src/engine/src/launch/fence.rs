@@ -4,14 +4,14 @@
 //! control request, should one take it over, finds without network, without other people's files and without exec.
 
 use super::{Directories, Error};
-use casemate_confine::{Fault, landlock, seccomp};
+use casemate_confine::{landlock, seccomp};
 use casemate_wire::{Landlock, PathAccess, PathRule};
 use std::path::Path;
 
 /// Applies Landlock and seccomp to this thread, which is all of the process, for good. `file`: a directory that stays readable,
 /// for whom the file in it is to be read again.
 pub fn confine(directories: &Directories, file: Option<&Path>) -> Result<(), Error> {
-    let failed = |step| move |fault: Fault| Error::new("this process", step, fault).not_enforceable();
+    let failed = |step| move |error: casemate_confine::Error| Error::new("this process", step, error).not_enforceable();
     let rule = |path: &Path, write| PathRule {
         path: path.display().to_string(),
         access: PathAccess { read: true, write, ..PathAccess::default() },

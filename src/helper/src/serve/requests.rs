@@ -1,12 +1,12 @@
-//! The closed table of requests: what each may ask, and what it is refused.
+//! The closed table of requests: what each does, and when it is refused.
 
-use super::{Asker, Server, Start};
-use crate::containers::{self, Container};
-use crate::outcome::{kill, signal};
-use crate::realm::Realm;
+use super::{Origin, Server, Start};
+use crate::context::Context;
 use crate::unpack::Unpacking;
 use crate::{layers, unpack};
-use casemate_confine::Fault;
+use casemate_confine::Error;
+use casemate_container::Container;
+use casemate_container::child::{kill, signal};
 use casemate_wire::frozen::{Containers, Hello, ListContainers, Signal, Welcome};
 use casemate_wire::{
     self as wire, Container as Listed, Descriptors, Digest, Failure, JOB_VERSION, Job, ListLayers, Name, PROTOCOL,
@@ -21,41 +21,43 @@ const CONTAINERS_PAGE: usize = 500;
 /// Layers in one answer: 33 bytes each.
 const LAYERS_PAGE: usize = 2000;
 
-/// At most this many unpacks at a time: each has its own memory. Whoever changes the store has two, whoever looks one.
+/// At most this many unpacks at a time: each has its own memory.
 const MOST_UNPACKS: usize = 8;
+/// At most this many processes besides pid 1 in all containers: each has three descriptors here.
+const MOST_ENTERED: usize = 256;
 
 /// The reply, or `None` where it was sent or comes later.
 type Answered = Result<Option<Reply>, Failure>;
 
 fn refused<T>(step: &str, reason: impl Display) -> Result<T, Failure> {
-    Err(Fault::refused(reason).in_step(step))
+    Err(Error::refused(reason).in_step(step))
 }
 
-fn in_step(step: &'static str) -> impl Fn(Fault) -> Failure {
-    move |fault| fault.in_step(step)
+fn in_step(step: &'static str) -> impl Fn(Error) -> Failure {
+    move |error| error.in_step(step)
 }
 
 impl Server<'_> {
     /// The table.
-    pub(super) fn answer(&mut self, asker: Asker, request: Request, mut descriptors: Descriptors) -> Answered {
-        let greeted = self.clients.get(&asker.client).is_some_and(|client| client.greeted);
+    pub(super) fn answer(&mut self, origin: Origin, request: Request, mut descriptors: Descriptors) -> Answered {
+        let greeted = self.clients.get(&origin.client).is_some_and(|client| client.greeted);
         if greeted == matches!(request, Request::Hello(_)) {
             return refused(request.name(), "hello comes first, and once");
         }
         match request {
-            Request::Hello(hello) => Ok(Some(self.greet(asker.client, hello))),
+            Request::Hello(hello) => Ok(Some(self.greet(origin.client, hello))),
             Request::Containers(list) => Ok(Some(Reply::Containers(self.list(&list)))),
             Request::Attach(name) => {
-                self.reply(asker, &Reply::Attached(()), &self.find("attach", &name)?.descriptors().named());
+                self.reply(origin, &Reply::Attached(()), &self.find("attach", &name)?.descriptors.as_fds().named());
                 Ok(None)
             }
             Request::Signal(Signal { name, signal: number @ 1..=64 }) => {
-                signal(&self.find("signal", &name)?.pidfd, number).map_err(in_step("signal"))?;
+                signal(&self.find("signal", &name)?.descriptors.pidfd, number).map_err(in_step("signal"))?;
                 Ok(Some(Reply::Done(())))
             }
             Request::Signal(Signal { signal, .. }) => refused("signal", format_args!("signal {signal}")),
             Request::Kill(name) => {
-                kill(&self.find("kill", &name)?.pidfd).map_err(in_step("kill"))?;
+                kill(&self.find("kill", &name)?.descriptors.pidfd).map_err(in_step("kill"))?;
                 Ok(Some(Reply::Done(())))
             }
             Request::Forget(name) => {
@@ -65,22 +67,25 @@ impl Server<'_> {
                 self.containers.remove(&name).into_iter().for_each(Container::forget);
                 Ok(Some(Reply::Done(())))
             }
-            Request::Facts(()) => Ok(Some(Reply::Facts(self.realm.facts.clone()))),
+            Request::Facts(()) => Ok(Some(Reply::Facts(self.context.shared.facts.clone()))),
             Request::Layers(ListLayers { after }) => {
-                let layers = layers::list(&self.realm.state, after, LAYERS_PAGE).map_err(in_step("layers"))?;
+                let layers = layers::list(&self.context.shared.state, after, LAYERS_PAGE).map_err(in_step("layers"))?;
                 Ok(Some(Reply::Layers(layers)))
             }
             Request::Unpack(layer) => {
                 let blob = descriptors.take(descriptor::BLOB)?;
-                self.unpack(asker, "unpack", |realm| unpack::start(realm, &layer, blob.as_fd()))
+                self.unpack(origin, "unpack", |context| unpack::start(context, &layer, blob.as_fd()))
             }
             Request::Inventory(layer) => {
                 let inventory = descriptors.take(descriptor::INVENTORY)?;
-                self.unpack(asker, "inventory", |realm| unpack::list(realm, layer, inventory.as_fd()))
+                self.unpack(origin, "inventory", |context| unpack::list(context, layer, inventory.as_fd()))
             }
-            Request::DiskUsage(volume) => self.unpack(asker, "disk-usage", |realm| unpack::measure(realm, &volume)),
-            Request::RemoveLayer(layer) => self.remove_layer(asker, &layer),
-            Request::Start(start) => self.start(asker, &start),
+            Request::DiskUsage(volume) => {
+                self.unpack(origin, "disk-usage", |context| unpack::measure(context, &volume))
+            }
+            Request::RemoveLayer(layer) => self.remove_layer(origin, &layer),
+            Request::Start(start) => self.start(origin, &start),
+            Request::Enter(enter) => self.enter(origin, &enter),
             Request::Quit(()) => {
                 if !self.starts.is_empty() || self.containers.values().any(|c| c.exit.is_none()) {
                     return refused("quit", "a container runs");
@@ -118,7 +123,7 @@ impl Server<'_> {
         Containers { containers, more: behind.next().is_some() }
     }
 
-    fn start(&mut self, asker: Asker, start: &wire::Start) -> Answered {
+    fn start(&mut self, origin: Origin, start: &wire::Start) -> Answered {
         if start.version != JOB_VERSION {
             return refused(
                 "start",
@@ -132,35 +137,46 @@ impl Server<'_> {
         if self.containers.contains_key(&job.name) || self.starts.contains_key(&job.name) {
             return refused("start", format_args!("{} is there already", job.name));
         }
-        let container = containers::start(self.realm, &job)?;
-        self.starts.insert(job.name, Start { container, asker, failed: None });
+        let name = job.name.clone();
+        let container = Container::start(&self.context.shared, job)?;
+        self.starts.insert(name, Start { container, origin, failed: None });
+        Ok(None)
+    }
+
+    fn enter(&mut self, origin: Origin, enter: &wire::Enter) -> Answered {
+        if self.entered.len() >= MOST_ENTERED {
+            return refused("enter", "too many processes have entered containers");
+        }
+        let entered = self.find("enter", &enter.container)?.enter(&self.context.shared, enter)?;
+        let id = self.new_id();
+        self.entered.insert(id, (entered, origin));
         Ok(None)
     }
 
     fn unpack(
         &mut self,
-        asker: Asker,
+        origin: Origin,
         step: &'static str,
-        start: impl FnOnce(&Realm) -> Result<Unpacking, Fault>,
+        start: impl FnOnce(&Context) -> Result<Unpacking, Error>,
     ) -> Answered {
         if self.unpacks.len() >= MOST_UNPACKS {
             return refused(step, "too many unpacks at a time");
         }
-        let unpacking = start(self.realm).map_err(in_step(step))?;
-        let id = self.number();
-        self.unpacks.insert(id, (unpacking, asker));
+        let unpacking = start(self.context).map_err(in_step(step))?;
+        let id = self.new_id();
+        self.unpacks.insert(id, (unpacking, origin));
         Ok(None)
     }
 
-    fn remove_layer(&mut self, asker: Asker, layer: &Digest) -> Answered {
+    fn remove_layer(&mut self, origin: Origin, layer: &Digest) -> Answered {
         let starts = self.starts.values().map(|start| &start.container);
         let containers = self.containers.values().chain(starts).map(|container| &container.layers);
         let unpacks = self.unpacks.values().map(|(unpacking, _)| &unpacking.layers);
         if containers.chain(unpacks).any(|layers| layers.contains(layer)) {
             return refused("remove-layer", format_args!("{layer} is in use"));
         }
-        let gone = layers::retire(&self.realm.state, layer).map_err(in_step("remove-layer"))?;
-        self.discard(&gone, asker, Reply::Done(()));
+        let gone = layers::retire(&self.context.shared.state, layer).map_err(in_step("remove-layer"))?;
+        self.discard(&gone, origin, Reply::Done(()));
         Ok(None)
     }
 }

@@ -61,9 +61,9 @@ const ENGINE: Walls = &[
 
 const WALLS: [(&str, Walls); 2] = [("image", IMAGE), ("engine", ENGINE)];
 
-const WITHOUT_CYCLES: [&str; 14] = [
-    "casemate", "client", "confine", "engine", "error", "fetch", "fetch-wire", "filter", "image", "index-wire", "init",
-    "sys", "unpack", "wire",
+const WITHOUT_CYCLES: [&str; 16] = [
+    "casemate", "client", "confine", "container", "engine", "error", "fetch", "fetch-wire", "filter", "helper",
+    "image", "index-wire", "init", "sys", "unpack", "wire",
 ];
 
 fn graph(name: &str) -> Graph {

@@ -79,7 +79,8 @@ pub fn writable() -> Writable {
     }
 }
 
-/// Whether this is a container's first process, or the child of its init, and not the host's own root.
+/// Whether this is a container's first process, the child of its init, or a process that entered it (its parent is outside of the
+/// pid namespace), and not the host's own root.
 fn inside_a_container() -> bool {
     let every_id = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     if every_id.split_whitespace().eq(["0", "0", "4294967295"]) {
@@ -87,7 +88,7 @@ fn inside_a_container() -> bool {
     }
     let init = fs::read_to_string("/proc/1/comm").unwrap_or_default();
     let below_init = std::os::unix::process::parent_id() == 1 && init.trim_end() == "casemate-init";
-    std::process::id() == 1 || below_init
+    std::process::id() == 1 || below_init || std::os::unix::process::parent_id() == 0
 }
 
 fn open_for_writing(path: &Path) -> std::io::Result<fs::File> {

@@ -26,12 +26,12 @@ pub fn replaces_a_manager_that_hangs() {
 pub fn replaces_a_helper_that_hangs() {
     let quick = Quick::watch(HELPER);
     let before = up();
-    let doorman: i32 = property(HELPER, "MainPID").parse().unwrap();
+    let listener: i32 = property(HELPER, "MainPID").parse().unwrap();
     let all = host::processes();
-    let inner = all.iter().find(|process| process.parent == doorman).expect("the helper's process in A");
+    let inner = all.iter().find(|process| process.parent == listener).expect("the helper's process in A");
     assert!(host::signal(inner.pid, Signal::STOP));
     all_come_back(&before);
-    assert_ne!(property(HELPER, "MainPID"), doorman.to_string());
+    assert_ne!(property(HELPER, "MainPID"), listener.to_string());
     drop(quick);
 }
 

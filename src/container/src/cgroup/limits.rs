@@ -1,6 +1,6 @@
 //! Limits as the kernel's files take them, on cgroup v2 and the same ones on v1; what was written is read back.
 
-use casemate_confine::{At, Fault};
+use casemate_confine::{At, Error};
 use casemate_wire::{IoLimit, Limits, Resources};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
@@ -40,7 +40,7 @@ fn text(file: &'static str, value: impl Display) -> Setting {
 }
 
 /// Writes the limits of one controller of v2.
-pub fn write_v2(directory: &Path, controller: &str, limits: &Resources) -> Result<(), Fault> {
+pub fn write_v2(directory: &Path, controller: &str, limits: &Resources) -> Result<(), Error> {
     let memory = limits.memory;
     let settings: Vec<Option<Setting>> = match controller {
         "memory" => vec![
@@ -61,11 +61,11 @@ pub fn write_v2(directory: &Path, controller: &str, limits: &Resources) -> Resul
 }
 
 /// Writes the limits of one controller of v1.
-pub fn write_v1(directory: &Path, controller: &str, limits: &Resources) -> Result<(), Fault> {
+pub fn write_v1(directory: &Path, controller: &str, limits: &Resources) -> Result<(), Error> {
     let memory = limits.memory;
     let settings: Vec<Option<Setting>> = match controller {
         "memory" if memory.high.is_some() => {
-            return Err(Fault::not_enforceable(
+            return Err(Error::not_enforceable(
                 "memory.high: cgroup v1 has no such limit; leave memory_high out, or boot with cgroup v2",
             ));
         }
@@ -92,7 +92,7 @@ pub fn write_v1(directory: &Path, controller: &str, limits: &Resources) -> Resul
 }
 
 /// Writes one file that is there, and compares what it says then.
-fn put(directory: &Path, (file, value): Setting) -> Result<(), Fault> {
+fn put(directory: &Path, (file, value): Setting) -> Result<(), Error> {
     let (path, text) = (directory.join(file), value.text());
     // Never created: cgroupfs answers an attempt with EACCES, which would say nothing of a kernel without this file.
     match open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
@@ -100,7 +100,7 @@ fn put(directory: &Path, (file, value): Setting) -> Result<(), Fault> {
         opened => opened.map_err(Into::into).and_then(|fd| fs::File::from(fd).write_all(text.as_bytes())),
     }
     .at(format_args!("{file} = {text}"))
-    .map_err(Fault::as_not_enforceable)?;
+    .map_err(Error::as_not_enforceable)?;
     let found = fs::read_to_string(&path).at(file)?;
     let found = found.trim();
     let same = match value {
@@ -113,7 +113,7 @@ fn put(directory: &Path, (file, value): Setting) -> Result<(), Fault> {
     if same {
         return Ok(());
     }
-    Err(Fault::not_enforceable(format_args!("{file}: wrote {text}, the kernel made it {found}")))
+    Err(Error::not_enforceable(format_args!("{file}: wrote {text}, the kernel made it {found}")))
 }
 
 impl Value {
@@ -125,12 +125,12 @@ impl Value {
     }
 }
 
-fn no_swap(file: &str) -> Result<(), Fault> {
+fn no_swap(file: &str) -> Result<(), Error> {
     let swaps = fs::read_to_string("/proc/swaps").at("/proc/swaps")?;
     if swaps.lines().count() <= 1 {
         return Ok(());
     }
-    Err(Fault::not_enforceable(format_args!(
+    Err(Error::not_enforceable(format_args!(
         "{file}: this kernel does not limit swap, and the host has swap; boot with swapaccount=1, or without swap"
     )))
 }

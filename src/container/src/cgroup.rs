@@ -1,12 +1,12 @@
 //! The delegated cgroups: where they are, which controllers they have.
 //!
-//! Enters: `/proc/self/cgroup` and `/proc/self/mountinfo`. The helper lives in a leaf named `helper`; the directory above it
-//! is the one that was delegated, on each hierarchy for itself. A container gets `c-NAME` beside that leaf.
+//! Enters: `/proc/self/cgroup` and `/proc/self/mountinfo`. The helper lives in a leaf named `helper`; on each hierarchy the
+//! directory above it was delegated. A container gets `c-NAME` beside that leaf.
 
 mod limits;
 
-use crate::room::paths::open_directory;
-use casemate_confine::{At, Fault};
+use crate::paths::open_directory;
+use casemate_confine::{At, Error};
 use casemate_wire::{CgroupFacts, Limits, Name};
 use rustix::fs::{Access, Mode, OFlags, access, open};
 use std::fs;
@@ -24,19 +24,19 @@ pub struct Cgroup {
     v1: Vec<(String, PathBuf)>,
 }
 
-/// What was delegated.
+/// The delegated directories.
 #[derive(Debug, Default)]
-pub struct Tree {
+pub struct Delegated {
     top: Cgroup,
     v2_controllers: Vec<String>,
 }
 
-impl Tree {
+impl Delegated {
     /// Finds what was delegated to this process.
-    pub fn find() -> Result<Self, Fault> {
+    pub fn find() -> Result<Self, Error> {
         let membership = fs::read_to_string("/proc/self/cgroup").at("/proc/self/cgroup")?;
         let mounts = fs::read_to_string("/proc/self/mountinfo").at("/proc/self/mountinfo")?;
-        let mut tree = Self::default();
+        let mut delegated = Self::default();
         // cgroups(7): hierarchy:controllers:path
         for line in membership.lines() {
             let Some((controllers, path)) = line.split_once(':').and_then(|(_, rest)| rest.split_once(':')) else {
@@ -44,16 +44,16 @@ impl Tree {
             };
             for controller in controllers.split(',') {
                 let own = directory(&mounts, controller, path);
-                match (own.and_then(|own| delegated(&own)), v2_name(controller)) {
-                    (Some(directory), _) if controller.is_empty() => tree.top.v2 = Some(directory),
-                    (Some(directory), Some(name)) => tree.top.v1.push((name.to_owned(), directory)),
+                match (own.and_then(|own| delegated_directory(&own)), v2_name(controller)) {
+                    (Some(directory), _) if controller.is_empty() => delegated.top.v2 = Some(directory),
+                    (Some(directory), Some(name)) => delegated.top.v1.push((name.to_owned(), directory)),
                     _ => {}
                 }
             }
         }
-        tree.enable();
-        tree.sweep();
-        Ok(tree)
+        delegated.enable();
+        delegated.sweep();
+        Ok(delegated)
     }
 
     /// Turns on the controllers that the delegated directory of v2 may hand on.
@@ -61,14 +61,14 @@ impl Tree {
         let Some(v2) = &self.top.v2 else { return };
         let own = v1_names(&self.top.v1);
         for controller in CONTROLLERS.iter().filter(|name| !own.contains(name)) {
-            // Refused for a controller that was not delegated: what counts is what is on afterwards.
+            // Refused for a controller that was not delegated. The file is read back.
             let _ = fs::write(v2.join("cgroup.subtree_control"), format!("+{controller}"));
         }
         let on = fs::read_to_string(v2.join("cgroup.subtree_control")).unwrap_or_default();
         self.v2_controllers = on.split_whitespace().map(str::to_owned).collect();
     }
 
-    /// Takes away what an earlier helper left; its processes ended with its pid namespace.
+    /// Removes the cgroups of an earlier helper; its processes ended with its pid namespace.
     fn sweep(&self) {
         for directory in self.top.directories() {
             for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
@@ -79,7 +79,7 @@ impl Tree {
         }
     }
 
-    /// What containers can have.
+    /// The controllers that containers can have.
     pub fn facts(&self) -> CgroupFacts {
         CgroupFacts {
             v2: self.v2_controllers.clone(),
@@ -88,7 +88,7 @@ impl Tree {
     }
 
     /// Makes a container's cgroups and writes its limits, each read back.
-    pub fn make(&self, name: &Name, limits: &Limits) -> Result<Cgroup, Fault> {
+    pub fn make(&self, name: &Name, limits: &Limits) -> Result<Cgroup, Error> {
         let leaf = format!("c-{name}");
         let wanted = limits::wanted(limits);
         let v1 = self.top.v1.iter().filter(|(controller, _)| wanted.contains(&controller.as_str()));
@@ -98,9 +98,9 @@ impl Tree {
         Ok(cgroup)
     }
 
-    fn fill(&self, cgroup: &Cgroup, limits: &Limits, wanted: &[&str]) -> Result<(), Fault> {
+    fn fill(&self, cgroup: &Cgroup, limits: &Limits, wanted: &[&str]) -> Result<(), Error> {
         for directory in cgroup.directories() {
-            // One that could not be removed when its container ended has that one's limits and counts.
+            // A cgroup that was busy when its container ended still has its limits and counts.
             let _ = fs::remove_dir(directory);
             fs::create_dir(directory).at(directory.display())?;
         }
@@ -112,7 +112,7 @@ impl Tree {
             {
                 limits::write_v2(directory, controller, resources)?;
             } else {
-                return Err(Fault::not_enforceable(format_args!(
+                return Err(Error::not_enforceable(format_args!(
                     "no {controller} controller was delegated; start as root, or delegate a cgroup to this user"
                 )));
             }
@@ -127,12 +127,12 @@ impl Cgroup {
     }
 
     /// The v2 directory, for CLONE_INTO_CGROUP.
-    pub fn open_v2(&self) -> Result<Option<OwnedFd>, Fault> {
+    pub fn open_v2(&self) -> Result<Option<OwnedFd>, Error> {
         self.v2.as_ref().map(|path| open_directory(path)).transpose()
     }
 
     /// `tasks` of each v1 directory, for the child to join by itself.
-    pub fn open_tasks(&self) -> Result<Vec<OwnedFd>, Fault> {
+    pub fn open_tasks(&self) -> Result<Vec<OwnedFd>, Error> {
         let open_one = |(_, directory): &(String, PathBuf)| {
             let path = directory.join("tasks");
             open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).at(path.display())
@@ -150,7 +150,7 @@ impl Cgroup {
         count.unwrap_or(0)
     }
 
-    /// Takes the directories away. They are empty: the container's pid namespace has ended.
+    /// Removes the directories. They are empty: the container's pid namespace has ended.
     pub fn remove(&self) {
         for directory in self.directories() {
             // A directory that is still busy is swept at the helper's next start.
@@ -168,8 +168,8 @@ fn v2_name(controller: &str) -> Option<&'static str> {
     CONTROLLERS.into_iter().find(|known| *known == name)
 }
 
-/// The directory above this process's leaf, where it is ours to use.
-fn delegated(own: &Path) -> Option<PathBuf> {
+/// The directory above this process's leaf, if the helper may write there.
+fn delegated_directory(own: &Path) -> Option<PathBuf> {
     let parent = own.parent()?;
     let ours = own.file_name()? == "helper" && access(parent, Access::WRITE_OK).is_ok();
     ours.then(|| parent.to_owned())

@@ -1,15 +1,15 @@
-//! tmpfs, volumes and binds, attached to the places that were resolved before.
+//! tmpfs, volumes and binds, attached to the targets that an earlier step resolved.
 
-use super::tree::{NO_EXEC, READ_ONLY, SAFE, when};
-use super::{Room, tree};
-use casemate_confine::{At, Fault};
+use super::Start;
+use crate::tree::{self, NO_EXEC, READ_ONLY, SAFE, when};
+use casemate_confine::{At, Error};
 use casemate_sys::mount::set_attributes;
 use casemate_wire::Mount;
 use std::fmt::Display;
 
-pub fn attach(room: &mut Room<'_>) -> Result<(), Fault> {
-    let (uid, gid) = room.ids_in_a();
-    for (mount, target) in room.job.rootfs.mounts.iter().zip(&room.made.targets) {
+pub fn attach(start: &mut Start<'_>) -> Result<(), Error> {
+    let (uid, gid) = start.setup.outer_ids();
+    for (mount, target) in start.job.rootfs.mounts.iter().zip(&start.state.targets) {
         let name = mount.target();
         let tree = match (mount, &target.source) {
             (Mount::Tmpfs { size, inodes, mode, exec, .. }, _) => {
@@ -25,7 +25,7 @@ pub fn attach(room: &mut Room<'_>) -> Result<(), Fault> {
                 set_attributes(&tree, flags, true).at(name)?;
                 tree
             }
-            (Mount::Volume { .. } | Mount::Bind { .. }, None) => return Err(Fault::refused(name)),
+            (Mount::Volume { .. } | Mount::Bind { .. }, None) => return Err(Error::refused(name)),
         };
         tree::attach(&tree, &target.place, name)?;
     }

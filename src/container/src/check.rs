@@ -1,6 +1,6 @@
-//! The helper's own invariants: a job is checked here again, whoever sent it and whatever was checked before.
+//! The helper's own invariants: every job is checked here again, whatever its sender has checked.
 
-use casemate_confine::{Fault, ceiling};
+use casemate_confine::{Error, ceiling};
 use casemate_wire::{
     Confinement, Device, IdSpace, Ids, Job, Limits, Mount, Network, Process, Resources, Rootfs, WritableRoot,
 };
@@ -8,13 +8,13 @@ use std::fmt::Display;
 
 const HIGHEST_ID: u32 = 65_534;
 
-type Checked = Result<(), Fault>;
+type Checked = Result<(), Error>;
 
 fn require(holds: bool, rule: impl Display) -> Checked {
-    if holds { Ok(()) } else { Err(Fault::refused(rule)) }
+    if holds { Ok(()) } else { Err(Error::refused(rule)) }
 }
 
-/// Whether the helper may start this job with these ids of A. Pure: what only the file system can tell is found by the steps.
+/// Whether the helper may start this job with these ids of A. Pure: rules about files are checked by the steps.
 pub fn check(job: &Job, space: IdSpace) -> Checked {
     rootfs(&job.rootfs)?;
     confinement(&job.confinement, space)?;
@@ -121,7 +121,8 @@ fn device(device: &Device) -> Checked {
     require(!reserved, format_args!("{} is not a possible device target", device.target))
 }
 
-fn process(process: &Process) -> Checked {
+/// Whether this may be executed in a container.
+pub fn process(process: &Process) -> Checked {
     require(process.argv.first().is_some_and(|program| !program.is_empty()), "argv is empty")?;
     for entry in &process.env {
         let name = entry.split(|&c| c == b'=').next().unwrap_or_default();

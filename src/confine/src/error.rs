@@ -1,19 +1,19 @@
-//! What went wrong in a step: the object, the errno and the kind. The step's name is added by whoever runs the step.
+//! The error of a step: object, errno and kind. The caller that runs the steps adds the step's name.
 
 use casemate_wire::{Failure, FailureKind};
 use rustix::io::Errno;
 use std::fmt::{self, Display};
 use std::io;
 
-/// A failure that does not know its step's name yet.
+/// An error of a step, still without the step's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct Error {
     object: String,
     errno: Option<i32>,
     kind: FailureKind,
 }
 
-impl Fault {
+impl Error {
     fn new(kind: FailureKind, reason: impl Display) -> Self {
         Self { object: reason.to_string(), errno: None, kind }
     }
@@ -59,7 +59,7 @@ impl Fault {
     }
 }
 
-impl Display for Fault {
+impl Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.object)?;
         self.errno.map_or(Ok(()), |errno| write!(f, ": {}", io::Error::from_raw_os_error(errno)))
@@ -68,18 +68,18 @@ impl Display for Fault {
 
 /// Names the object that a system call failed on.
 pub trait At<T> {
-    /// Turns the error into a [`Fault`] of that object.
-    fn at(self, object: impl Display) -> Result<T, Fault>;
+    /// Turns the error into a [`Error`] of that object.
+    fn at(self, object: impl Display) -> Result<T, Error>;
 }
 
 impl<T> At<T> for Result<T, Errno> {
-    fn at(self, object: impl Display) -> Result<T, Fault> {
-        self.map_err(|errno| Fault::of(object, &errno.into()))
+    fn at(self, object: impl Display) -> Result<T, Error> {
+        self.map_err(|errno| Error::of(object, &errno.into()))
     }
 }
 
 impl<T> At<T> for io::Result<T> {
-    fn at(self, object: impl Display) -> Result<T, Fault> {
-        self.map_err(|error| Fault::of(object, &error))
+    fn at(self, object: impl Display) -> Result<T, Error> {
+        self.map_err(|error| Error::of(object, &error))
     }
 }

@@ -1,0 +1,100 @@
+//! A process that was started in a running container, on the parent's side: two forks, one report, an exit status.
+
+use crate::Shared;
+use crate::cgroup::Cgroup;
+use crate::child::{self, Report, exit_code, kill, now, reap};
+use crate::steps::{Enter, FORKED, Setup, executed};
+use casemate_confine::{At, Error};
+use casemate_sys::process::Namespaces;
+use casemate_wire::{Confinement, EnteredDescriptors, Failure, Process, ProcessExit, encode};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// A process in a container besides its pid 1, from clone3 until it is reaped.
+#[derive(Debug)]
+pub struct Entered {
+    /// At first the child that joins the namespaces, then the process that it forked.
+    process: OwnedFd,
+    report: Option<Report>,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+}
+
+impl Entered {
+    pub(crate) fn spawn(
+        shared: &Shared,
+        container: &OwnedFd,
+        cgroup: &Cgroup,
+        confinement: &Confinement,
+        process: &Process,
+    ) -> Result<Self, Failure> {
+        let in_step = |error: Error| error.in_step("clone3");
+        let (stdout, stdout_write) = child::pipe().map_err(in_step)?;
+        let (stderr, stderr_write) = child::pipe().map_err(in_step)?;
+        let v2 = cgroup.open_v2().map_err(in_step)?;
+        let tasks = cgroup.open_tasks().map_err(in_step)?;
+        let cgroup = v2.as_ref().map(AsFd::as_fd);
+        let spawned = child::spawn(&shared.proof, Namespaces::NONE, cgroup, |report| {
+            let stdio = [stdout_write.as_fd(), stderr_write.as_fd()];
+            let setup = Setup { shared, confinement, process, cgroup_tasks: &tasks, stdio, report };
+            encode(&Enter { setup, container: container.as_fd() }.run())
+        });
+        let (process, report) = spawned.map_err(in_step)?;
+        Ok(Self { process, report: Some(report), stdout, stderr })
+    }
+
+    /// Reads what is available of the report. Returns the result once it is whole: the program was executed, or the step that
+    /// failed and nothing is left of the process.
+    pub fn started(&mut self) -> Option<Result<(), Failure>> {
+        let report = self.report.as_mut()?.collect()?.to_vec();
+        self.report = None;
+        // Both processes have closed the report: the first one has ended or is about to.
+        self.end();
+        let Some((pid, report)) = report.strip_prefix(FORKED).and_then(|rest| rest.split_first_chunk()) else {
+            return Some(executed(&report));
+        };
+        let Some(pid) = Pid::from_raw(i32::from_ne_bytes(*pid)) else { return Some(executed(report)) };
+        // A child of this process that was not reaped, so the number is still its own.
+        match pidfd_open(pid, PidfdFlags::empty()).at("pidfd_open") {
+            Ok(process) => self.process = process,
+            Err(error) => {
+                let _ = kill_process(pid, Signal::KILL);
+                let _ = waitpid(Some(pid), WaitOptions::empty());
+                return Some(Err(error.in_step("fork")));
+            }
+        }
+        Some(executed(report).inspect_err(|_| self.end()))
+    }
+
+    /// What `entered` carries.
+    pub fn descriptors(&self) -> EnteredDescriptors<BorrowedFd<'_>> {
+        EnteredDescriptors { pidfd: self.process.as_fd(), stdout: self.stdout.as_fd(), stderr: self.stderr.as_fd() }
+    }
+
+    /// Reaps the process when its pidfd says that it has ended. Not before its report is complete: until then the first child's.
+    pub fn reap(&self) -> Option<ProcessExit> {
+        if self.report.is_some() {
+            return None;
+        }
+        let (code, signal) = exit_code(reap(&self.process)?);
+        Some(ProcessExit { code, signal, at: now() })
+    }
+
+    /// Ends the process; it is reaped when its pidfd is readable.
+    pub fn kill(&self) {
+        let _ = kill(&self.process);
+    }
+
+    /// Ends a process that has closed the report without execve: it is past its last instruction, so the wait is short.
+    fn end(&self) {
+        self.kill();
+        child::wait(&self.process);
+    }
+}
+
+impl AsFd for Entered {
+    /// Readable when there is more of the report; after that, when the process has ended.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.report.as_ref().map_or(self.process.as_fd(), Report::as_fd)
+    }
+}
