@@ -51,6 +51,10 @@ const DENIED_TO_ALL: &[&str] = &[
 
 /// The baseline of containers; `chroot`: for those that hold CAP_SYS_CHROOT.
 pub fn baseline(chroot: bool) -> Result<Program, Error> {
+    assemble(baseline_actions(chroot)?, libc::SECCOMP_RET_ALLOW)
+}
+
+pub(super) fn baseline_actions(chroot: bool) -> Result<BTreeMap<u32, Action>, Error> {
     let mut actions = BTreeMap::new();
     let refused = if chroot { None } else { Some(&"chroot") };
     for name in DENIED_TO_ALL.iter().chain(DENIED_TO_PAYLOADS).chain(refused) {
@@ -64,20 +68,28 @@ pub fn baseline(chroot: bool) -> Result<Program, Error> {
     deny(&mut actions, "socket", socket_rules())?;
     deny(&mut actions, "socketpair", vec![vec![int(0, NotEqual, family(libc::AF_UNIX))]])?;
     crate::tree::hide_clone3(&mut actions);
-    assemble(actions, libc::SECCOMP_RET_ALLOW)
+    Ok(actions)
 }
 
 /// What the helper gives itself, and so all that it starts, before it reads its first request.
 pub fn outer() -> Result<Program, Error> {
+    assemble(outer_actions()?, libc::SECCOMP_RET_ALLOW)
+}
+
+pub(super) fn outer_actions() -> Result<BTreeMap<u32, Action>, Error> {
     let mut actions = BTreeMap::new();
     for name in DENIED_TO_ALL {
         deny(&mut actions, name, Vec::new())?;
     }
-    assemble(actions, libc::SECCOMP_RET_ALLOW)
+    Ok(actions)
 }
 
 /// What the manager gives itself once its helper runs: it starts no program, and has no socket but local ones.
 pub fn manager() -> Result<Program, Error> {
+    assemble(manager_actions()?, libc::SECCOMP_RET_ALLOW)
+}
+
+pub(super) fn manager_actions() -> Result<BTreeMap<u32, Action>, Error> {
     let mut actions = BTreeMap::new();
     for name in DENIED_TO_ALL.iter().chain(DENIED_TO_PAYLOADS).chain(&["chroot", "execve", "execveat"]) {
         deny(&mut actions, name, Vec::new())?;
@@ -88,7 +100,7 @@ pub fn manager() -> Result<Program, Error> {
         deny(&mut actions, name, vec![vec![int(0, NotEqual, family(libc::AF_UNIX))]])?;
     }
     crate::tree::hide_clone3(&mut actions);
-    assemble(actions, libc::SECCOMP_RET_ALLOW)
+    Ok(actions)
 }
 
 /// All that the helper's listener calls once A is made; any other call ends it, and A with it.

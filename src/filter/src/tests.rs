@@ -1,50 +1,27 @@
 //! Compiled filters, run by a small interpreter and compared with the rules read as written: every number, and arguments
 //! around every value that a condition knows.
 
-use super::tree::{AND, JUMP, JUMP_AT_LEAST, JUMP_EQUAL, LOAD, RETURN};
 use super::*;
+
+#[path = "../tests/bpf/mod.rs"]
+mod bpf;
 
 const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 const KILL: u32 = libc::SECCOMP_RET_KILL_PROCESS;
 
-struct Made {
-    architecture: u32,
-    number: u32,
-    arguments: [u64; 6],
-}
-
-fn made(number: u32, arguments: &[u64]) -> Made {
+fn call_of(number: u32, arguments: &[u64]) -> bpf::Call {
     let mut six = [0; 6];
     six[..arguments.len()].copy_from_slice(arguments);
-    Made { architecture: table::AUDIT_ARCH, number, arguments: six }
+    bpf::Call { architecture: table::AUDIT_ARCH, number, arguments: six }
 }
 
 /// What the filter answers, and after how many instructions.
-fn run(program: &Program, made: &Made) -> (u32, usize) {
-    let mut data = Vec::new();
-    data.extend(made.number.to_ne_bytes());
-    data.extend(made.architecture.to_ne_bytes());
-    data.extend([0; 8]);
-    made.arguments.iter().for_each(|argument| data.extend(argument.to_ne_bytes()));
-    let (mut accumulator, mut at) = (0, 0);
-    for steps in 1.. {
-        let now = program.instructions()[at];
-        let test = |yes| usize::from(if yes { now.jt } else { now.jf });
-        at += 1;
-        match now.code {
-            LOAD => {
-                let from = now.k as usize;
-                accumulator = u32::from_ne_bytes(data[from..from + 4].try_into().unwrap());
-            }
-            AND => accumulator &= now.k,
-            JUMP => at += now.k as usize,
-            JUMP_EQUAL => at += test(accumulator == now.k),
-            JUMP_AT_LEAST => at += test(accumulator >= now.k),
-            RETURN => return (now.k, steps),
-            other => panic!("instruction {other:#x}"),
-        }
-    }
-    unreachable!()
+fn run(program: &Program, call: &bpf::Call) -> (u32, usize) {
+    bpf::run(&raw(program), call)
+}
+
+fn raw(program: &Program) -> Vec<bpf::Instruction> {
+    program.instructions().iter().map(|one| (one.code, one.jt, one.jf, one.k)).collect()
 }
 
 fn holds(condition: &Condition, arguments: &[u64; 6]) -> bool {
@@ -64,15 +41,15 @@ fn number(name: &str) -> u32 {
     }
 }
 
-fn expected(calls: &[(u32, Call)], otherwise: u32, made: &Made) -> u32 {
-    if made.architecture != table::AUDIT_ARCH || made.number >= 1 << 30 {
+fn expected(calls: &[(u32, Call)], otherwise: u32, call_made: &bpf::Call) -> u32 {
+    if call_made.architecture != table::AUDIT_ARCH || call_made.number >= 1 << 30 {
         return KILL;
     }
-    if made.number > 469 || made.number == 435 {
+    if call_made.number > 469 || call_made.number == 435 {
         return errno(libc::ENOSYS);
     }
     let fits = |(number, call): &&(u32, Call)| {
-        *number == made.number && call.conditions.iter().all(|one| holds(one, &made.arguments))
+        *number == call_made.number && call.conditions.iter().all(|one| holds(one, &call_made.arguments))
     };
     if calls.iter().any(|call| fits(&call)) { ALLOW } else { otherwise }
 }
@@ -106,7 +83,10 @@ fn calls() -> Vec<Call> {
 
 /// Around every value of a condition: itself, its neighbours, with other high bits, its high half alone.
 fn arguments(calls: &[Call]) -> Vec<u64> {
-    let values = calls.iter().flat_map(|call| &call.conditions).map(|condition| condition.value);
+    around(calls.iter().flat_map(|call| &call.conditions).map(|condition| condition.value))
+}
+
+fn around(values: impl Iterator<Item = u64>) -> Vec<u64> {
     let mut all: Vec<u64> = values
         .flat_map(|v| {
             [
@@ -136,18 +116,18 @@ fn a_compiled_filter_says_what_its_rules_say() {
     let numbered: Vec<_> = calls.iter().map(|call| (number(&call.name), call.clone())).collect();
     for (otherwise, answer) in [(Otherwise::Refuse, errno(libc::EPERM)), (Otherwise::Kill, KILL)] {
         let program = compile(&calls, otherwise).unwrap();
-        let check = |made: &Made| {
+        let check = |call_made: &bpf::Call| {
             assert_eq!(
-                run(&program, made).0,
-                expected(&numbered, answer, made),
+                run(&program, call_made).0,
+                expected(&numbered, answer, call_made),
                 "{} {:x?}",
-                made.number,
-                made.arguments
+                call_made.number,
+                call_made.arguments
             );
         };
         for number in (0..1100).chain([u32::MAX, 1 << 30, 1 << 30 | 39, 1 << 31]) {
-            check(&made(number, &[]));
-            check(&Made { architecture: 0x4000_0003, ..made(number, &[]) });
+            check(&call_of(number, &[]));
+            check(&bpf::Call { architecture: 0x4000_0003, ..call_of(number, &[]) });
         }
         for name in ["open", "close", "stat", "fstat", "futex", "ioctl", "mseal"] {
             let number = number(name);
@@ -155,9 +135,9 @@ fn a_compiled_filter_says_what_its_rules_say() {
                 for argument in 0..6 {
                     let mut six = [0; 6];
                     six[argument] = value;
-                    check(&made(number, &six));
+                    check(&call_of(number, &six));
                 }
-                check(&made(number, &[value; 6]));
+                check(&call_of(number, &[value; 6]));
             }
         }
     }
@@ -166,7 +146,7 @@ fn a_compiled_filter_says_what_its_rules_say() {
 #[test]
 fn a_filter_of_hundreds_of_calls_answers_after_a_dozen_tests() {
     let baseline = baseline(false).unwrap();
-    let longest = (0..=highest()).map(|number| run(&baseline, &made(number, &[])).1).max();
+    let longest = (0..=highest()).map(|number| run(&baseline, &call_of(number, &[])).1).max();
     assert!(longest < Some(40), "{longest:?}");
 }
 
@@ -177,4 +157,77 @@ fn a_rule_that_no_jump_can_leave_is_an_error() {
     assert!(matches!(compile(&[call], Otherwise::Refuse), Err(Error::Rule(_))));
     let call = Call { name: "read".to_owned(), conditions: vec![condition(6, true, Operator::Equal, 1)] };
     assert_eq!(compile(&[call], Otherwise::Refuse).err(), Some(Error::Argument(6)));
+}
+
+/// The same rules in seccompiler, an independent compiler.
+fn by_seccompiler(
+    actions: &std::collections::BTreeMap<u32, tree::Action>,
+    miss: u32,
+    hit: u32,
+) -> Vec<bpf::Instruction> {
+    use seccompiler::{SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule};
+    let action = |number: u32| match number {
+        libc::SECCOMP_RET_ALLOW => SeccompAction::Allow,
+        libc::SECCOMP_RET_KILL_PROCESS => SeccompAction::KillProcess,
+        errno => SeccompAction::Errno(errno & libc::SECCOMP_RET_DATA),
+    };
+    let condition = |one: &Condition| {
+        let length = if one.bits32 { SeccompCmpArgLen::Dword } else { SeccompCmpArgLen::Qword };
+        let operator = match one.operator {
+            Operator::Equal => SeccompCmpOp::Eq,
+            Operator::NotEqual => SeccompCmpOp::Ne,
+            Operator::MaskedEqual(mask) => SeccompCmpOp::MaskedEq(mask),
+        };
+        SeccompCondition::new(one.argument, length, operator, one.value).unwrap()
+    };
+    let rules = actions.iter().filter_map(|(&number, action)| {
+        let rules = match action {
+            tree::Action::Always(answer) if *answer == hit => Vec::new(),
+            // A third answer, which seccompiler has no room for: clone3.
+            tree::Action::Always(_) => return None,
+            tree::Action::When { rules, .. } => {
+                rules.iter().map(|rule| SeccompRule::new(rule.iter().map(condition).collect()).unwrap()).collect()
+            }
+        };
+        Some((i64::from(number), rules))
+    });
+    let architecture = std::env::consts::ARCH.try_into().unwrap();
+    let filter = SeccompFilter::new(rules.collect(), action(miss), action(hit), architecture).unwrap();
+    let program = seccompiler::BpfProgram::try_from(filter).unwrap();
+    program.iter().map(|one| (one.code, one.jt, one.jf, one.k)).collect()
+}
+
+#[test]
+fn built_in_filters_answer_as_those_of_seccompiler() {
+    let refuse = errno(libc::EPERM);
+    for (name, actions) in [
+        ("baseline", baseline::baseline_actions(false).unwrap()),
+        ("baseline with chroot", baseline::baseline_actions(true).unwrap()),
+        ("outer", baseline::outer_actions().unwrap()),
+        ("manager", baseline::manager_actions().unwrap()),
+    ] {
+        let ours = raw(&tree::assemble(actions.clone(), ALLOW).unwrap());
+        let theirs = by_seccompiler(&actions, ALLOW, refuse);
+        let values = actions.values().flat_map(|action| match action {
+            tree::Action::When { rules, .. } => rules.iter().flatten().map(|one| one.value).collect(),
+            tree::Action::Always(_) => Vec::new(),
+        });
+        let values = around(values);
+        for number in 0..=highest() {
+            let hidden = actions.get(&number) == Some(&tree::Action::Always(errno(libc::ENOSYS)));
+            let conditional = matches!(actions.get(&number), Some(tree::Action::When { .. }));
+            let sampled = if conditional { values.as_slice() } else { &[0, u64::MAX] };
+            for &value in sampled {
+                for argument in 0..6 {
+                    let mut call = call_of(number, &[]);
+                    call.arguments[argument] = value;
+                    let expected = if hidden { errno(libc::ENOSYS) } else { bpf::run(&theirs, &call).0 };
+                    assert_eq!(bpf::run(&ours, &call).0, expected, "{name}: {call:x?}");
+                }
+                let call = call_of(number, &[value; 6]);
+                let expected = if hidden { errno(libc::ENOSYS) } else { bpf::run(&theirs, &call).0 };
+                assert_eq!(bpf::run(&ours, &call).0, expected, "{name}: {call:x?}");
+            }
+        }
+    }
 }
