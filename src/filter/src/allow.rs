@@ -1,7 +1,7 @@
-//! Filters that name what is allowed.
+//! Allow lists: filters that name the allowed system calls.
 //!
-//! Enters: names of system calls, each with the conditions under which it may be made. Leaves: a program that gives
-//! everything else one answer.
+//! Enters: names of system calls, each with the conditions on its arguments. Leaves: a program that allows these calls and
+//! has one default action for all others.
 
 use crate::Error;
 use crate::Program;
@@ -10,31 +10,32 @@ use crate::table;
 use crate::tree::{Action, assemble, hide_clone3};
 use std::collections::BTreeMap;
 
-/// A call that is allowed.
+/// An allowed system call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// Its name.
+    /// Name of the system call.
     pub name: String,
-    /// All must hold; none: always allowed. A call that stands several times is allowed when one of them fits.
+    /// All must hold; an empty list allows the call always. Several entries for one call allow it when one of them matches.
     pub conditions: Vec<Condition>,
 }
 
-/// What happens to a call that is not allowed.
+/// Action for a call that is not allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Otherwise {
-    /// It fails with EPERM: for payloads, which often can do without.
+    /// The call fails with EPERM: for payloads, which often have a fallback.
     Refuse,
-    /// The process dies: for our own programs, which never make such a call unless they were taken over.
+    /// The process is killed: for casemate's own programs, which make such a call only after a compromise.
     Kill,
 }
 
-/// Allows these names without conditions, kills on all else. A name that only other architectures have is skipped.
+/// Allows these system calls without conditions and kills the process at any other. Names that only other architectures have
+/// are skipped.
 pub fn allow_list(names: &[&str]) -> Result<Program, Error> {
     let calls: Vec<_> = names.iter().map(|&name| Call { name: name.to_owned(), conditions: Vec::new() }).collect();
     compile(&calls, Otherwise::Kill)
 }
 
-/// Compiles a list of allowed calls.
+/// Compiles a list of allowed system calls.
 pub fn compile(calls: &[Call], otherwise: Otherwise) -> Result<Program, Error> {
     let miss = match otherwise {
         Otherwise::Refuse => crate::errno(libc::EPERM),
@@ -50,7 +51,7 @@ pub fn compile(calls: &[Call], otherwise: Otherwise) -> Result<Program, Error> {
         };
         let action = actions.entry(number).or_insert_with(|| Action::When { rules: Vec::new(), hit: allow, miss });
         match action {
-            // An entry without conditions wins over any with some.
+            // An entry without conditions overrides the entries with conditions.
             _ if call.conditions.is_empty() => *action = Action::Always(allow),
             Action::When { rules, .. } => rules.push(call.conditions.clone()),
             Action::Always(_) => {}

@@ -1,6 +1,7 @@
-//! From lists of system calls to seccomp filters: the built-in ones at build time, a profile when a file is planned.
+//! Compiles lists of system calls into seccomp filters.
 //!
-//! The programs that confine themselves carry only the finished instructions; none of them has this compiler in it.
+//! Enters: lists of allowed or denied system calls. Leaves: instructions for seccomp(2). The helper's filters are compiled at build
+//! time, so the helper links no compiler; the manager compiles profiles when a file is planned.
 #![forbid(unsafe_code)]
 
 mod allow;
@@ -19,16 +20,16 @@ use std::fmt;
 /// Most instructions of one filter (BPF_MAXINSNS).
 const MAX_INSTRUCTIONS: usize = 4096;
 
-/// Why a list is not a filter.
+/// Why a list cannot be compiled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
-    /// It takes this many instructions; 4096 are possible.
+    /// The filter needs this many instructions; the kernel takes 1 to 4096.
     Length(usize),
-    /// A rule takes this many instructions; a jump leaves 255 behind it at the most.
+    /// A rule needs this many instructions; a conditional jump skips 255 at most.
     Rule(usize),
-    /// A condition on an argument that system calls do not have: there are 0 to 5.
+    /// A condition names this argument; system calls have arguments 0 to 5.
     Argument(u8),
-    /// A system call that no architecture has.
+    /// No known architecture has a system call of this name.
     UnknownSystemCall(String),
 }
 
@@ -36,10 +37,10 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Length(count) => {
-                write!(f, "the filter takes {count} instructions, {MAX_INSTRUCTIONS} are possible")
+                write!(f, "the filter needs {count} instructions; the kernel takes 1 to {MAX_INSTRUCTIONS}")
             }
             Self::Rule(count) => {
-                write!(f, "a rule takes {count} instructions, 255 are possible: give it fewer conditions")
+                write!(f, "a rule needs {count} instructions; at most 255 are possible: give it fewer conditions")
             }
             Self::Argument(number) => write!(f, "there is no argument {number}, only 0 to 5"),
             Self::UnknownSystemCall(name) => {
@@ -54,11 +55,11 @@ impl std::error::Error for Error {}
 /// One instruction: `struct sock_filter` of linux/filter.h.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Instruction {
-    /// Operation.
+    /// Operation code.
     pub code: u16,
-    /// Instructions to skip when true.
+    /// Instructions to skip when the comparison is true.
     pub jt: u8,
-    /// Instructions to skip when false.
+    /// Instructions to skip when the comparison is false.
     pub jf: u8,
     /// Operand.
     pub k: u32,
@@ -76,7 +77,7 @@ impl Program {
         Ok(Self(program))
     }
 
-    /// The instructions as they lie in memory, 8 bytes each.
+    /// The instructions in the memory layout of `struct sock_filter`, 8 bytes each.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.0.len() * 8);
         for instruction in &self.0 {
@@ -93,7 +94,7 @@ impl Program {
     }
 }
 
-/// The filter's answer that fails the call with this error number.
+/// The seccomp action that fails the call with this error number.
 fn errno(number: i32) -> u32 {
     libc::SECCOMP_RET_ERRNO | (number.unsigned_abs() & libc::SECCOMP_RET_DATA)
 }

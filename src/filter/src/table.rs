@@ -1,7 +1,7 @@
 //! The system calls of each architecture by name and number.
 //!
-//! Leaves: the number that this architecture has for a name, or that only others have it. Numbers above [`highest`] did not
-//! exist when this table was written: the baseline answers ENOSYS to them, so that a C library falls back to what it knows.
+//! Leaves: the number of a name on this architecture, or that only other architectures have the name. Numbers above [`highest`] did
+//! not exist when this table was written: every filter answers ENOSYS to them, so that a C library falls back to older calls.
 //! A new architecture adds its `cfg` to [`AUDIT_ARCH`] and [`OWN`]; the shared names come from libc.
 
 #[cfg(not(target_arch = "x86_64"))]
@@ -15,21 +15,21 @@ pub(super) const AUDIT_ARCH: u32 = 0xc000_003e;
 #[cfg(target_arch = "x86_64")]
 pub(super) const FOREIGN_BIT: Option<u32> = Some(0x4000_0000);
 
-/// A system call's name and number. What libc gives still carries its `SYS_`.
+/// Name and number of a system call. Names that come from libc still have their prefix `SYS_`.
 type Row = (&'static str, libc::c_long);
 
 macro_rules! numbers {
     ($($name:ident)*) => { &[$((stringify!($name), libc::$name)),*] };
 }
 
-/// What the C library answers to a name: the number here, or that other architectures have it.
+/// Result of looking up a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lookup {
-    /// The number on this architecture.
+    /// This architecture has the call, with this number.
     Here(u32),
-    /// Only other architectures have it.
+    /// Only other architectures have the call.
     Elsewhere,
-    /// None has it.
+    /// No known architecture has the call.
     Unknown,
 }
 
@@ -48,7 +48,7 @@ pub fn highest() -> u32 {
     rows().filter_map(|(_, number)| u32::try_from(number).ok()).max().unwrap_or(0)
 }
 
-/// Every row of this architecture, names without prefix.
+/// Every row of this architecture, names without the prefix `SYS_`.
 fn rows() -> impl Iterator<Item = Row> {
     let shared = SHARED.iter().chain(OWN).chain(UNIFORM);
     shared.map(|&(name, number)| (name.strip_prefix("SYS_").unwrap_or(name), number))
@@ -144,7 +144,7 @@ const OWN: &[Row] = numbers![
     SYS_utimes SYS_vfork SYS_vserver
 ];
 
-/// Names of other architectures. A profile may use them; here they have no number.
+/// Names that only other architectures have. A profile may list them; on this architecture they have no number.
 #[cfg(target_arch = "x86_64")]
 const ELSEWHERE: &[&str] = &["riscv_flush_icache", "riscv_hwprobe"];
 

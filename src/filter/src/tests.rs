@@ -1,5 +1,5 @@
-//! Compiled filters, run by a small interpreter and compared with the rules read as written: every number, and arguments
-//! around every value that a condition knows.
+//! Runs compiled filters in a small interpreter and compares the actions with a direct evaluation of the rules: every system call
+//! number, and arguments around every value of a condition.
 
 use super::*;
 
@@ -15,7 +15,7 @@ fn call_of(number: u32, arguments: &[u64]) -> bpf::Call {
     bpf::Call { architecture: table::AUDIT_ARCH, number, arguments: six }
 }
 
-/// What the filter answers, and after how many instructions.
+/// The action of the filter, and the count of instructions that it took.
 fn run(program: &Program, call: &bpf::Call) -> (u32, usize) {
     bpf::run(&raw(program), call)
 }
@@ -48,17 +48,18 @@ fn expected(calls: &[(u32, Call)], otherwise: u32, call_made: &bpf::Call) -> u32
     if call_made.number > 469 || call_made.number == 435 {
         return errno(libc::ENOSYS);
     }
-    let fits = |(number, call): &&(u32, Call)| {
+    let matches = |(number, call): &&(u32, Call)| {
         *number == call_made.number && call.conditions.iter().all(|one| holds(one, &call_made.arguments))
     };
-    if calls.iter().any(|call| fits(&call)) { ALLOW } else { otherwise }
+    if calls.iter().any(|call| matches(&call)) { ALLOW } else { otherwise }
 }
 
 fn condition(argument: u8, bits32: bool, operator: Operator, value: u64) -> Condition {
     Condition { argument, bits32, operator, value }
 }
 
-/// Rules of every kind: neighbours, gaps, several for one call, 32 and 64 bits, long ones, and one that others make useless.
+/// Rules of every kind: adjacent numbers, gaps, several rules for one call, 32 and 64 bits, many conditions, and a rule that an
+/// unconditional one overrides.
 fn calls() -> Vec<Call> {
     use Operator::{Equal, MaskedEqual, NotEqual};
     let wide = 0x1234_5678_0000_0005;
@@ -81,7 +82,7 @@ fn calls() -> Vec<Call> {
     calls
 }
 
-/// Around every value of a condition: itself, its neighbours, with other high bits, its high half alone.
+/// For every value of a condition: the value, its neighbours, the value with other high bits, and each half alone.
 fn arguments(calls: &[Call]) -> Vec<u64> {
     around(calls.iter().flat_map(|call| &call.conditions).map(|condition| condition.value))
 }
@@ -110,7 +111,7 @@ fn around(values: impl Iterator<Item = u64>) -> Vec<u64> {
 
 #[test]
 #[cfg(target_arch = "x86_64")]
-fn a_compiled_filter_says_what_its_rules_say() {
+fn compiled_filter_agrees_with_its_rules() {
     let calls = calls();
     let values = arguments(&calls);
     let numbered: Vec<_> = calls.iter().map(|call| (number(&call.name), call.clone())).collect();
@@ -144,14 +145,14 @@ fn a_compiled_filter_says_what_its_rules_say() {
 }
 
 #[test]
-fn a_filter_of_hundreds_of_calls_answers_after_a_dozen_tests() {
+fn baseline_decides_every_call_within_40_instructions() {
     let baseline = baseline(false).unwrap();
     let longest = (0..=highest()).map(|number| run(&baseline, &call_of(number, &[])).1).max();
     assert!(longest < Some(40), "{longest:?}");
 }
 
 #[test]
-fn a_rule_that_no_jump_can_leave_is_an_error() {
+fn rule_longer_than_a_jump_is_an_error() {
     let conditions = vec![condition(0, true, Operator::NotEqual, 1); 200];
     let call = Call { name: "read".to_owned(), conditions };
     assert!(matches!(compile(&[call], Otherwise::Refuse), Err(Error::Rule(_))));

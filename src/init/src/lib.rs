@@ -1,6 +1,7 @@
-//! casemate-init: pid 1 of a container that asks for one. Starts the payload, passes signals on, reaps what nobody waits for.
+//! casemate-init: pid 1 of a container with `init = true`. Starts the payload, forwards signals to it and reaps orphaned processes.
 //!
-//! It is started inside the finished prison, with the payload's ids, filters and rules, and has nothing that the payload has not.
+//! It is executed at the end of the container setup, with the ids, capabilities, Landlock rules and seccomp filters of the payload, and
+//! has no access that the payload lacks.
 #![forbid(unsafe_code)]
 
 use casemate_sys::exec::{self, Strings};
@@ -13,8 +14,8 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::process::ExitCode;
 
-/// What is passed on: every signal that a supervisor or a kernel sends to ask for something.
-const PASSED: [u8; 8] =
+/// Signals that are forwarded to the payload.
+const FORWARDED: [u8; 8] =
     [signal::HUP, signal::INT, signal::QUIT, signal::USR1, signal::USR2, signal::TERM, signal::CONT, signal::WINCH];
 
 /// The program: `casemate-init PROGRAM [ARGUMENT ...]`.
@@ -33,10 +34,11 @@ fn run() -> Result<u8, String> {
     if argv.is_empty() {
         return Err("usage: casemate-init PROGRAM [ARGUMENT ...]".into());
     }
-    // The payload has our ids: /proc/1/exe would give it this file of the host, /proc/1/mem this process. Its own execve ends that.
+    // The payload has the ids of this process: through /proc/1/exe it could open this file of the host, through /proc/1/mem change
+    // this process. The payload itself is dumpable again after its execve.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(|error| format!("dumpable: {error}"))?;
     let proof = SingleThreaded::prove().map_err(|error| format!("threads: {error}"))?;
-    let mut watched = PASSED.to_vec();
+    let mut watched = FORWARDED.to_vec();
     watched.push(signal::CHLD);
     let signals = signal::descriptor(&watched).map_err(|error| format!("signals: {error}"))?;
     let Some(child) = fork_plain(&proof).map_err(|error| format!("fork: {error}"))? else {
@@ -54,14 +56,14 @@ fn run() -> Result<u8, String> {
                     return Ok(code);
                 }
             } else if let (Some(pid), Some(signal)) = (Pid::from_raw(child), Signal::from_named_raw(number.into())) {
-                // A payload that has just ended is about to be reaped.
+                // Fails if the payload has just ended; SIGCHLD then follows.
                 let _ = kill_process(pid, signal);
             }
         }
     }
 }
 
-/// Reaps everything that has ended; the payload's end gives the exit status.
+/// Reaps every process that has ended. Returns the exit status once the payload has ended: its own, or 128 + signal number.
 fn reap(child: i32) -> Option<u8> {
     while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
         if pid.as_raw_nonzero().get() == child {
@@ -72,7 +74,7 @@ fn reap(child: i32) -> Option<u8> {
     None
 }
 
-/// Becomes the payload; comes back with the exit status of a shell that could not.
+/// Executes the payload. Returns only on failure, with the exit status that a shell gives: 126 not executable, 127 not found.
 fn payload(argv: &[Vec<u8>]) -> u8 {
     let env: Vec<Vec<u8>> =
         std::env::vars_os().map(|(key, value)| [key.as_bytes(), b"=", value.as_bytes()].concat()).collect();

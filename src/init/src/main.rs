@@ -1,4 +1,4 @@
-//! The reaping pid 1.
+//! casemate-init: see the library.
 #![forbid(unsafe_code)]
 fn main() -> std::process::ExitCode {
     casemate_init::main()

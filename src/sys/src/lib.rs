@@ -1,11 +1,11 @@
-//! The only unsafe code of casemate: system calls that rustix does not offer as safe functions, one file an area.
+//! All unsafe code of casemate: system calls that rustix does not offer as safe functions, one file per area.
 //!
-//! Every function here is safe to call from the crates above; what it relies upon is checked here or carried by a type.
+//! Every public function is safe to call: its preconditions are checked here or carried by a type.
 #![allow(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
     clippy::cast_sign_loss,
-    reason = "the kernel gives one number several C types; each cast here goes to the type that its call takes or returns"
+    reason = "the kernel gives one number several C types; each cast here is to the type that its call takes or returns"
 )]
 
 pub mod exec;
@@ -28,7 +28,7 @@ fn check(result: libc::c_long) -> Result<libc::c_long> {
     if result == -1 { Err(last_errno()) } else { Ok(result) }
 }
 
-/// What the C library left of the call before.
+/// The errno of the last failed call.
 fn last_errno() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)
 }

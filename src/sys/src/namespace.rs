@@ -1,8 +1,8 @@
-//! New namespaces for this process, of the kinds that are safe for the caller's memory and descriptors.
+//! unshare(2) for the namespaces that a process can change without effect on its memory and descriptors.
 
 use rustix::io::Result;
 
-/// A namespace that a process can leave alone.
+/// A namespace that a process can replace by a new one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i32)]
 pub enum Kind {
@@ -19,6 +19,6 @@ pub enum Kind {
 /// # Errors
 /// As unshare(2): EPERM, ENOSPC, EINVAL.
 pub fn unshare(kind: Kind) -> Result<()> {
-    // SAFETY: none of the three flags changes what memory or descriptors the caller shares with other threads.
+    // SAFETY: none of the three flags changes which memory or descriptors the caller shares with other threads.
     crate::check(unsafe { libc::syscall(libc::SYS_unshare, kind as i32) }).map(drop)
 }

@@ -4,13 +4,13 @@ use rustix::io::Result;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use std::os::fd::AsRawFd;
 
-/// Brings `lo` up in the current network namespace; the kernel gives it 127.0.0.1/8 and ::1.
+/// Brings `lo` up in the current network namespace; the kernel then assigns 127.0.0.1/8 and ::1.
 ///
 /// # Errors
 /// EPERM without CAP_NET_ADMIN over the namespace.
 pub fn loopback_up() -> Result<()> {
     let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-    // SAFETY: ifreq is plain bytes, for which all bits zero is a value.
+    // SAFETY: ifreq is plain bytes, for which all bits zero is a valid value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
         *to = *from as libc::c_char;

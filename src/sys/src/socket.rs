@@ -1,7 +1,7 @@
-//! One packet with descriptors over SOCK_SEQPACKET, whole or not at all, and who is at the other end.
+//! Packets with descriptors over SOCK_SEQPACKET, whole or not at all, and the credentials of the peer.
 //!
-//! What arrives here may come from a hostile peer: a packet or its descriptors cut short is an error, never a shorter packet,
-//! and no descriptor of it stays open. Every descriptor received is close-on-exec from its first moment.
+//! The peer may be hostile: a truncated packet or descriptor list is an error, never a shorter packet, and no descriptor of such a
+//! packet stays open. Every received descriptor is close-on-exec from the start.
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, IoSlice, IoSliceMut, Result};
@@ -11,12 +11,15 @@ use rustix::net::{
 };
 use std::mem::MaybeUninit;
 
-/// The most descriptors beside one packet.
+/// Most descriptors in one packet.
 pub const MAX_DESCRIPTORS: usize = 8;
 /// `struct cmsghdr` and eight descriptors: 16 + 32 bytes, aligned (cmsg(3), CMSG_SPACE).
 const CONTROL: usize = rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS));
 
-/// Sends one packet. A peer that is gone gives EPIPE, never SIGPIPE; an empty packet, which would read as the end, EINVAL.
+/// Sends one packet.
+///
+/// # Errors
+/// EPIPE if the peer has closed, without SIGPIPE; EINVAL for an empty packet, which the receiver would take for the end.
 pub fn send(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<()> {
     if bytes.is_empty() || descriptors.len() > MAX_DESCRIPTORS {
         return Err(Errno::INVAL);
@@ -32,8 +35,10 @@ pub fn send(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> 
     if sent == bytes.len() { Ok(()) } else { Err(Errno::MSGSIZE) }
 }
 
-/// Receives one packet: its length in `buffer` and its descriptors. `None` when the peer has closed.
-/// A packet longer than `buffer`, or with more than [`MAX_DESCRIPTORS`], is EMSGSIZE.
+/// Receives one packet: its length in `buffer` and its descriptors. `None` if the peer has closed.
+///
+/// # Errors
+/// EMSGSIZE for a packet longer than `buffer` or with more than [`MAX_DESCRIPTORS`] descriptors.
 pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<Option<(usize, Vec<OwnedFd>)>> {
     let mut space = [MaybeUninit::uninit(); CONTROL];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -52,19 +57,24 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<Option<(usize, Ve
     Ok((received.bytes > 0).then_some((received.bytes, descriptors)))
 }
 
-/// Who connected to a unix socket, as the kernel noted it at connect(2) (unix(7), SO_PEERCRED): effective ids in the caller's
-/// user namespace, and a pid in the caller's pid namespace, 0 when it is not visible there (which rustix's own call cannot say).
+/// The credentials of the peer of a unix socket, as the kernel recorded them at connect(2) (unix(7), SO_PEERCRED): effective ids in
+/// the caller's user namespace, and the pid in the caller's pid namespace, or 0 if it is not visible there (rustix's type has no 0).
 pub use libc::ucred as Peer;
 
 /// The credentials of the peer of a connected unix socket.
 pub fn peer_credentials(socket: impl AsFd) -> Result<Peer> {
     let mut credentials = Peer { pid: 0, uid: u32::MAX, gid: u32::MAX };
     let mut length = size_of::<Peer>() as libc::socklen_t;
-    // SAFETY: both pointers are to live locals of exactly the type that SO_PEERCRED writes, and `length` says how much room
-    // there is, so the kernel stays inside `credentials`; the descriptor is borrowed for the call.
+    // SAFETY: both pointers are to live locals of exactly the type that SO_PEERCRED writes, and `length` is the size of
+    // `credentials`, so the kernel writes inside it; the descriptor is borrowed for the call.
     let status = unsafe {
-        let (at, length) = ((&raw mut credentials).cast(), &raw mut length);
-        libc::getsockopt(socket.as_fd().as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERCRED, at, length)
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut credentials).cast(),
+            &raw mut length,
+        )
     };
     crate::check(status.into())?;
     if length as usize == size_of::<Peer>() { Ok(credentials) } else { Err(Errno::INVAL) }
@@ -80,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_and_its_descriptors_arrive_whole() {
+    fn packet_and_descriptors_arrive_whole() {
         let (left, right) = pair();
         let null = std::fs::File::open("/dev/null").unwrap();
         send(&left, b"one", &[null.as_fd(), null.as_fd()]).unwrap();
@@ -97,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_an_error_and_leaves_no_descriptor() {
+    fn truncated_packet_is_an_error_and_leaves_no_descriptor() {
         let (left, right) = pair();
         let null = std::fs::File::open("/dev/null").unwrap();
         send(&left, b"longer than four", &[null.as_fd()]).unwrap();
@@ -109,14 +119,14 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_is_gone_is_an_error_not_a_signal() {
+    fn send_to_a_closed_peer_is_an_error_without_sigpipe() {
         let (left, right) = pair();
         drop(right);
         assert_eq!(send(&left, b"x", &[]).unwrap_err(), Errno::PIPE);
     }
 
     #[test]
-    fn the_peer_is_who_it_is() {
+    fn peer_credentials_are_those_of_the_peer() {
         let (left, _right) = pair();
         let peer = peer_credentials(&left).unwrap();
         assert_eq!(peer.pid, std::process::id().cast_signed());
