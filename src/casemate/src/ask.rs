@@ -2,7 +2,7 @@
 
 use super::image::text::print;
 use super::{Code, Error, Global, escaped};
-use casemate_engine::control::{Answers, AskError, Request, Response, ask};
+use casemate_engine::control::{Error as ControlError, Request, Response, Responses, send};
 use casemate_engine::launch;
 use casemate_engine::notify::Notifier;
 use std::collections::BTreeMap;
@@ -11,20 +11,20 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 /// Asks the manager of this instance. What it answers is read as its own user: it may have been taken over.
-pub fn manager(global: &Global, request: &Request) -> Result<Answers, Error> {
+pub fn manager(global: &Global, request: &Request) -> Result<Responses, Error> {
     let directories = global.directories()?;
     let answers =
-        ask(&directories.control_socket(), request).map_err(|error| failed(&directories.run.display(), error))?;
-    launch::become_manager()?;
+        send(&directories.control_socket(), request).map_err(|error| failed(&directories.run.display(), error))?;
+    launch::switch_to_manager_user()?;
     Ok(answers)
 }
 
 /// What a failed request means.
-pub fn failed(run: &dyn std::fmt::Display, error: AskError) -> Error {
+pub fn failed(run: &dyn std::fmt::Display, error: ControlError) -> Error {
     match error {
-        AskError::NobodyThere => Error::new(Code::Failed, run, "connect", "no manager runs here")
+        ControlError::NotRunning => Error::new(Code::Failed, run, "connect", "no manager runs here")
             .remedy("`casemate up FILE` starts one; --run-dir names another"),
-        AskError::Refused { reason, code } => {
+        ControlError::Refused { reason, code } => {
             let code = match code {
                 2 => Code::Usage,
                 3 => Code::Spec,
@@ -32,19 +32,19 @@ pub fn failed(run: &dyn std::fmt::Display, error: AskError) -> Error {
                 5 => Code::NotEnforceable,
                 _ => Code::Failed,
             };
-            Error::told(code, reason)
+            Error::from_display(code, reason)
         }
-        AskError::Io(ref io) if io.kind() == ErrorKind::PermissionDenied => {
+        ControlError::Io(ref io) if io.kind() == ErrorKind::PermissionDenied => {
             Error::new(Code::Failed, run, "ask", error).remedy("it answers to root and to the user who started it")
         }
-        AskError::Io(_) | AskError::Nonsense(_) => Error::new(Code::Failed, run, "ask", error),
+        ControlError::Io(_) | ControlError::InvalidResponse(_) => Error::new(Code::Failed, run, "ask", error),
     }
 }
 
 fn done(global: &Global, request: &Request) -> Result<ExitCode, Error> {
     let run = global.directories()?.run;
     let mut answers = manager(global, request)?;
-    answers.one().map_err(|error| failed(&run.display(), error))?;
+    answers.next_response().map_err(|error| failed(&run.display(), error))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -77,7 +77,9 @@ impl Names {
         let run = global.directories()?.run;
         let mut answers = manager(global, &Request::Wait { names: self.names.clone() })?;
         let mut codes: BTreeMap<String, Option<u8>> = BTreeMap::new();
-        while let Response::Ended { name, code } = answers.one().map_err(|error| failed(&run.display(), error))? {
+        while let Response::Ended { name, code } =
+            answers.next_response().map_err(|error| failed(&run.display(), error))?
+        {
             codes.insert(name, code);
         }
         let code = |name: &String| codes.get(name).copied().flatten();
@@ -105,18 +107,20 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// about to go, is waited for: nobody else could take its place.
 pub(super) fn down_if_running(global: &Global) -> Result<bool, Error> {
     let notifier =
-        Notifier::of_environment().map_err(|errno| Error::new(Code::Failed, "NOTIFY_SOCKET", "connect", errno))?;
+        Notifier::from_environment().map_err(|errno| Error::new(Code::Failed, "NOTIFY_SOCKET", "connect", errno))?;
     let directories = global.directories()?;
     let run = directories.run.display();
     let failed = |error| failed(&run, error);
     loop {
-        match ask(&directories.control_socket(), &Request::Down {}) {
-            Err(AskError::NobodyThere) if launch::is_supervised(&directories)? => {
-                notifier.alive();
+        match send(&directories.control_socket(), &Request::Down {}) {
+            Err(ControlError::NotRunning) if launch::is_supervised(&directories)? => {
+                notifier.ping();
                 std::thread::sleep(PAUSE);
             }
-            Err(AskError::NobodyThere) => return Ok(false),
-            answers => return answers.map_err(failed)?.meanwhile(notifier).one().map(|_| true).map_err(failed),
+            Err(ControlError::NotRunning) => return Ok(false),
+            answers => {
+                return answers.map_err(failed)?.with_keepalive(notifier).next_response().map(|_| true).map_err(failed);
+            }
         }
     }
 }
@@ -124,7 +128,7 @@ pub(super) fn down_if_running(global: &Global) -> Result<bool, Error> {
 /// `casemate version`.
 pub(super) fn version(global: &Global) -> Result<ExitCode, Error> {
     print(&format!("casemate {}\n", env!("CARGO_PKG_VERSION")))?;
-    let running = manager(global, &Request::Version {}).ok().and_then(|mut answers| answers.one().ok());
+    let running = manager(global, &Request::Version {}).ok().and_then(|mut answers| answers.next_response().ok());
     if let Some(Response::Version { version }) = running {
         print(&format!("manager {}, running\n", escaped(&version)))?;
     }

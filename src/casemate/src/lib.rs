@@ -16,7 +16,7 @@ mod up;
 
 pub use casemate_error::{Code, Error, escaped};
 
-use casemate_engine::launch::{self, Directories, Session, fetch_stage, start_stage};
+use casemate_engine::launch::{self, Directories, Session, stages};
 use casemate_engine::prepare::read_only_stores;
 use casemate_spec::StorePolicy;
 use clap::Parser;
@@ -75,13 +75,13 @@ impl Global {
 impl Global {
     /// As [`Self::directories`], with the stores that a file lends this instance.
     pub fn directories_of(&self, policy: &StorePolicy) -> Result<Directories, Error> {
-        Ok(Directories { preload: Some(read_only_stores(policy)), ..self.directories()? })
+        Ok(Directories { read_only_stores: Some(read_only_stores(policy)), ..self.directories()? })
     }
 }
 
 /// Has an instance look into the stores of an applied file, for a verb that is given none: those that are in order.
 fn look_into(session: &mut Session, policy: &StorePolicy) {
-    for error in session.look_into(read_only_stores(policy)) {
+    for error in session.add_read_only_stores(read_only_stores(policy)) {
         let _ = writeln!(std::io::stderr(), "casemate: not looked into: {error}");
     }
 }
@@ -142,8 +142,8 @@ pub fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_default();
     let stage = match name.to_str() {
-        Some(start_stage::NAME) => Some(start_stage::run(arguments)),
-        Some(fetch_stage::NAME) => Some(fetch_stage::run(arguments)),
+        Some(stages::helper::NAME) => Some(stages::helper::run(arguments)),
+        Some(stages::fetch::NAME) => Some(stages::fetch::run(arguments)),
         _ => None,
     };
     if let Some(error) = stage {

@@ -1,7 +1,7 @@
 //! `casemate logs`.
 
 use super::{Code, Error, Global, ask};
-use casemate_engine::control::{AskError, Request, ask as ask_manager};
+use casemate_engine::control::{Error as ControlError, Request, send as send_to_manager};
 use casemate_engine::launch::{self, Role};
 use casemate_engine::logs::{Reader, Stream, cri};
 use casemate_error::printable;
@@ -75,14 +75,14 @@ impl Logs {
         let directories = global.directories()?;
         let request = Request::Logs { name: self.name.clone(), follow: self.follow, tail: self.tail };
         let shown = directories.run.display();
-        match ask_manager(&directories.control_socket(), &request) {
+        match send_to_manager(&directories.control_socket(), &request) {
             Ok(mut answers) => {
-                launch::become_manager()?;
-                answers.one().map_err(|error| ask::failed(&shown, error))?;
+                launch::switch_to_manager_user()?;
+                answers.next_response().map_err(|error| ask::failed(&shown, error))?;
                 self.show(answers.records())?;
             }
             // Nobody writes: the files say it all.
-            Err(AskError::NobodyThere) if !self.follow => {
+            Err(ControlError::NotRunning) if !self.follow => {
                 let session = launch::enter(directories, Role::Store)?;
                 self.show(BufReader::new(Files(self.files(&session.directories)?)))?;
             }

@@ -20,7 +20,7 @@ impl Ps {
     pub(super) fn run(&self, global: &Global) -> Result<ExitCode, Error> {
         let run = global.directories()?.run;
         let mut answers = ask::manager(global, &Request::Ps {})?;
-        let answer = answers.one().map_err(|error| ask::failed(&run.display(), error))?;
+        let answer = answers.next_response().map_err(|error| ask::failed(&run.display(), error))?;
         let Response::Containers { containers } = answer else {
             return Err(Error::new(Code::Failed, run.display(), "ask", "not the answer to this request"));
         };

@@ -2,7 +2,7 @@
 //! nor makes a directory: systemd has done that, and what it has not done is an error.
 
 use super::{Error, Global, ask, up};
-use casemate_engine::launch::{self, helper_stage};
+use casemate_engine::launch::{self, stages::service_helper};
 use casemate_engine::prepare::read_only_stores;
 use casemate_engine::{RunMode, file};
 use casemate_spec as spec;
@@ -30,7 +30,7 @@ impl Supervise {
             true => RunMode::Stop,
             false => RunMode::Service,
         };
-        launch::expect_manager()?;
+        launch::verify_manager_user()?;
         up::run(&self.file, global.directories()?, mode)
     }
 }
@@ -47,8 +47,8 @@ impl Helper {
     /// Becomes the helper, and comes back with what failed; or makes links for it.
     pub(super) fn run(&self, global: &Global) -> Result<ExitCode, Error> {
         let directories = global.directories()?;
-        let Some(path) = &self.lend else { return Err(helper_stage::run(&directories).into()) };
-        helper_stage::lend(&directories, || {
+        let Some(path) = &self.lend else { return Err(service_helper::run(&directories).into()) };
+        service_helper::link_layers(&directories, || {
             let bytes = if path.exists() { file::read(path)? } else { Vec::new() };
             // What is wrong with the file is for the manager to say.
             Ok::<_, Error>(read_only_stores(&spec::store_policy(spec::text(&bytes).unwrap_or_default())))

@@ -4,18 +4,18 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use casemate_engine::launch::Ids;
-use casemate_engine::launch::start_stage::{NAME, Orders};
+use casemate_engine::launch::stages::helper::{HelperArguments, NAME};
 use std::collections::BTreeMap;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output};
 
 fn run(user: Option<Ids>, helper: &str, arguments: &[&str]) -> Output {
-    let orders = Orders {
+    let orders = HelperArguments {
         user,
-        entrances: Vec::new(),
+        cgroup_procs: Vec::new(),
         state: "/nowhere".into(),
-        preload: None,
+        read_only_stores: None,
         helper: helper.into(),
         arguments: arguments.iter().map(Into::into).collect(),
     };
@@ -79,11 +79,11 @@ fn it_has_a_session_of_its_own() {
 
 #[test]
 fn what_the_caller_ignores_and_is_spared_does_not_come_along() {
-    let orders = Orders {
+    let orders = HelperArguments {
         user: None,
-        entrances: Vec::new(),
+        cgroup_procs: Vec::new(),
         state: "/nowhere".into(),
-        preload: None,
+        read_only_stores: None,
         helper: "/bin/cat".into(),
         arguments: vec!["/proc/self/status".into(), "/proc/self/oom_score_adj".into()],
     };
@@ -104,5 +104,5 @@ fn what_the_caller_ignores_and_is_spared_does_not_come_along() {
 fn orders_that_are_none_are_refused() {
     let output = Command::new(env!("CARGO_BIN_EXE_casemate")).arg0(NAME).arg("up").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("its orders: they are incomplete"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("its arguments: incomplete"));
 }

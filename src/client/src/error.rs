@@ -65,7 +65,7 @@ impl std::error::Error for Error {}
 
 impl From<Error> for casemate_error::Error {
     fn from(error: Error) -> Self {
-        Self::told(error.code(), error)
+        Self::from_display(error.code(), error)
     }
 }
 

@@ -1,7 +1,7 @@
-//! Work that takes long, in threads beside the event loop: preparing a file, proving layers, collecting images.
+//! Background work of the event loop, in threads: preparing a file, proving layers, collecting images.
 //!
-//! A thread reports by a value and a count on an eventfd that the loop waits for. It is asked to end by the closing of a pipe, which
-//! everything that it waits for can watch.
+//! A thread returns its result through a channel and an eventfd that the loop waits for. Closing a pipe interrupts the threads: everything
+//! that they wait for also watches that pipe.
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::fd::{AsFd, OwnedFd};
@@ -12,97 +12,97 @@ use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
-/// Readable once the work is to end.
+/// Readable once the work has to end.
 pub type Interrupt = Arc<OwnedFd>;
 
-/// The threads of one event loop; `T` is what they report.
+/// The threads of one event loop; `T` is their result.
 #[derive(Debug)]
 pub struct Background<T> {
-    reports: mpsc::Receiver<T>,
+    results: mpsc::Receiver<T>,
     sender: mpsc::Sender<T>,
-    reported: Rc<OwnedFd>,
+    ready: Rc<OwnedFd>,
     signal: Arc<OwnedFd>,
     interrupt: Interrupt,
-    /// Its closing interrupts.
+    /// Interrupts the threads when closed.
     open: Option<OwnedFd>,
     threads: Vec<JoinHandle<()>>,
-    /// Threads that have not reported yet.
-    under_way: usize,
+    /// Threads without a result yet.
+    in_progress: usize,
 }
 
 impl<T: Send + 'static> Background<T> {
-    /// Without a thread.
+    /// Starts no thread yet.
     pub fn new() -> Result<Self, Errno> {
         let signal = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let reported = Rc::new(rustix::io::fcntl_dupfd_cloexec(&signal, 3)?);
+        let ready = Rc::new(rustix::io::fcntl_dupfd_cloexec(&signal, 3)?);
         let (interrupt, open) = pipe_with(PipeFlags::CLOEXEC)?;
-        let (sender, reports) = mpsc::channel();
+        let (sender, results) = mpsc::channel();
         Ok(Self {
-            reports,
+            results,
             sender,
-            reported,
+            ready,
             signal: Arc::new(signal),
             interrupt: Arc::new(interrupt),
             open: Some(open),
             threads: Vec::new(),
-            under_way: 0,
+            in_progress: 0,
         })
     }
 
-    /// Readable when [`Self::take`] has something.
+    /// Readable when [`Self::take_results`] has results.
     pub fn descriptor(&self) -> &Rc<OwnedFd> {
-        &self.reported
+        &self.ready
     }
 
-    /// Does something in a thread of its own.
+    /// Runs `work` in a new thread.
     pub fn spawn(&mut self, work: impl FnOnce(Interrupt) -> T + Send + 'static) -> io::Result<()> {
         self.threads.retain(|thread| !thread.is_finished());
         let sender = self.sender.clone();
         let signal = Arc::clone(&self.signal);
         let interrupt = Arc::clone(&self.interrupt);
         let run = move || {
-            // The loop that would read it may be gone: then there is nobody to report to.
+            // Fails if the loop has ended: then the result is not needed.
             let _ = sender.send(work(interrupt));
             let _ = rustix::io::write(&*signal, &1_u64.to_ne_bytes());
         };
         self.threads.push(std::thread::Builder::new().spawn(run)?);
-        self.under_way += 1;
+        self.in_progress += 1;
         Ok(())
     }
 
-    /// What was reported since the last call.
-    pub fn take(&mut self) -> Vec<T> {
-        // Read first: what is reported after this makes it readable again.
-        let _ = rustix::io::read(&*self.reported, &mut [0; 8]);
-        let reports: Vec<T> = self.reports.try_iter().collect();
-        self.under_way = self.under_way.saturating_sub(reports.len());
-        reports
+    /// The results since the last call.
+    pub fn take_results(&mut self) -> Vec<T> {
+        // Reset the eventfd first: a result that comes later makes it readable again.
+        let _ = rustix::io::read(&*self.ready, &mut [0; 8]);
+        let results: Vec<T> = self.results.try_iter().collect();
+        self.in_progress = self.in_progress.saturating_sub(results.len());
+        results
     }
 
-    /// Interrupts what is under way and waits for its end.
-    pub fn end(mut self) {
+    /// Interrupts the threads and waits for their end.
+    pub fn interrupt(mut self) {
         drop(self.open.take());
         self.join();
     }
 
-    /// Waits for what is under way, and interrupts it when this descriptor has something to read.
+    /// Waits for the threads, and interrupts them when this descriptor is readable.
     pub fn finish_unless(mut self, descriptor: impl AsFd) {
-        while self.under_way > 0 {
-            let mut ready = [PollFd::new(&descriptor, PollFlags::IN), PollFd::new(&*self.reported, PollFlags::IN)];
+        while self.in_progress > 0 {
+            let mut ready = [PollFd::new(&descriptor, PollFlags::IN), PollFd::new(&*self.ready, PollFlags::IN)];
             let waited = poll(&mut ready, None);
-            let [asked, _] = ready;
-            if waited.is_err() || !asked.revents().is_empty() {
+            let [interrupt, _] = ready;
+            if waited.is_err() || !interrupt.revents().is_empty() {
                 break;
             }
-            self.take();
+            self.take_results();
         }
-        self.end();
+        self.interrupt();
     }
 
     /// Waits until every thread has ended.
     fn join(&mut self) {
         for thread in self.threads.drain(..) {
-            // A thread that panicked has reported nothing, and nothing more is expected of it.
+            // A thread that panicked has no result.
             let _ = thread.join();
         }
     }
@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn report_makes_the_descriptor_readable_until_it_is_taken() {
+    fn descriptor_is_readable_until_the_result_is_taken() {
         let mut background = Background::new().unwrap();
         background.spawn(|_| 7).unwrap();
         let readable = |timeout: Option<&rustix::time::Timespec>, background: &Background<i32>| {
@@ -121,20 +121,20 @@ mod tests {
             poll(&mut ready, timeout).unwrap() == 1
         };
         assert!(readable(None, &background));
-        assert_eq!(background.take(), [7]);
+        assert_eq!(background.take_results(), [7]);
         let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
         assert!(!readable(Some(&now), &background));
-        background.end();
+        background.interrupt();
     }
 
     #[test]
-    fn end_interrupts_what_waits() {
+    fn interrupt_ends_a_waiting_thread() {
         let mut background = Background::new().unwrap();
         let wait = |interrupt: Interrupt| {
             let mut ready = [PollFd::new(&interrupt, PollFlags::IN)];
             poll(&mut ready, None).unwrap();
         };
         background.spawn(wait).unwrap();
-        background.end();
+        background.interrupt();
     }
 }

@@ -1,7 +1,6 @@
-//! After a file was applied: images that only files named which are not kept any more go. Runs in a thread beside the loop, by the code
-//! and the locks of `casemate store gc`. What is not done, whatever the reason, is done when the next manager or the next file is up:
-//! a dropped revision is known until nothing is left of it.
-
+//! Image collection after a file was applied: removes images that only dropped revisions pin. Background work with the code and locks of
+//! `casemate store gc`. What is not done now is done after the next start or reload: a dropped revision is kept until its images are
+//! removed.
 use crate::background::Interrupt;
 use crate::prepare::Context;
 use crate::revisions;
@@ -10,35 +9,35 @@ use casemate_image::Record;
 use casemate_image::store::gc::{self, Collected, DroppedRevision, KeepReason};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// An image that came since may be about to be used: the default of `casemate store gc`.
+/// A younger image may be about to be used: the default of `casemate store gc`.
 const MIN_AGE: Duration = Duration::from_secs(3600);
 
-/// Whether there is something to collect.
+/// Whether there are dropped revisions.
 pub fn is_needed(context: &Context) -> bool {
     match revisions::dropped(&context.session.directories.state) {
         Ok(dropped) => !dropped.is_empty(),
         Err(error) => {
-            log::warn!("images of files that are not kept: list: {error}");
+            log::warn!("list dropped revisions: {error}");
             false
         }
     }
 }
 
-/// Collects, and logs what was done.
+/// Collects, and logs the result.
 pub fn run(context: &Context, interrupt: &Interrupt) {
-    const LATER: &str = "images that no kept file names stay until the next start or reload, or `casemate store gc`";
+    const LATER: &str = "images of dropped revisions stay until the next start or reload, or `casemate store gc`";
     match collect(context, interrupt) {
         Ok(Some(collected)) if collected.removed.is_empty() => {}
         Ok(Some(Collected { removed, bytes: freed, .. })) => {
             let names: Vec<String> = removed.iter().map(Record::display_name).collect();
-            log::info!("collected {}: no kept file names them; {} freed", names.join(", "), bytes(freed));
+            log::info!("collected {}: no kept revision uses them; {} freed", names.join(", "), bytes(freed));
         }
-        Ok(None) => log::info!("another process has the store: {LATER}"),
+        Ok(None) => log::info!("the store is locked by another process: {LATER}"),
         Err(error) => log::warn!("{LATER}: {error}"),
     }
 }
 
-/// `None`: another process has the store.
+/// `None`: the store is locked by another process.
 fn collect(context: &Context, interrupt: &Interrupt) -> Result<Option<Collected>, Error> {
     let mut client = context.connect(interrupt)?;
     let store = context.store()?;
@@ -57,8 +56,8 @@ fn collect(context: &Context, interrupt: &Interrupt) -> Result<Option<Collected>
     let collected = gc::collect(&mut client, &writer, &references, plan)?;
     left.extend(collected.in_use.iter().cloned());
     let needed: Vec<bool> = dropped_files.iter().map(|file| left.iter().any(|record| file.pins(record))).collect();
-    for (file, _) in dropped.into_iter().zip(needed).filter(|(_, needed)| !needed) {
-        file.forget().map_err(failed("forget a dropped file"))?;
+    for (revision, _) in dropped.into_iter().zip(needed).filter(|(_, needed)| !needed) {
+        revision.remove().map_err(failed("remove a dropped revision"))?;
     }
     Ok(Some(collected))
 }

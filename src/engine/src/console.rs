@@ -1,5 +1,5 @@
-//! Standard output and error of `casemate up`: each line of the containers' output behind its container's name, control characters
-//! shown instead of obeyed (threats 21 and 29), and the manager's own log lines between them.
+//! Standard output and error of `casemate up`: each line of output after its container's name, control characters escaped (threats 21
+//! and 29), and the manager's log lines between them.
 
 use crate::logs::{Lines, Stream, manager_log};
 use crate::writer::Writer;
@@ -13,21 +13,21 @@ use std::rc::Rc;
 
 const COLOURS: [u8; 6] = [36, 33, 32, 35, 34, 31];
 
-/// What the console shows.
+/// What the console prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shows {
-    /// Output of the containers, and the manager's log.
-    Output,
-    /// The manager's log alone: a service's standard output is no place for its containers' output.
-    OwnLog,
+pub enum ConsoleContent {
+    /// The containers' output, and the manager's log.
+    OutputAndLog,
+    /// The manager's log only, in a service.
+    Log,
 }
 
-/// The two streams.
+/// Both streams.
 #[derive(Debug)]
 pub struct Console {
     out: Writer,
     err: Writer,
-    shows: Shows,
+    content: ConsoleContent,
     colour: bool,
     width: usize,
     order: BTreeMap<Name, usize>,
@@ -35,64 +35,66 @@ pub struct Console {
 }
 
 impl Drop for Console {
-    /// From here on the manager's log writes its lines itself.
+    /// The manager's log writes to standard error itself again.
     fn drop(&mut self) {
-        manager_log::release();
+        manager_log::unbuffer();
     }
 }
 
 impl Console {
-    /// On this process's standard output and error. From now on the manager's log lines wait to be shown here.
-    pub fn new(shows: Shows) -> io::Result<Self> {
-        manager_log::keep();
+    /// On this process's standard output and error. The manager's log lines are printed here from now on.
+    pub fn new(content: ConsoleContent) -> io::Result<Self> {
+        manager_log::buffer_lines();
         let copy = |stream: BorrowedFd<'_>| stream.try_clone_to_owned().map(Writer::new);
-        let (out, err) = (io::stdout(), io::stderr());
+        let out = io::stdout();
+        let err = io::stderr();
         Ok(Self {
             colour: out.is_terminal() && err.is_terminal() && std::env::var_os("NO_COLOR").is_none(),
             out: copy(rustix::fd::AsFd::as_fd(&out))?,
             err: copy(rustix::fd::AsFd::as_fd(&err))?,
-            shows,
+            content,
             width: 0,
             order: BTreeMap::new(),
             lines: Lines::default(),
         })
     }
 
-    /// Aligns these names, and gives each its colour.
+    /// Sets the names of the prefix: their order gives the colours, the longest the width.
     pub fn set_names<'a>(&mut self, names: impl Iterator<Item = &'a Name>) {
         self.order = names.enumerate().map(|(n, name)| (name.clone(), n)).collect();
         self.width = self.order.keys().map(|name| name.as_str().len()).max().unwrap_or(0);
     }
 
-    /// Shows a chunk of a container's output.
+    /// Prints the complete lines of a chunk of output.
     pub fn output(&mut self, name: &Name, stream: Stream, chunk: &[u8]) {
-        if self.shows == Shows::Output {
+        if self.content == ConsoleContent::OutputAndLog {
             let mut lines = std::mem::take(&mut self.lines);
             lines.add(name, stream, chunk, |line| self.line(name, stream, line));
             self.lines = lines;
         }
     }
 
-    /// Shows what a container has left without a line feed at its end.
+    /// Prints the unfinished lines of an ended container.
     pub fn end(&mut self, name: &Name) {
         let mut lines = std::mem::take(&mut self.lines);
         lines.end(name, |stream, line| self.line(name, stream, line));
         self.lines = lines;
     }
 
-    /// The manager's log lines come before whatever is shown after them.
-    fn own_lines(&mut self) {
-        manager_log::take().iter().for_each(|line| self.err.put(line));
+    /// Prints the manager's log lines that came before.
+    fn log_lines(&mut self) {
+        manager_log::take_lines().iter().for_each(|line| self.err.put(line));
     }
 
     fn line(&mut self, name: &Name, stream: Stream, line: &[u8]) {
-        self.own_lines();
+        self.log_lines();
         let mut text = String::with_capacity(line.len() + 32);
-        let (width, shown) = (self.width, name.as_str());
+        let width = self.width;
+        let prefix = name.as_str();
         // Writing to a string cannot fail.
         let _ = match self.order.get(name).and_then(|n| COLOURS.get(n % COLOURS.len())) {
-            Some(colour) if self.colour => write!(text, "\u{1b}[{colour}m{shown:width$} |\u{1b}[0m "),
-            _ => write!(text, "{shown:width$} | "),
+            Some(colour) if self.colour => write!(text, "\u{1b}[{colour}m{prefix:width$} |\u{1b}[0m "),
+            _ => write!(text, "{prefix:width$} | "),
         };
         printable(line, &mut text);
         text.push('\n');
@@ -107,24 +109,24 @@ impl Console {
         [self.out.descriptor(), self.err.descriptor()]
     }
 
-    /// Whether standard output and error have something that their readers have not taken.
-    pub fn waits(&self) -> [bool; 2] {
-        [self.out.waits(), self.err.waits()]
+    /// Whether standard output and error have unwritten bytes.
+    pub fn has_pending(&self) -> [bool; 2] {
+        [self.out.has_pending(), self.err.has_pending()]
     }
 
-    /// Writes what the readers take without waiting.
+    /// Writes without waiting for the readers.
     pub fn flush(&mut self) {
-        self.own_lines();
+        self.log_lines();
         self.out.flush();
         self.err.flush();
     }
 
-    /// Writes the rest, lines that have no end yet included.
+    /// Writes everything, unfinished lines included, and waits for the readers.
     pub fn finish(mut self) {
         for name in self.lines.names() {
             self.end(&name);
         }
-        self.own_lines();
+        self.log_lines();
         self.out.finish();
         self.err.finish();
     }
@@ -142,11 +144,11 @@ mod tests {
     }
 
     #[test]
-    fn lines_wait_until_they_are_whole_and_names_align() {
+    fn lines_are_printed_complete_with_aligned_names() {
         let (name, other) = (Name::new("web").unwrap(), Name::new("longer").unwrap());
         let (out, out_write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         let (err, err_write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
-        let mut console = Console::new(Shows::Output).unwrap();
+        let mut console = Console::new(ConsoleContent::OutputAndLog).unwrap();
         console.set_names([&name, &other].into_iter());
         console.out = Writer::new(out_write);
         console.err = Writer::new(err_write);

@@ -1,4 +1,4 @@
-//! What happens, as values. Log lines, the status that systemd shows and the control socket are views of them.
+//! Events as values. Log lines are one view of them.
 
 use crate::reconcile::AfterExit;
 use crate::state::End;
@@ -8,17 +8,17 @@ use log::Level;
 use std::fmt;
 use std::time::Duration;
 
-/// Something that happened.
+/// An event of the manager.
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// To one container.
+    /// An event of one container.
     Container {
         /// Its name.
         name: Name,
-        /// What.
+        /// The event.
         change: ContainerEvent,
     },
-    /// All containers are to be stopped.
+    /// All containers are being stopped.
     Stopping,
     /// The file is being read again.
     Reloading {
@@ -32,45 +32,45 @@ pub enum Event {
         /// The file.
         file: String,
     },
-    /// A file that was read again is not applied, and everything goes on as it was.
+    /// A reload failed; the applied file stays.
     NotApplied {
         /// The file.
         file: String,
     },
 }
 
-/// What happened to one container.
+/// An event of one container.
 #[derive(Debug, Clone)]
 pub enum ContainerEvent {
     /// Its payload was executed.
     Started,
-    /// It runs by an earlier manager, by the same config.
+    /// It was started by an earlier manager with the same config, and runs on.
     TakenOver,
-    /// The file has it otherwise than it runs.
+    /// Its config has changed.
     Replaced,
-    /// The file does not have it any more.
+    /// The file does not have it.
     Orphaned,
-    /// It could not be started.
+    /// Its start failed.
     StartFailed {
         /// Why.
         reason: String,
-        /// When it is tried again; `None`: not by itself.
+        /// The delay before the next try; `None`: no further try.
         retry: Option<Duration>,
     },
     /// It did not stop within its grace period, and was killed.
     Killed {
-        /// The signal that it was sent before.
+        /// The stop signal that was sent.
         signal: u8,
-        /// How long it was waited for.
+        /// The grace period.
         grace: Duration,
-        /// Its pid 1 is `casemate-init`, which ends by every signal that has no handler.
+        /// Whether its pid 1 is `casemate-init`, which ends by every signal that has no handler.
         init: bool,
     },
     /// It has ended.
     Exited {
-        /// How.
+        /// The exit status.
         exit: Exit,
-        /// What follows.
+        /// What happens next.
         after: AfterExit,
     },
     /// Its log cannot be written.
@@ -80,20 +80,20 @@ pub enum ContainerEvent {
     },
     /// Its log is written again.
     LogResumed {
-        /// Tries that failed.
+        /// Failed writes.
         failures: u64,
     },
-    /// It was asked to end while its log could not be written for too long: its last output is gone.
+    /// It was stopped while its log could not be written: its last output is lost.
     LogLost,
 }
 
 impl Event {
-    /// Of one container.
+    /// An event of one container.
     pub fn of(name: &Name, change: ContainerEvent) -> Self {
         Self::Container { name: name.clone(), change }
     }
 
-    /// How much it matters to somebody who reads the log.
+    /// Its log level.
     pub fn level(&self) -> Level {
         match self {
             Self::Container { change, .. } => change.level(),
@@ -102,7 +102,7 @@ impl Event {
         }
     }
 
-    /// Writes it to the manager's log.
+    /// Logs it.
     pub fn log(&self) {
         match self {
             Self::Container { name, change } => log::log!(change.level(), container:% = name; "{change}"),
@@ -128,10 +128,10 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Container { change, .. } => change.fmt(f),
-            Self::Stopping => f.write_str("stopping all containers, the last one first; Ctrl-C again kills them"),
-            Self::Reloading { file } => write!(f, "reading {file} again"),
+            Self::Stopping => f.write_str("stopping all containers in reverse order; a second Ctrl-C kills them"),
+            Self::Reloading { file } => write!(f, "reloading {file}"),
             Self::Applied { revision, file } => write!(f, "applied {revision} of {file}"),
-            Self::NotApplied { file } => write!(f, "{file}: not applied: everything goes on as it was"),
+            Self::NotApplied { file } => write!(f, "{file}: not applied; the containers run on unchanged"),
         }
     }
 }
@@ -167,8 +167,8 @@ impl fmt::Display for ContainerEvent {
             Self::LogHeld { reason } => {
                 write!(f, "cannot write its log: {reason}; its output is held, nothing is lost")
             }
-            Self::LogResumed { failures } => write!(f, "its log is written again, after {failures} tries"),
-            Self::LogLost => f.write_str("its last output is lost: its log cannot be written"),
+            Self::LogResumed { failures } => write!(f, "log writable again after {failures} failed writes"),
+            Self::LogLost => f.write_str("cannot write its log: its last output is lost"),
         }
     }
 }
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exit_says_how_and_what_follows() {
+    fn exit_event_shows_signal_memory_limit_and_restart() {
         let exit = Exit { code: 137, signal: Some(9), oom_kills: 1, at: 0 };
         let after = AfterExit::Restart(Duration::from_millis(1500));
         let event = ContainerEvent::Exited { exit, after };
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn kill_names_signal_and_grace_period_and_the_usual_reason() {
+    fn kill_event_shows_signal_grace_period_and_hint() {
         let event = ContainerEvent::Killed { signal: 15, grace: Duration::from_secs(10), init: false };
         let text = event.to_string();
         assert!(text.starts_with("did not stop within 10 s of SIGTERM; sent SIGKILL (a shell"), "{text}");

@@ -1,4 +1,4 @@
-//! The one file, read with the caller's own rights: its text, what it means, and what `check` finds in it.
+//! casemate.toml, read with the caller's rights: its text, its spec, and the findings of `check`.
 
 use crate::revisions;
 use casemate_error::{Code, Error, escaped};
@@ -14,7 +14,7 @@ pub struct SpecFile {
     pub path: PathBuf,
     /// Its text.
     pub text: String,
-    /// Its meaning.
+    /// The parsed text.
     pub spec: Spec,
     /// Warnings of `check`.
     pub warnings: Vec<Finding>,
@@ -25,28 +25,28 @@ pub struct SpecFile {
 pub struct InvalidSpecFile {
     /// Its path.
     pub path: PathBuf,
-    /// Its text; empty where it is no text.
+    /// Its text; empty if it is not UTF-8.
     pub text: String,
-    /// Errors and warnings of `check`, in the order of the text.
+    /// Errors and warnings of `check`, in file order.
     pub findings: Vec<Finding>,
 }
 
 impl SpecFile {
-    /// Reads and checks the file as of today. `applied`: the state directory, where a file that was applied before lies; such a
-    /// file stays valid when one of its waivers has expired since, so that a host boots again, and a warning says so.
+    /// Reads and checks the file as of today. `applied`: the state directory. A file that was applied before stays valid, with a warning,
+    /// when a waiver has expired since: the host must boot again.
     pub fn read(path: &Path, applied: Option<&Path>) -> Result<Result<Self, InvalidSpecFile>, Error> {
         Ok(Self::check(path, &read(path)?, applied))
     }
 
-    /// The file that this state directory has as applied last, which is what runs, whatever has become of the file since; `None`:
-    /// none was applied. `path` is what messages call it.
+    /// The file that was applied last, which is what runs even if the file has changed since; `None`: none was applied. `path` is for
+    /// messages.
     pub fn applied(path: &Path, state: &Path) -> Result<Option<Result<Self, InvalidSpecFile>>, Error> {
         let text = revisions::current(state)
             .map_err(|error| Error::new(Code::Failed, state.join("revisions/current").display(), "read", error))?;
         Ok(text.map(|text| Self::check(path, text.as_bytes(), Some(state))))
     }
 
-    /// Checks a text as what this file is to become.
+    /// Checks a text as the future content of this file.
     pub fn of_text(path: &Path, text: &str) -> Result<Self, InvalidSpecFile> {
         Self::check(path, text.as_bytes(), None)
     }
@@ -71,20 +71,20 @@ impl SpecFile {
         }
     }
 
-    /// Waivers and warnings, one line each, for a log.
+    /// Waivers and warnings, one line each, for the log.
     pub fn notes(&self) -> Vec<String> {
         let warnings = self.warnings.iter().map(|finding| one_line(&self.path, finding).to_string());
         waivers(&self.spec).into_iter().chain(warnings).collect()
     }
 
-    /// The directory of the file, where relative paths in it start.
+    /// The directory of the file, to which its paths are relative.
     pub fn directory(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("."))
     }
 }
 
 impl InvalidSpecFile {
-    /// Every error as one line, for a log.
+    /// Every error as one line, for the log.
     pub fn errors(&self) -> Vec<Error> {
         let errors = self.findings.iter().filter(|finding| finding.severity == Severity::Error);
         errors.map(|finding| one_line(&self.path, finding)).collect()
@@ -101,7 +101,7 @@ pub fn waivers(spec: &Spec) -> Vec<String> {
     spec.waivers.iter().map(line).collect()
 }
 
-/// A finding without its piece of text.
+/// A finding without the quoted text.
 fn one_line(path: &Path, finding: &Finding) -> Error {
     let place = format!("{}:{}:{}", path.display(), finding.place.line, finding.place.column);
     let error = Error::new(Code::Spec, place, finding.rule, &finding.message);
@@ -111,7 +111,7 @@ fn one_line(path: &Path, finding: &Finding) -> Error {
     }
 }
 
-/// The bytes of a file, as many as one may have and one more.
+/// The bytes of a file, up to one more than the size limit.
 pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
     let failed = |error| Error::new(Code::Usage, path.display(), "read", error);
     let file = std::fs::File::open(path).map_err(failed)?;
@@ -124,11 +124,11 @@ fn date(time: SystemTime) -> Date {
     Date::from_unix(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
 }
 
-/// The file as of the day when it was first applied, if all that is wrong with it now is the time.
+/// The spec as of the day when the file was first applied, if expired waivers are its only errors.
 fn check_as_of_first_apply(state: &Path, text: &str, findings: &[Finding]) -> Option<(Spec, Vec<Finding>)> {
     let mut errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
-    let only_time = errors.all(|finding| finding.rule == spec::WAIVER_EXPIRED);
-    let kept = only_time.then(|| revisions::find(state, &revisions::revision(text)))??;
+    let only_expired = errors.all(|finding| finding.rule == spec::WAIVER_EXPIRED);
+    let kept = only_expired.then(|| revisions::find(state, &revisions::revision(text)))??;
     let first_applied = std::fs::metadata(kept).and_then(|kept| kept.modified()).ok()?;
     spec::parse(text, date(first_applied)).ok()
 }

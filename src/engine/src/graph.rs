@@ -1,7 +1,7 @@
-//! In which order containers start and stop: edges between names, and who holds what. Pure.
+//! Start and stop order: edges between container names, and the resources that block a start. Pure.
 //!
-//! The edges are those of the file's order: a container begins its first start when the one before it has begun its own, and when
-//! all are stopped it is asked to stop when the one behind it has stopped. Starts that have begun overlap.
+//! The edges follow the order of the file: a container's first start begins after the first start of the one before it has begun, and a
+//! stop of all begins with the last container, each after the one that follows it has stopped. Started starts overlap.
 
 use crate::state::Resource;
 use casemate_wire::Name;
@@ -11,19 +11,19 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Default)]
 pub struct Graph {
     before: BTreeMap<Name, Name>,
-    behind: BTreeMap<Name, Name>,
+    after: BTreeMap<Name, Name>,
     position: BTreeMap<Name, usize>,
 }
 
 impl Graph {
-    /// The order of a file.
-    pub fn of_order<'a>(names: impl IntoIterator<Item = &'a Name>) -> Self {
+    /// From the order of a file.
+    pub fn from_order<'a>(names: impl IntoIterator<Item = &'a Name>) -> Self {
         let mut graph = Self::default();
         let mut last: Option<&Name> = None;
         for (position, name) in names.into_iter().enumerate() {
             if let Some(last) = last {
                 graph.before.insert(name.clone(), last.clone());
-                graph.behind.insert(last.clone(), name.clone());
+                graph.after.insert(last.clone(), name.clone());
             }
             graph.position.insert(name.clone(), position);
             last = Some(name);
@@ -31,37 +31,37 @@ impl Graph {
         graph
     }
 
-    /// Containers that have to begin before this one does.
+    /// Containers whose first start has to begin before that of this one.
     pub fn start_after(&self, name: &Name) -> impl Iterator<Item = &Name> {
         self.before.get(name).into_iter()
     }
 
-    /// Containers that have to be over before this one is stopped in order.
+    /// Containers that have to end before this one is stopped in order.
     pub fn stop_after(&self, name: &Name) -> impl Iterator<Item = &Name> {
-        self.behind.get(name).into_iter()
+        self.after.get(name).into_iter()
     }
 
-    /// Containers whose start or stop may wait for this one.
+    /// Containers whose start or stop can depend on this one.
     pub fn neighbours(&self, name: &Name) -> impl Iterator<Item = &Name> {
-        self.before.get(name).into_iter().chain(self.behind.get(name))
+        self.before.get(name).into_iter().chain(self.after.get(name))
     }
 
-    /// The place in the file, from 0; one that the file does not have comes last.
+    /// The position in the file, from 0; an orphan comes last.
     pub fn position(&self, name: &Name) -> usize {
         self.position.get(name).copied().unwrap_or(usize::MAX)
     }
 }
 
-/// What is held by runs that are to end: orphans, and runs of another config than the file's. A start waits for what it needs.
+/// Resources of runs that are being replaced or removed. A start waits until those that it needs are free.
 #[derive(Debug, Clone, Default)]
-pub struct Leaving {
+pub struct HeldResources {
     holders: BTreeMap<Name, Option<Vec<Resource>>>,
     held: BTreeMap<Resource, usize>,
     unknown: usize,
 }
 
-impl Leaving {
-    /// Notes what the run of this container holds until it has ended; `None`: not known, so it may be anything.
+impl HeldResources {
+    /// Holds the resources of this container's run until it has ended; `None`: unknown, so possibly any.
     pub fn insert(&mut self, name: &Name, resources: Option<&[Resource]>) {
         self.remove(name);
         match resources {
@@ -75,7 +75,7 @@ impl Leaving {
         self.holders.insert(name.clone(), resources.map(<[Resource]>::to_vec));
     }
 
-    /// The run has ended, or is one that stays. Says whether something was freed.
+    /// The run has ended or stays. Returns whether it held resources.
     pub fn remove(&mut self, name: &Name) -> bool {
         let Some(resources) = self.holders.remove(name) else { return false };
         match resources {
@@ -94,8 +94,8 @@ impl Leaving {
         true
     }
 
-    /// Whether none of these is held.
-    pub fn leaves_free(&self, resources: &[Resource]) -> bool {
+    /// Whether none of these resources is held.
+    pub fn are_free(&self, resources: &[Resource]) -> bool {
         self.unknown == 0 && !resources.iter().any(|resource| self.held.contains_key(resource))
     }
 }
@@ -109,9 +109,9 @@ mod tests {
     }
 
     #[test]
-    fn order_of_the_file_is_the_order_of_starts_and_reversed_that_of_stops() {
+    fn starts_follow_file_order_and_stops_reverse_it() {
         let names = ["a", "b", "c"].map(name);
-        let graph = Graph::of_order(&names);
+        let graph = Graph::from_order(&names);
         assert_eq!(graph.start_after(&names[1]).collect::<Vec<_>>(), [&names[0]]);
         assert_eq!(graph.stop_after(&names[1]).collect::<Vec<_>>(), [&names[2]]);
         assert_eq!(graph.start_after(&names[0]).count() + graph.stop_after(&names[2]).count(), 0);
@@ -120,19 +120,19 @@ mod tests {
     }
 
     #[test]
-    fn start_waits_for_what_a_leaving_run_holds() {
+    fn resources_are_free_after_the_run_that_holds_them() {
         let (user, volume) = (Resource::User(10_001), Resource::Volume(name("data")));
-        let mut leaving = Leaving::default();
-        leaving.insert(&name("a"), Some(&[user.clone(), volume.clone()]));
-        leaving.insert(&name("b"), Some(std::slice::from_ref(&volume)));
-        assert!(!leaving.leaves_free(std::slice::from_ref(&user)));
-        assert!(leaving.leaves_free(&[Resource::User(10_002)]));
-        assert!(leaving.remove(&name("a")) && !leaving.remove(&name("a")));
-        assert!(leaving.leaves_free(&[user]) && !leaving.leaves_free(std::slice::from_ref(&volume)));
-        leaving.insert(&name("c"), None);
-        leaving.remove(&name("b"));
-        assert!(!leaving.leaves_free(&[]), "what is held is not known");
-        leaving.remove(&name("c"));
-        assert!(leaving.leaves_free(&[volume]));
+        let mut held = HeldResources::default();
+        held.insert(&name("a"), Some(&[user.clone(), volume.clone()]));
+        held.insert(&name("b"), Some(std::slice::from_ref(&volume)));
+        assert!(!held.are_free(std::slice::from_ref(&user)));
+        assert!(held.are_free(&[Resource::User(10_002)]));
+        assert!(held.remove(&name("a")) && !held.remove(&name("a")));
+        assert!(held.are_free(&[user]) && !held.are_free(std::slice::from_ref(&volume)));
+        held.insert(&name("c"), None);
+        held.remove(&name("b"));
+        assert!(!held.are_free(&[]), "unknown resources may be any");
+        held.remove(&name("c"));
+        assert!(held.are_free(&[volume]));
     }
 }

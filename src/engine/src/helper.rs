@@ -1,5 +1,5 @@
-//! The connection to the helper for the event loop: what is asked goes out when the socket takes it, and answers come back as values,
-//! each with what it was asked for. Nothing here waits.
+//! The connection to the helper for the event loop: requests are queued until the socket accepts them, and each reply comes with the
+//! request that it answers. Nothing here waits.
 
 use casemate_client::{Answer, Codec, Error, codec};
 use casemate_sys::socket;
@@ -9,34 +9,34 @@ use rustix::io::Errno;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-/// What an answer is about.
+/// The request that a reply answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Question {
-    /// Which containers the helper has.
+pub enum RequestKind {
+    /// The list of containers.
     Containers,
-    /// The descriptors of one that an earlier manager started.
+    /// The descriptors of a container that an earlier manager started.
     Attach(Name),
     /// A start.
     Start(Name),
-    /// A signal, a kill, a request to forget: they may come too late, so a refusal says nothing.
-    Notice,
+    /// A signal, a kill, a forget: it may come too late, so an error is ignored.
+    BestEffort,
 }
 
-/// What the helper says.
+/// A message of the helper.
 #[derive(Debug)]
 pub enum Incoming {
-    /// The answer to a question.
+    /// The reply to a request.
     Answer {
-        /// The question.
-        question: Question,
-        /// The answer with its descriptors, or what failed; then nothing of it is left.
+        /// The request.
+        kind: RequestKind,
+        /// The reply with its descriptors, or the error; then nothing is left of the request.
         answer: Result<Answer, Error>,
     },
     /// A container's pid 1 has ended.
     Exited {
         /// The container.
         name: Name,
-        /// How.
+        /// Its exit status.
         exit: Exit,
     },
 }
@@ -46,43 +46,43 @@ pub enum Incoming {
 pub struct Helper {
     socket: Rc<OwnedFd>,
     codec: Codec,
-    asked: BTreeMap<u32, Question>,
+    pending: BTreeMap<u32, RequestKind>,
     outgoing: VecDeque<Vec<u8>>,
     buffer: Vec<u8>,
 }
 
 impl Helper {
-    /// Goes on with a connection whose greeting is over, without waiting from now on.
+    /// Takes over a connection after its hello, and makes it non-blocking.
     pub fn new((socket, codec): (OwnedFd, Codec)) -> Result<Self, Errno> {
         rustix::io::ioctl_fionbio(&socket, true)?;
         Ok(Self {
             socket: Rc::new(socket),
             codec,
-            asked: BTreeMap::new(),
+            pending: BTreeMap::new(),
             outgoing: VecDeque::new(),
             buffer: vec![0; MAX_MESSAGE],
         })
     }
 
-    /// The socket, to wait on.
+    /// The socket, to register.
     pub fn socket(&self) -> &Rc<OwnedFd> {
         &self.socket
     }
 
-    /// Whether something waits until the socket takes it.
+    /// Whether requests are queued.
     pub fn has_outgoing(&self) -> bool {
         !self.outgoing.is_empty()
     }
 
-    /// Asks something.
-    pub fn ask(&mut self, request: &Request, question: Question) -> Result<(), Error> {
+    /// Queues and sends a request.
+    pub fn send_request(&mut self, request: &Request, kind: RequestKind) -> Result<(), Error> {
         let (number, packet) = self.codec.encode(request, &[])?;
-        self.asked.insert(number, question);
+        self.pending.insert(number, kind);
         self.outgoing.push_back(packet);
         self.send()
     }
 
-    /// Sends what waits, as far as the socket takes it.
+    /// Sends queued requests until the socket is full.
     pub fn send(&mut self) -> Result<(), Error> {
         while let Some(packet) = self.outgoing.front() {
             match socket::send(&*self.socket, packet, &[]) {
@@ -95,7 +95,7 @@ impl Helper {
         Ok(())
     }
 
-    /// The next answer or event, if one has come.
+    /// The next reply or event, if one has arrived.
     pub fn receive(&mut self) -> Result<Option<Incoming>, Error> {
         loop {
             let (length, descriptors) = match socket::receive(self.socket.as_fd(), &mut self.buffer) {
@@ -111,9 +111,9 @@ impl Helper {
                     return Ok(Some(Incoming::Exited { name, exit }));
                 }
                 Some(codec::Incoming::Answer(number, answer)) => {
-                    let unasked = Error::Protocol("an answer to a request that was not made");
-                    let question = self.asked.remove(&number).ok_or(unasked)?;
-                    return Ok(Some(Incoming::Answer { question, answer }));
+                    let unknown = Error::Protocol("an answer to a request that was not made");
+                    let kind = self.pending.remove(&number).ok_or(unknown)?;
+                    return Ok(Some(Incoming::Answer { kind, answer }));
                 }
             }
         }

@@ -1,7 +1,8 @@
-//! The engine: plans the containers of a file, starts and supervises them, keeps their output, and answers the control socket.
+//! The engine: plans the containers of a file, starts and supervises them, stores their output, and serves the control socket.
 //!
-//! The life of a manager is told in [`session`]. Its middle is the [`event_loop`]: what files and verbs ask for and what the helper
-//! answers goes into the [`table`] of every container's [`state`]; [`reconcile`] and [`graph`] say what follows from it; what happens are [`events`].
+//! One container's way from the file to the helper's Start request: [`session`] (a manager from start to end) → [`prepare`] (file to
+//! configs, in the background) → [`plan`] (one container to a job) → [`table`] and [`reconcile`] (the next action) → event loop (performs
+//! it) → helper (sends the request).
 #![forbid(unsafe_code)]
 
 pub mod background;

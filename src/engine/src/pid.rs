@@ -12,7 +12,7 @@ pub fn of(pidfd: &OwnedFd) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn a_child_and_its_end() {
+    fn pid_of_a_child_until_it_is_reaped() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let pid = rustix::process::Pid::from_child(&child);
         let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();

@@ -1,10 +1,10 @@
-//! From a file without errors to configs for the event loop: every container planned, every layer there, before anything is started or
-//! stopped. All that is wrong comes back at once. Runs in a thread beside the loop.
+//! Prepares a file for the event loop, in a background thread: every container is planned and every layer unpacked before any container is
+//! started or stopped. All errors are returned at once.
 
 use crate::background::Interrupt;
 use crate::file::SpecFile;
 use crate::launch::Session;
-use crate::logs::{Bounds, Forwarder, HostLog, connect, connect_own, origins, own_host_log};
+use crate::logs::{Bounds, Forwarder, HostLog, connect_host_logs, connect_manager_log, host_log_of_manager, origins};
 use crate::plan::{self, ContainerFacts, HostFacts};
 use crate::revisions;
 use crate::state::ContainerConfig;
@@ -14,20 +14,20 @@ use casemate_image::store::{Progress, layers};
 use casemate_image::{self as image, Image, Limits, Store};
 use casemate_spec::{self as spec, StorePolicy, Verify};
 use casemate_sys::signal;
-use casemate_wire::{Digest, Facts};
+use casemate_wire::{Digest, Facts as HelperFacts};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// What every file of this instance is prepared with.
+/// The context of every file of this instance.
 pub struct Context {
     /// The instance.
     pub session: Session,
-    /// What this host has.
+    /// Facts of this host.
     pub host: HostFacts,
-    /// What the helper can do.
-    pub facts: Facts,
-    /// Shows how far unpacking is.
+    /// The helper's facts.
+    pub helper_facts: HelperFacts,
+    /// Makes the progress display of an unpack.
     pub progress: fn() -> Box<dyn Progress>,
 }
 
@@ -41,10 +41,10 @@ impl Context {
     /// The store, with the read-only stores that the file names.
     pub fn store(&self) -> Result<Store, image::Error> {
         let directories = &self.session.directories;
-        Store::open_with(&directories.state, directories.preloaded())
+        Store::open_with(&directories.state, directories.read_only_stores())
     }
 
-    /// A connection to the helper for work beside the loop.
+    /// A connection to the helper for background work.
     pub fn connect(&self, interrupt: &Interrupt) -> Result<Client, Error> {
         let mut client = self.session.connect(false)?;
         client.interrupt_on(interrupt)?;
@@ -52,67 +52,67 @@ impl Context {
     }
 }
 
-/// A file that can be applied; its revision is kept already.
+/// A file that can be applied. Its revision is stored already.
 #[derive(Debug)]
 pub struct Prepared {
     /// Its path.
     pub file: PathBuf,
     /// The digest of its text.
     pub revision: Digest,
-    /// Its containers, in its order.
+    /// Its containers, in file order.
     pub configs: Vec<ContainerConfig>,
-    /// Logs of the host that were not connected before.
+    /// New connections to host logs.
     pub forwarders: BTreeMap<HostLog, Forwarder>,
-    /// Where the manager's own log goes from now on; `None`: where it goes already.
-    pub own_log: Option<Option<Forwarder>>,
+    /// The new target of the manager's own log; `None`: unchanged.
+    pub manager_log: Option<Option<Forwarder>>,
 }
 
-/// What each container of a file needs of the host, read with the caller's own rights.
+/// The host facts of each container, read with the caller's rights.
 pub fn container_facts(file: &SpecFile, host: &HostFacts) -> Result<Vec<ContainerFacts>, Vec<Error>> {
     let read = |container| ContainerFacts::read(container, file.directory(), host).map_err(Error::from);
     all(file.spec.containers.iter().map(read))
 }
 
-/// Prepares the file that a manager begins with.
-pub fn first(
+/// Prepares the first file of a manager.
+pub fn prepare_first(
     context: &Context,
     file: &SpecFile,
     facts: &[ContainerFacts],
     interrupt: &Interrupt,
 ) -> Result<Prepared, Vec<Error>> {
-    let configs = configs(context, file, facts, interrupt)?;
+    let configs = unpack_and_store(context, file, facts, interrupt)?;
     let revision = revisions::revision(&file.text);
-    Ok(Prepared { file: file.path.clone(), revision, configs, forwarders: BTreeMap::new(), own_log: None })
+    Ok(Prepared { file: file.path.clone(), revision, configs, forwarders: BTreeMap::new(), manager_log: None })
 }
 
-/// Reads the file again and prepares it. Nothing is changed but for layers and the revision, which are kept for it.
-pub fn again(
+/// Reads the file again and prepares it. Stores its layers and revision; changes nothing else.
+pub fn prepare_reload(
     context: &Context,
     path: &Path,
     connected: &[HostLog],
-    own_log: Option<HostLog>,
+    manager_log: Option<HostLog>,
     interrupt: &Interrupt,
 ) -> Result<Prepared, Vec<Error>> {
-    const RESTART: &str = "a reload reaches what lies in the directory of the file; for all else: \
+    const RESTART: &str = "a reload can only read below the directory of the file; for other changes: \
         systemctl restart casemate.service";
-    let out_of_reach = |error: Error| vec![error.remedy(RESTART)];
+    let needs_restart = |error: Error| vec![error.remedy(RESTART)];
     let state = &context.session.directories.state;
-    let file = SpecFile::read(path, Some(state)).map_err(out_of_reach)?;
+    let file = SpecFile::read(path, Some(state)).map_err(needs_restart)?;
     let file = file.map_err(|invalid| invalid.errors())?;
     file.notes().iter().for_each(|note| log::warn!("{note}"));
-    if read_only_stores(&file.spec.store) != context.session.directories.preloaded() {
+    if read_only_stores(&file.spec.store) != context.session.directories.read_only_stores() {
         let error = Error::new(Code::Failed, file.path.display(), "reload", "`store.preload` has changed");
-        return Err(vec![error.remedy("a reload does not open other stores: systemctl restart casemate.service")]);
+        return Err(vec![error.remedy("a reload cannot change them: systemctl restart casemate.service")]);
     }
     let facts = container_facts(&file, &context.host)?;
-    let forwarders = connect(&file.spec, connected).map_err(out_of_reach)?;
-    let own_log = match own_host_log(&file.spec) {
-        log if log == own_log => None,
-        _ => Some(connect_own(&file.spec).map_err(out_of_reach)?),
+    let forwarders = connect_host_logs(&file.spec, connected).map_err(needs_restart)?;
+    let manager_log = match host_log_of_manager(&file.spec) {
+        log if log == manager_log => None,
+        _ => Some(connect_manager_log(&file.spec).map_err(needs_restart)?),
     };
-    let configs = configs(context, &file, &facts, interrupt)?;
+    let configs = unpack_and_store(context, &file, &facts, interrupt)?;
     let revision = revisions::revision(&file.text);
-    Ok(Prepared { file: file.path, revision, configs, forwarders, own_log })
+    Ok(Prepared { file: file.path, revision, configs, forwarders, manager_log })
 }
 
 /// The paths of `store.preload`.
@@ -120,8 +120,8 @@ pub fn read_only_stores(policy: &StorePolicy) -> Vec<PathBuf> {
     policy.preload.iter().map(|path| PathBuf::from(path.as_str())).collect()
 }
 
-/// Every container planned, every layer unpacked, and the revision kept.
-fn configs(
+/// Plans every container, unpacks missing layers, and stores the revision.
+fn unpack_and_store(
     context: &Context,
     file: &SpecFile,
     facts: &[ContainerFacts],
@@ -130,10 +130,10 @@ fn configs(
     let state = &context.session.directories.state;
     let store = context.store().map_err(one)?;
     let mut client = context.connect(interrupt).map_err(one)?;
-    // Until the revision is kept, this lock keeps its images; from then on the revision does.
+    // This lock protects the images from `store gc` until the stored revision does.
     let waiting = || log::info!("waiting for a process that removes images");
     let references = layers::lock_references(&client, &store, waiting).map_err(one)?;
-    let (configs, mut images) = planned(context, &store, file, facts)?;
+    let (configs, mut images) = plan_containers(context, &store, file, facts)?;
     images.sort_by_key(|image| image.manifest);
     images.dedup_by_key(|image| image.manifest);
     for image in images {
@@ -141,15 +141,15 @@ fn configs(
         let mut progress = (context.progress)();
         layers::unpack_missing(&mut client, &store, &image, &Limits::default(), progress.as_mut()).map_err(failed)?;
     }
-    let kept = revisions::apply(state, &file.text, file.spec.store.keep);
+    let stored = revisions::apply(state, &file.text, file.spec.store.keep);
     drop(references);
-    let failed = |error| Error::new(Code::Failed, state.join("revisions").display(), "keep the file", error);
-    kept.map_err(|error| one(failed(error)))?;
+    let failed = |error| Error::new(Code::Failed, state.join("revisions").display(), "store the revision", error);
+    stored.map_err(|error| one(failed(error)))?;
     Ok(configs)
 }
 
-/// What is to run, and the images that it runs from.
-fn planned(
+/// The config of every container, and their images.
+fn plan_containers(
     context: &Context,
     store: &Store,
     file: &SpecFile,
@@ -168,7 +168,7 @@ fn planned(
             None => store.resolve(&pin).map_err(unresolved)?,
         };
         resolved.insert(pin, image.clone());
-        let job = plan::job(&file.spec, container, &image, &context.facts, facts)?;
+        let job = plan::job(&file.spec, container, &image, &context.helper_facts, facts)?;
         let image_signal = image.config.stop_signal.as_deref().and_then(spec::signal);
         let config = ContainerConfig {
             job,
@@ -189,7 +189,7 @@ fn one(error: impl Into<Error>) -> Vec<Error> {
     vec![error.into()]
 }
 
-/// The values if there is no error.
+/// All values, or all errors.
 fn all<T>(outcomes: impl Iterator<Item = Result<T, Error>>) -> Result<Vec<T>, Vec<Error>> {
     let mut values = Vec::new();
     let mut errors = Vec::new();

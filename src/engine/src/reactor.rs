@@ -1,7 +1,7 @@
-//! Waiting for many descriptors and one moment: epoll(7), level-triggered, with a value of the caller's for each descriptor.
+//! Waits for many descriptors and one deadline: epoll(7), level-triggered, with the caller's value for each descriptor.
 //!
-//! A registration owns its descriptor and takes it out of the epoll set before it is closed. That is not optional: the pipes of a
-//! container are the helper's too, and the kernel keeps what is registered as long as any process has it open.
+//! A registration owns its descriptor and removes it from the epoll set before it is closed. This is required: the helper has the pipes
+//! of a container open too, and the kernel keeps a registration as long as any process has the file open.
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,21 +12,21 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Instant;
 
-/// Events of one wait; what is ready beyond them comes with the next one.
+/// Events per wait; further ones come with the next wait.
 const BATCH: usize = 256;
 
-/// What to wait for.
+/// The event to wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interest {
-    /// Something to read, or the end.
+    /// Readable, or at its end.
     Read,
-    /// Room to write.
+    /// Writable.
     Write,
-    /// Both.
+    /// Readable or writable.
     ReadWrite,
-    /// Only that the peer has gone.
+    /// Closed by the peer.
     HangUp,
-    /// Nothing for now.
+    /// None for now.
     Nothing,
 }
 
@@ -42,7 +42,7 @@ impl Interest {
     }
 }
 
-/// The epoll set. `S` says what a descriptor is.
+/// The epoll set. `S` identifies a descriptor.
 #[derive(Debug)]
 pub struct Reactor<S>(Rc<Set<S>>);
 
@@ -53,7 +53,7 @@ struct Set<S> {
     next: Cell<u64>,
 }
 
-/// A descriptor in the set, until this is dropped.
+/// A descriptor in the set, until it is dropped.
 #[derive(Debug)]
 pub struct Registration<S> {
     set: Rc<Set<S>>,
@@ -69,7 +69,7 @@ impl<S: Clone> Reactor<S> {
         Ok(Self(Rc::new(Set { epoll, sources: RefCell::default(), next: Cell::new(0) })))
     }
 
-    /// Waits for a descriptor from now on.
+    /// Adds a descriptor.
     ///
     /// # Errors
     /// EPERM for a regular file, which is always ready; ENOSPC above fs.epoll.max_user_watches.
@@ -86,10 +86,10 @@ impl<S: Clone> Reactor<S> {
         })
     }
 
-    /// Waits until a descriptor is ready, or until the moment; gives what is ready.
-    pub fn wait(&self, until: Option<Instant>) -> Result<Vec<S>, Errno> {
-        let timeout = until.map(|until| {
-            let left = until.saturating_duration_since(Instant::now());
+    /// Waits until a descriptor is ready or the deadline has passed. Returns what is ready.
+    pub fn wait(&self, deadline: Option<Instant>) -> Result<Vec<S>, Errno> {
+        let timeout = deadline.map(|deadline| {
+            let left = deadline.saturating_duration_since(Instant::now());
             let seconds = i64::try_from(left.as_secs()).unwrap_or(i64::MAX);
             Timespec { tv_sec: seconds, tv_nsec: left.subsec_nanos().into() }
         });
@@ -104,7 +104,7 @@ impl<S: Clone> Reactor<S> {
 }
 
 impl<S> Registration<S> {
-    /// Changes what is waited for.
+    /// Changes the event to wait for.
     pub fn set_interest(&self, interest: Interest) -> Result<(), Errno> {
         if self.interest.replace(interest) == interest {
             return Ok(());
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn ready_descriptors_are_named_and_a_moment_ends_the_wait() {
+    fn wait_returns_ready_descriptors_or_ends_at_the_deadline() {
         let reactor = Reactor::new().unwrap();
         let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         let read = reactor.register(&Rc::new(read), Interest::Read, "read").unwrap();
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn dropped_registration_is_not_reported_though_another_process_has_the_pipe_open() {
+    fn dropped_registration_is_not_reported_while_another_process_has_the_pipe_open() {
         let reactor = Reactor::new().unwrap();
         let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         let other = rustix::io::dup(&read).unwrap();
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn regular_file_cannot_be_waited_for() {
+    fn regular_file_cannot_be_registered() {
         let reactor = Reactor::new().unwrap();
         let file = tempfile::tempfile().unwrap();
         assert_eq!(reactor.register(&Rc::new(file.into()), Interest::Write, ()).unwrap_err(), Errno::PERM);

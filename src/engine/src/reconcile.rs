@@ -1,44 +1,44 @@
-//! What has to be done about one container: pure functions of what is desired, what was observed, and the clock.
+//! The next action for one container: pure functions of what is desired, what was observed, and the time.
 //!
-//! [`next`] is asked whenever one of the three has changed. It answers with one action at most; the answer to that action, or the
-//! moment that it names, is the next change.
+//! [`next`] is called after each change of one of the three. It returns at most one action; the result of that action, or the time that it
+//! returns, is the next change.
 
-use crate::state::{Container, Desired, End, Goal, Next, Observed, Phase, Run, Stop};
+use crate::state::{Container, Desired, DesiredState, End, Observed, Phase, RestartDecision, Run, StopProgress};
 use casemate_wire::Exit;
 use std::time::{Duration, Instant};
 
-/// What other containers allow.
+/// What the state of other containers allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gate {
-    /// Every container that has to begin before this one has, and nobody else holds what it needs.
-    pub start: bool,
-    /// Every container that has to stop before this one has.
-    pub stop: bool,
+    /// The first start of every container before this one has begun.
+    pub may_start: bool,
+    /// Every container that has to stop before this one has stopped.
+    pub may_stop: bool,
 }
 
-/// What is to be done.
+/// An action on one container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Prove the files of its layers.
+    /// Prove its layers.
     Prove,
-    /// Forget the proof that is under way.
+    /// Ignore the result of the proof in progress.
     AbandonProof,
     /// Start it.
     Start,
     /// Send its stop signal.
     SendStopSignal,
-    /// Send SIGKILL to all of it.
+    /// Send SIGKILL to all its processes.
     Kill,
-    /// Have the helper free the record of its last run.
+    /// Remove the helper's record of its last run.
     Forget,
 }
 
-/// What is to be done now, and when to look again if nothing else happens.
+/// The action to perform now, and when to call [`next`] again if nothing else changes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Step {
-    /// To be done now.
+    /// The action to perform now.
     pub action: Option<Action>,
-    /// A moment that changes the answer.
+    /// The time at which the result changes.
     pub wake: Option<Instant>,
 }
 
@@ -54,69 +54,71 @@ impl Step {
     }
 }
 
-/// The next step of one container. Before the first file is applied nothing is done to what an earlier manager left.
+/// The next step of one container. Before the first file is applied, runs of an earlier manager are left alone.
 pub fn next(container: &Container, gate: Gate, now: Instant) -> Step {
     let Some(desired) = &container.desired else { return Step::NOTHING };
     match &container.observed.run {
-        Some(run) => of_run(desired, run, gate, now),
-        None => of_rest(container, desired, gate, now),
+        Some(run) => next_with_run(desired, run, gate, now),
+        None => next_without_run(container, desired, gate, now),
     }
 }
 
-/// While there is a run: leave it, or stop it.
-fn of_run(desired: &Desired, run: &Run, gate: Gate, now: Instant) -> Step {
-    let wanted = desired.config.is_some() && run.generation == desired.generation && desired.goal == Goal::Run;
+/// The container has a run: leave it running, or stop it.
+fn next_with_run(desired: &Desired, run: &Run, gate: Gate, now: Instant) -> Step {
+    let should_run =
+        desired.config.is_some() && run.generation == desired.generation && desired.state == DesiredState::Running;
     match (run.phase, run.stop) {
-        _ if wanted && run.stop.is_none() => Step::NOTHING,
+        _ if should_run && run.stop.is_none() => Step::NOTHING,
         (Phase::Proving, _) => Step::now(Action::AbandonProof),
-        // Its answer comes soon; its output is read to the end.
-        (Phase::Starting | Phase::Exited(_), _) | (Phase::Running, Some(Stop::Killed)) => Step::NOTHING,
-        (Phase::Running, _) if desired.goal == Goal::Kill => Step::now(Action::Kill),
-        (Phase::Running, Some(Stop::Signalled(kill_at))) if kill_at <= now => Step::now(Action::Kill),
-        (Phase::Running, Some(Stop::Signalled(kill_at))) => Step::at(kill_at),
-        (Phase::Running, None) if desired.goal == Goal::StopInOrder && !gate.stop => Step::NOTHING,
+        // Wait for the helper's reply, or for the end of the output.
+        (Phase::Starting | Phase::Exited(_), _) | (Phase::Running, Some(StopProgress::Killed)) => Step::NOTHING,
+        (Phase::Running, _) if desired.state == DesiredState::Killed => Step::now(Action::Kill),
+        (Phase::Running, Some(StopProgress::Signalled(kill_at))) if kill_at <= now => Step::now(Action::Kill),
+        (Phase::Running, Some(StopProgress::Signalled(kill_at))) => Step::at(kill_at),
+        (Phase::Running, None) if desired.state == DesiredState::StoppedInOrder && !gate.may_stop => Step::NOTHING,
         (Phase::Running, None) => Step::now(Action::SendStopSignal),
     }
 }
 
-/// While there is none: start it, or leave it, and have the helper forget the last one where its record says nothing any more.
-fn of_rest(container: &Container, desired: &Desired, gate: Gate, now: Instant) -> Step {
+/// The container has no run: start it if it shall run. Forget the record of its last run unless a later manager needs it.
+fn next_without_run(container: &Container, desired: &Desired, gate: Gate, now: Instant) -> Step {
     let end = container.end();
-    let record_counts = desired.config.is_some() && matches!(end, Some(End::Completed | End::GaveUp));
-    if container.observed.kept && !record_counts {
+    let record_is_needed = desired.config.is_some() && matches!(end, Some(End::Completed | End::GaveUp));
+    if container.observed.record_kept && !record_is_needed {
         return Step::now(Action::Forget);
     }
-    let Some(config) = desired.config.as_ref().filter(|_| desired.goal == Goal::Run && end.is_none()) else {
+    let Some(config) = desired.config.as_ref().filter(|_| desired.state == DesiredState::Running && end.is_none())
+    else {
         return Step::NOTHING;
     };
-    match container.observed.due {
-        Some(due) if due > now => Step::at(due),
-        _ if !gate.start => Step::NOTHING,
+    match container.observed.next_start {
+        Some(next_start) if next_start > now => Step::at(next_start),
+        _ if !gate.may_start => Step::NOTHING,
         _ if config.prove_layers => Step::now(Action::Prove),
         _ => Step::now(Action::Start),
     }
 }
 
-/// What follows the end of a run.
+/// What happens after a run has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AfterExit {
-    /// It is over.
+    /// The container has ended for good.
     End(End),
-    /// It is started again at once: by a verb, or by a file that has it otherwise.
+    /// It is started again at once: a verb requested it, or the file has changed.
     Replace,
-    /// Its policy starts it again after this long.
+    /// Its policy restarts it after this delay.
     Restart(Duration),
 }
 
-/// Decides what follows the end of a run that was up for `ran`, and counts it.
+/// Decides what happens after a run that lasted `ran`, and counts the restart.
 pub fn after_exit(desired: &Desired, observed: &mut Observed, run: &Run, exit: Exit, ran: Duration) -> AfterExit {
-    let wanted = desired.goal == Goal::Run;
+    let should_run = desired.state == DesiredState::Running;
     match &desired.config {
-        Some(_) if wanted && run.generation != desired.generation => AfterExit::Replace,
-        Some(config) if wanted => match observed.backoff.after(&config.restart, ran, exit.code) {
-            Next::Ended => AfterExit::End(End::Completed),
-            Next::GaveUp => AfterExit::End(End::GaveUp),
-            Next::Again(wait) => AfterExit::Restart(wait),
+        Some(_) if should_run && run.generation != desired.generation => AfterExit::Replace,
+        Some(config) if should_run => match observed.backoff.after(&config.restart, ran, exit.code) {
+            RestartDecision::NoRestart => AfterExit::End(End::Completed),
+            RestartDecision::GiveUp => AfterExit::End(End::GaveUp),
+            RestartDecision::RestartAfter(wait) => AfterExit::Restart(wait),
         },
         _ => AfterExit::End(End::Stopped),
     }

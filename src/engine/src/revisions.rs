@@ -1,8 +1,8 @@
-//! The files that were applied: `revisions/<sha256>.toml`, and `current`, a link to the one that was applied last. Both appear
-//! by rename, so a power cut leaves the old one or the new one. `order` has their names, the last applied first. As many as the file
-//! says are kept, as the way back; all others are dropped, as each would hold its images in the store for ever: `<sha256>.dropped` is
-//! one until what only it named has been collected.
-
+//! Revisions: the files that were applied, as `revisions/<sha256>.toml`, and the link `current` to the last one. Both are replaced by
+//! rename, so a power cut leaves the old or the new one.
+//!
+//! `order` lists the kept revisions, the last applied first; the file says how many are kept for going back. A dropped revision is renamed
+//! to `<sha256>.dropped` until its images are collected: a kept one would pin them for ever.
 use casemate_wire::Digest;
 use sha2::{Digest as _, Sha256};
 use std::ffi::OsStr;
@@ -12,7 +12,7 @@ use std::os::unix::fs::{OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-const ORDER: &str = "order";
+const HISTORY: &str = "order";
 const DROPPED: &str = "dropped";
 
 /// The digest of a file's text: its revision.
@@ -20,13 +20,13 @@ pub fn revision(text: &str) -> Digest {
     Digest::from_bytes(Sha256::digest(text.as_bytes()).into())
 }
 
-/// Where a revision lies, if it was applied once.
+/// The path of a kept revision.
 pub fn find(state: &Path, revision: &Digest) -> Option<PathBuf> {
     let path = state.join("revisions").join(format!("{}.toml", revision.hex()));
     path.is_file().then_some(path)
 }
 
-/// The text that was applied last, if one was.
+/// The text of the current revision, if a file was applied.
 pub fn current(state: &Path) -> io::Result<Option<String>> {
     match fs::read_to_string(state.join("revisions/current")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -34,7 +34,7 @@ pub fn current(state: &Path) -> io::Result<Option<String>> {
     }
 }
 
-/// Keeps the text and makes it the current revision; so many of the last applied stay, this one included.
+/// Stores the text as the current revision, and keeps this many of the last applied, this one included.
 pub fn apply(state: &Path, text: &str, keep: usize) -> io::Result<()> {
     let directory = state.join("revisions");
     let name = format!("{}.toml", revision(text).hex());
@@ -46,8 +46,8 @@ pub fn apply(state: &Path, text: &str, keep: usize) -> io::Result<()> {
     if before == Path::new(&name) {
         return Ok(());
     }
-    let kept = order(&directory, &name, &before.to_string_lossy(), keep)?;
-    write(&directory, ORDER, &(kept.join("\n") + "\n"))?;
+    let kept = kept_names(&directory, &name, &before.to_string_lossy(), keep)?;
+    write(&directory, HISTORY, &(kept.join("\n") + "\n"))?;
     let link = directory.join(".current");
     match fs::remove_file(&link) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -59,7 +59,7 @@ pub fn apply(state: &Path, text: &str, keep: usize) -> io::Result<()> {
     for entry in fs::read_dir(&directory)? {
         let entry = entry?;
         let (path, name) = (entry.path(), entry.file_name());
-        let stays = |name: &str| name == "current" || name == ORDER || kept.iter().any(|kept| kept == name);
+        let stays = |name: &str| name == "current" || name == HISTORY || kept.iter().any(|kept| kept == name);
         match path.extension().and_then(OsStr::to_str) {
             _ if name.to_str().is_some_and(stays) => {}
             Some(DROPPED) => {}
@@ -72,17 +72,17 @@ pub fn apply(state: &Path, text: &str, keep: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// A revision that is not kept any more.
+/// A dropped revision.
 #[derive(Debug)]
 pub struct Dropped {
     path: PathBuf,
     /// Its text.
     pub text: String,
-    /// Seconds since 1970 when it was kept for the first time.
+    /// When it was applied for the first time, in seconds since 1970.
     pub since: u64,
 }
 
-/// Those that have not been forgotten.
+/// The dropped revisions whose images are not collected yet.
 pub fn dropped(state: &Path) -> io::Result<Vec<Dropped>> {
     let mut dropped = Vec::new();
     for entry in fs::read_dir(state.join("revisions"))? {
@@ -96,20 +96,20 @@ pub fn dropped(state: &Path) -> io::Result<Vec<Dropped>> {
 }
 
 impl Dropped {
-    /// Nothing is to be collected for it any more.
-    pub fn forget(self) -> io::Result<()> {
+    /// Removes the revision after its images are collected.
+    pub fn remove(self) -> io::Result<()> {
         fs::remove_file(self.path)
     }
 }
 
-/// The names of the revisions that stay, the last applied first.
-fn order(directory: &Path, name: &str, before: &str, keep: usize) -> io::Result<Vec<String>> {
-    let known = match fs::read_to_string(directory.join(ORDER)) {
+/// The names of the revisions to keep, the last applied first.
+fn kept_names(directory: &Path, name: &str, before: &str, keep: usize) -> io::Result<Vec<String>> {
+    let history = match fs::read_to_string(directory.join(HISTORY)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         text => text?,
     };
     let mut names: Vec<String> = Vec::new();
-    for name in [name, before].into_iter().chain(known.lines()) {
+    for name in [name, before].into_iter().chain(history.lines()) {
         if !name.is_empty() && !names.iter().any(|known| known == name) {
             names.push(name.to_owned());
         }
@@ -118,13 +118,13 @@ fn order(directory: &Path, name: &str, before: &str, keep: usize) -> io::Result<
     Ok(names)
 }
 
-/// Whole or not at all.
+/// Replaces a file by rename.
 fn write(directory: &Path, name: &str, text: &str) -> io::Result<()> {
-    let work = directory.join(format!(".{name}"));
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&work)?;
+    let temporary = directory.join(format!(".{name}"));
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
-    fs::rename(&work, directory.join(name))
+    fs::rename(&temporary, directory.join(name))
 }
 
 #[cfg(test)]
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_applied_is_current_and_the_one_before_is_kept() {
+    fn last_applied_revision_is_current_and_the_previous_is_kept() {
         let base = tempfile::tempdir().unwrap();
         fs::create_dir(base.path().join("revisions")).unwrap();
         assert_eq!(current(base.path()).unwrap(), None);
@@ -144,26 +144,26 @@ mod tests {
         }
         assert_eq!(fs::read_dir(base.path().join("revisions")).unwrap().count(), 4);
         assert_eq!(find(base.path(), &revision("other")), None);
-        // Again, which changes nothing; then a third, which lets the older one of the two go.
+        // The same again changes nothing; a third drops the oldest.
         apply(base.path(), "a = 1", 2).unwrap();
         assert!(find(base.path(), &revision("a = 2")).is_some());
         apply(base.path(), "a = 3", 2).unwrap();
-        let there = ["a = 1", "a = 2", "a = 3"].map(|text| find(base.path(), &revision(text)).is_some());
-        assert_eq!(there, [true, false, true]);
+        let is_kept = ["a = 1", "a = 2", "a = 3"].map(|text| find(base.path(), &revision(text)).is_some());
+        assert_eq!(is_kept, [true, false, true]);
         assert_eq!(fs::read_dir(base.path().join("revisions")).unwrap().count(), 5);
-        // It is known until it is forgotten.
+        // It is listed until it is removed.
         let mut left = dropped(base.path()).unwrap();
         assert_eq!((left.len(), left[0].text.as_str()), (1, "a = 2"));
-        left.pop().unwrap().forget().unwrap();
+        left.pop().unwrap().remove().unwrap();
         assert!(dropped(base.path()).unwrap().is_empty());
         assert_eq!(fs::read_dir(base.path().join("revisions")).unwrap().count(), 4);
     }
 
     #[test]
-    fn as_many_are_kept_as_the_file_says() {
+    fn store_keep_limits_the_kept_revisions() {
         let base = tempfile::tempdir().unwrap();
         fs::create_dir(base.path().join("revisions")).unwrap();
-        let there = || {
+        let is_kept = || {
             let texts = ["a = 0", "a = 1", "a = 2", "a = 3"];
             texts.map(|text| find(base.path(), &revision(text)).is_some())
         };
@@ -171,14 +171,14 @@ mod tests {
             [[true, false, false, false], [true, true, false, false], [true, true, true, false]].iter().enumerate()
         {
             apply(base.path(), &format!("a = {n}"), 3).unwrap();
-            assert_eq!(there(), *kept);
+            assert_eq!(is_kept(), *kept);
         }
         apply(base.path(), "a = 3", 3).unwrap();
-        assert_eq!(there(), [false, true, true, true]);
-        // The way back, and then a file that keeps less.
+        assert_eq!(is_kept(), [false, true, true, true]);
+        // Back to an earlier one, and then a file that keeps fewer.
         apply(base.path(), "a = 1", 3).unwrap();
-        assert_eq!(there(), [false, true, true, true]);
+        assert_eq!(is_kept(), [false, true, true, true]);
         apply(base.path(), "a = 0", 1).unwrap();
-        assert_eq!(there(), [true, false, false, false]);
+        assert_eq!(is_kept(), [true, false, false, false]);
     }
 }

@@ -1,67 +1,67 @@
-//! What the service manager is told: that everything of the file is up, how each container stands, and that the loop turns.
+//! The messages to the service manager: READY, STATUS with the state of each container, and watchdog pings.
 
 use crate::notify::Notifier;
 use crate::table::Table;
 use std::fmt::Write as _;
 use std::time::Instant;
 
-/// A status longer than this, in bytes, is cut: it is one line for people.
-const LONGEST: usize = 1024;
+/// Bytes of a status line.
+const MAX_STATUS: usize = 1024;
 
-/// What was told, so that it is told once.
+/// What was sent already, so that it is sent once.
 #[derive(Debug, Default)]
 pub struct Status {
     notifier: Notifier,
     ready: bool,
-    closing: bool,
+    stopping: bool,
     text: String,
     next_ping: Option<Instant>,
 }
 
 impl Status {
-    /// Through this notifier.
+    /// Sends through this notifier.
     pub fn new(notifier: Notifier) -> Self {
         Self { notifier, ..Self::default() }
     }
 
-    /// A reload has begun; [`Self::turn`] tells when everything of the file is up.
+    /// A reload has begun; [`Self::update`] reports its end.
     pub fn reloading(&mut self) {
         self.notifier.reloading();
         self.ready = false;
     }
 
-    /// Tells what is new, and pings the watchdog when that is due. `settled`: a file was applied, and no other is on its way.
-    pub fn turn(&mut self, table: &Table, settled: bool, now: Instant) {
-        let Some(pause) = self.notifier.pause() else { return };
+    /// Sends what has changed, and pings the watchdog when due. `settled`: a file was applied, and no reload is in progress.
+    pub fn update(&mut self, table: &Table, settled: bool, now: Instant) {
+        let Some(interval) = self.notifier.interval() else { return };
         if self.next_ping.is_none_or(|next| next <= now) {
-            self.notifier.alive();
-            self.next_ping = Some(now + pause);
+            self.notifier.ping();
+            self.next_ping = Some(now + interval);
         }
         let text = summary(table);
         if text != self.text {
             self.notifier.status(&text);
             self.text = text;
         }
-        if table.is_closing() && !self.closing {
+        if table.is_stopping() && !self.stopping {
             self.notifier.stopping();
-            self.closing = true;
+            self.stopping = true;
         }
-        if settled && !self.ready && !table.is_closing() && table.all_decided() {
+        if settled && !self.ready && !table.is_stopping() && table.all_starts_decided() {
             self.ready = self.notifier.ready();
         }
     }
 
-    /// When the watchdog is to be pinged again; `None`: nobody waits for it.
-    pub fn next_moment(&self) -> Option<Instant> {
+    /// When the next watchdog ping is due; `None` without a service manager.
+    pub fn next_deadline(&self) -> Option<Instant> {
         self.next_ping
     }
 }
 
-/// The containers and their states in the order of the file, as far as one line goes.
+/// Containers and their states in file order, cut after [`MAX_STATUS`].
 fn summary(table: &Table) -> String {
     let mut text = String::new();
     for (name, container) in table.in_order() {
-        if text.len() > LONGEST {
+        if text.len() > MAX_STATUS {
             text.push_str(", …");
             break;
         }
@@ -77,9 +77,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_a_service_manager_nothing_is_due() {
+    fn no_ping_is_due_without_a_service_manager() {
         let mut status = Status::default();
-        status.turn(&Table::default(), true, Instant::now());
-        assert_eq!(status.next_moment(), None);
+        status.update(&Table::default(), true, Instant::now());
+        assert_eq!(status.next_deadline(), None);
     }
 }

@@ -1,83 +1,82 @@
-//! Writing to a stream without ever waiting for its reader: what the reader does not take is kept up to a bound, and past it left out
-//! and counted.
+//! A writer that never waits for its reader: it buffers up to a bound, and beyond it drops lines and counts them.
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-/// Bytes that a reader has not taken.
-pub const BACKLOG: usize = 1 << 20;
-/// POLLOUT promises room for this much (pipe(7), PIPE_BUF).
-const ONCE: usize = 4096;
+/// Bytes that are buffered at most.
+pub const MAX_PENDING: usize = 1 << 20;
+/// POLLOUT means room for this many bytes (pipe(7), PIPE_BUF).
+const WRITE_SIZE: usize = 4096;
 
 /// One stream.
 #[derive(Debug)]
 pub struct Writer {
     descriptor: Rc<OwnedFd>,
-    waiting: VecDeque<u8>,
-    left_out: u64,
-    gone: bool,
+    pending: VecDeque<u8>,
+    dropped: u64,
+    closed: bool,
 }
 
 impl Writer {
-    /// Writes to the descriptor, which may be shared with others and so stays in its mode.
+    /// Writes to this descriptor. Other processes may share it, so it is not made non-blocking.
     pub fn new(descriptor: OwnedFd) -> Self {
-        Self { descriptor: Rc::new(descriptor), waiting: VecDeque::new(), left_out: 0, gone: false }
+        Self { descriptor: Rc::new(descriptor), pending: VecDeque::new(), dropped: 0, closed: false }
     }
 
-    /// Takes whole lines, or none of them.
+    /// Buffers complete lines, or drops them.
     pub fn put(&mut self, text: &str) {
-        if self.gone {
+        if self.closed {
             return;
         }
-        if self.waiting.len() > BACKLOG {
-            self.left_out += 1;
+        if self.pending.len() > MAX_PENDING {
+            self.dropped += 1;
             return;
         }
-        if self.left_out > 0 {
-            let count = std::mem::take(&mut self.left_out);
+        if self.dropped > 0 {
+            let count = std::mem::take(&mut self.dropped);
             let gap = format!("casemate: {count} lines are not shown here; `casemate logs` has them\n");
-            self.waiting.extend(gap.as_bytes());
+            self.pending.extend(gap.as_bytes());
         }
-        self.waiting.extend(text.as_bytes());
+        self.pending.extend(text.as_bytes());
     }
 
-    /// The descriptor, to wait on while [`Self::waits`].
+    /// The descriptor, to register while [`Self::has_pending`].
     pub fn descriptor(&self) -> &Rc<OwnedFd> {
         &self.descriptor
     }
 
-    /// Whether the reader has not taken everything.
-    pub fn waits(&self) -> bool {
-        !self.waiting.is_empty()
+    /// Whether bytes are buffered.
+    pub fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
     }
 
-    /// Writes what the reader takes without waiting.
+    /// Writes without waiting.
     pub fn flush(&mut self) {
-        while !self.waiting.is_empty() && self.takes_more() && self.write() {}
+        while !self.pending.is_empty() && self.is_writable() && self.write() {}
     }
 
-    /// At the end there is nothing else to do than to wait for the reader.
+    /// Writes everything, and waits for the reader.
     pub fn finish(&mut self) {
-        while !self.waiting.is_empty() && self.write() {}
+        while !self.pending.is_empty() && self.write() {}
     }
 
     fn write(&mut self) -> bool {
-        let (head, _) = self.waiting.as_slices();
-        match rustix::io::write(&*self.descriptor, head.get(..ONCE.min(head.len())).unwrap_or_default()) {
+        let (head, _) = self.pending.as_slices();
+        match rustix::io::write(&*self.descriptor, head.get(..WRITE_SIZE.min(head.len())).unwrap_or_default()) {
             Ok(count) => {
-                self.waiting.drain(..count);
+                self.pending.drain(..count);
                 true
             }
             Err(rustix::io::Errno::INTR) => true,
-            // Somebody else made the descriptor non-blocking, and it is full.
+            // Another process made the descriptor non-blocking, and it is full.
             Err(rustix::io::Errno::AGAIN) => false,
-            Err(_) => self.forget(),
+            Err(_) => self.close(),
         }
     }
 
-    fn takes_more(&mut self) -> bool {
+    fn is_writable(&mut self) -> bool {
         let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
         let mut ready = [PollFd::from_borrowed_fd(self.descriptor.as_fd(), PollFlags::OUT)];
         let count = poll(&mut ready, Some(&now)).unwrap_or(0);
@@ -85,14 +84,14 @@ impl Writer {
         match (count, ready.revents().contains(PollFlags::OUT)) {
             (0, _) => false,
             (_, true) => true,
-            // Hung up: nobody will read any more, and the containers are not to suffer for it.
-            (_, false) => self.forget(),
+            // The reader has hung up; the containers run on.
+            (_, false) => self.close(),
         }
     }
 
-    fn forget(&mut self) -> bool {
-        self.gone = true;
-        self.waiting.clear();
+    fn close(&mut self) -> bool {
+        self.closed = true;
+        self.pending.clear();
         false
     }
 }
@@ -103,7 +102,7 @@ mod tests {
     use rustix::pipe::{PipeFlags, pipe_with};
 
     #[test]
-    fn threat_28_a_reader_that_sleeps_costs_bounded_memory_and_no_time() {
+    fn threat_28_slow_reader_costs_bounded_memory_and_no_time() {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         let mut writer = Writer::new(write);
         let line = format!("{}\n", "x".repeat(99));
@@ -111,8 +110,8 @@ mod tests {
             writer.put(&line);
             writer.flush();
         }
-        assert!(writer.waiting.len() < BACKLOG + 200);
-        // Once it wakes up it learns how much it has missed.
+        assert!(writer.pending.len() < MAX_PENDING + 200);
+        // When it reads again it gets the count of dropped lines.
         let reader = std::thread::spawn(move || {
             let (mut all, mut buffer) = (Vec::new(), [0; 65536]);
             loop {
@@ -131,16 +130,16 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_is_gone_is_forgotten() {
+    fn writer_is_closed_when_its_reader_is_gone() {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         let mut writer = Writer::new(write);
         drop(read);
-        // A process that another test starts at this moment has the read end until it is executed.
+        // A child of another test may hold the read end between fork and exec.
         let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
-        while !writer.gone && std::time::Instant::now() < end {
+        while !writer.closed && std::time::Instant::now() < end {
             writer.put("x\n");
             writer.flush();
         }
-        assert!(writer.gone && !writer.waits());
+        assert!(writer.closed && !writer.has_pending());
     }
 }

@@ -1,18 +1,18 @@
-//! The exit codes: what a failure means to a script.
+//! The exit codes, for scripts.
 
 use casemate_wire::FailureKind;
 use std::process::ExitCode;
 
-/// The exit codes besides 0, stable.
+/// Exit codes other than 0. They do not change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
-    /// A container, or the work itself, failed.
+    /// A container, or the verb itself, failed.
     Failed = 1,
     /// The command line is wrong.
     Usage = 2,
     /// The file is wrong.
     Spec = 3,
-    /// Bytes are not what was pinned.
+    /// Bytes do not have the pinned digest.
     Verification = 4,
     /// This host cannot apply a control.
     NotEnforceable = 5,

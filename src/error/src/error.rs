@@ -1,9 +1,9 @@
-//! What a verb says when it cannot do what was asked, and the exit code that goes with it.
+//! The error of a verb, and its exit code.
 
 use crate::{Code, escaped};
 use std::fmt;
 
-/// `casemate: <object>: <step>: <reason>; <what to do>`.
+/// Printed as `casemate: <object>: <step>: <reason>; <remedy>`.
 #[derive(Debug)]
 pub struct Error {
     code: Code,
@@ -12,24 +12,24 @@ pub struct Error {
 }
 
 impl Error {
-    /// What it was about, which step failed, and why.
+    /// The object, the step that failed on it, and the reason.
     pub fn new(code: Code, object: impl fmt::Display, step: &str, reason: impl fmt::Display) -> Self {
         Self { code, text: format!("{object}: {step}: {reason}"), remedy: None }
     }
 
-    /// An error that already names object, step and reason.
-    pub fn told(code: Code, error: impl fmt::Display) -> Self {
+    /// From an error whose text already names object, step and reason.
+    pub fn from_display(code: Code, error: impl fmt::Display) -> Self {
         Self { code, text: error.to_string(), remedy: None }
     }
 
-    /// Adds what to do about it.
+    /// Adds what the user can do about it.
     #[must_use]
-    pub fn remedy(mut self, what_to_do: impl Into<String>) -> Self {
-        self.remedy = Some(what_to_do.into());
+    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
         self
     }
 
-    /// Puts in front what it was about.
+    /// Puts one more object in front.
     #[must_use]
     pub fn about(mut self, object: impl fmt::Display) -> Self {
         self.text = format!("{object}: {}", self.text);
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn threat_29_an_error_is_one_line_without_control_bytes() {
+    fn threat_29_error_is_one_line_without_control_bytes() {
         let name = "a\u{1b}[2J\nb\u{9b}c\u{202e}d";
         let error = Error::new(Code::Usage, name, "open", "no such file").remedy("name\ta file");
         assert_eq!(error.to_string(), "a\\u{1b}[2J\\nb\\u{9b}c\\u{202e}d: open: no such file; name\\ta file");

@@ -1,5 +1,4 @@
-//! What a verb reports when it cannot do what was asked: object, step, reason, what to do, and the exit code that goes with it;
-//! and text from outside made harmless for a terminal.
+//! The report error of verbs (object, step, reason, remedy, exit code), and the escaping of untrusted text for terminals.
 #![forbid(unsafe_code)]
 
 mod code;

@@ -1,9 +1,9 @@
-//! Text from outside, made harmless for a terminal: what would move the cursor or reorder the line is shown, not obeyed.
+//! Escapes untrusted text for terminals: control characters and those that reorder text are printed as escapes.
 
 use std::fmt::Write;
 
-/// The text with control characters, the C1 ones and those that reorder text included, shown instead of obeyed: file
-/// names, image names and what a container wrote may end up in it. Line breaks too: one error is one line.
+/// The text on one line, with escapes for line breaks, control characters (C1 too) and characters that reorder text. File names, image
+/// names and container output may contain them.
 pub fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     text.chars().for_each(|c| escape(c, &mut out));
@@ -20,7 +20,7 @@ fn escape(c: char, out: &mut String) {
     }
 }
 
-/// Appends bytes that a container wrote as text: what is not UTF-8, and every control character but the tab, is written as an escape.
+/// Appends a line of container output: bytes that are not UTF-8, and all control characters except the tab, become escapes.
 pub fn printable(bytes: &[u8], out: &mut String) {
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
@@ -34,7 +34,7 @@ pub fn printable(bytes: &[u8], out: &mut String) {
     }
 }
 
-/// `1.5 MiB`: three digits at the most, so that columns stay narrow.
+/// `1.5 MiB`: at most three digits.
 pub fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     let mut shown = format!("{bytes} B");
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn threat_21_and_29_control_bytes_are_shown_not_obeyed() {
+    fn threat_21_and_29_control_bytes_are_escaped() {
         assert_eq!(shown(b"a\tb\r\n"), "a\tb");
         assert_eq!(shown(b"\x1b]0;title\x07"), "\\u{1b}]0;title\\u{7}");
         assert_eq!(shown(b"x\rforged | y"), "x\\rforged | y");

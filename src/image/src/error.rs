@@ -280,7 +280,7 @@ impl From<names::Error> for casemate_error::Error {
 impl Error {
     /// The report of a verb. `name`: the image's, where it is known, for the remedy.
     pub fn about_image(&self, name: Option<&str>) -> casemate_error::Error {
-        let report = casemate_error::Error::told(self.code(), self);
+        let report = casemate_error::Error::from_display(self.code(), self);
         match self.remedy(name) {
             Some(remedy) => report.remedy(remedy),
             None => report,

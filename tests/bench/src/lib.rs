@@ -31,7 +31,7 @@ mod unpack;
 
 pub use rows::ROWS;
 
-use casemate_engine::launch::start_stage;
+use casemate_engine::launch::stages;
 use failure::{Failure, Result, Step};
 use instance::Instance;
 use rows::Row;
@@ -44,8 +44,8 @@ use std::process::ExitCode;
 /// The program: measures everything, or serves as an agent of itself.
 pub fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
-    if arguments.next().is_some_and(|name| name == start_stage::NAME) {
-        eprintln!("casemate-bench: {}", start_stage::run(arguments));
+    if arguments.next().is_some_and(|name| name == stages::helper::NAME) {
+        eprintln!("casemate-bench: {}", stages::helper::run(arguments));
         return ExitCode::FAILURE;
     }
     let arguments: Vec<OsString> = arguments.collect();

@@ -122,7 +122,7 @@ both_modes! {
         assert!(!apply("first").contains("collected"));
         let told = apply("held");
         assert_eq!(told.matches("collected").count(), 1, "{told}");
-        assert!(told.contains(&format!("collected {}: no kept file names them; ", of("first"))), "{told}");
+        assert!(told.contains(&format!("collected {}: no kept revision uses them; ", of("first"))), "{told}");
         assert_eq!(left(), ["second", "third", "held", "spare"]);
         assert!(half.exists() && whole.exists());
         casemate.run(&["store", "fsck"]).expect(0);
@@ -133,7 +133,7 @@ both_modes! {
         let using = fs::File::open(casemate.state().join("images/trees")).unwrap();
         rustix::fs::flock(&using, rustix::fs::FlockOperation::LockShared).unwrap();
         let told = apply("third");
-        assert!(told.contains("another process has the store"), "{told}");
+        assert!(told.contains("the store is locked by another process"), "{told}");
         drop(using);
         // It has come again since it was dropped, and not long ago.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();

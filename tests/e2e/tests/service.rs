@@ -256,7 +256,7 @@ services! { fn a_reload_lets_images_go_that_only_dropped_files_named(casemate, u
     reload(&units, &manager);
     let collected = |manager: &Up, image: &str| {
         poll::until("its word that it has collected", || {
-            manager.stderr().contains(&format!("collected {image}: no kept file names them")).then_some(())
+            manager.stderr().contains(&format!("collected {image}: no kept revision uses them")).then_some(())
         });
         casemate.run(&["image", "inspect", image]).expect(2);
     };
@@ -266,7 +266,7 @@ services! { fn a_reload_lets_images_go_that_only_dropped_files_named(casemate, u
     rustix::fs::flock(&store, FlockOperation::LockExclusive).unwrap();
     put(third);
     reload(&units, &manager);
-    poll::until("its word that it leaves it", || manager.stderr().contains("another process has the store").then_some(()));
+    poll::until("its word that it leaves it", || manager.stderr().contains("the store is locked by another process").then_some(()));
     units.until_manager_says("WATCHDOG=1");
     manager.signal(Signal::TERM);
     manager.finish().expect(0);
@@ -344,7 +344,7 @@ services! { fn a_reload_of_a_wrong_file_changes_nothing_and_says_why(casemate, u
         assert!([3, 4, 5].contains(&refused.code) && refused.stderr.contains(words[0]), "{refused:?}");
         let told = poll::until("its reasons", || {
             Some(manager.stderr().split_off(said))
-                .filter(|told| told.contains("not applied: everything goes on as it was"))
+                .filter(|told| told.contains("not applied; the containers run on unchanged"))
         });
         for word in words {
             assert!(told.contains(word), "{word:?} in {told}");

@@ -162,7 +162,7 @@ fn entered(global: &Global, role: Role) -> Result<(Session, StorePolicy), Error>
 /// The store of an instance, with those that it looks into.
 pub(super) fn opened(session: &Session) -> Result<Store, Error> {
     let directories = &session.directories;
-    Ok(Store::open_with(&directories.state, directories.preloaded())?)
+    Ok(Store::open_with(&directories.state, directories.read_only_stores())?)
 }
 
 /// The program that reads archives; it lies beside this one.

@@ -45,7 +45,7 @@ pub fn digests(
 
 /// The other one's life; its exit code.
 fn apart(pipe: OwnedFd, work: impl FnOnce() -> Result<Vec<Digest>, Error>) -> u8 {
-    let outcome = launch::become_manager().map_err(Error::from).and_then(|()| work()).and_then(|digests| {
+    let outcome = launch::switch_to_manager_user().map_err(Error::from).and_then(|()| work()).and_then(|digests| {
         let bytes: Vec<u8> = digests.iter().flat_map(|digest| *digest.as_bytes()).collect();
         File::from(pipe)
             .write_all(&bytes)

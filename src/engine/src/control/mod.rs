@@ -1,10 +1,10 @@
-//! What the verbs ask a running manager: newline-delimited JSON over a unix socket in the run directory, one request a
-//! connection. The manager's side ([`Server`]) and the verbs' side ([`ask`]) of it.
+//! The control socket, by which verbs use a running manager: newline-delimited JSON, one request per connection. [`Server`] is the
+//! manager's side, [`send`] the verbs' side.
 
 mod client;
 mod protocol;
 mod server;
 
-pub use client::{Answers, AskError, ask};
+pub use client::{Error, Responses, send};
 pub use protocol::{MAX_REQUEST, Request, Response, Status};
-pub use server::{Handle, Server};
+pub use server::{ConnectionId, Server};

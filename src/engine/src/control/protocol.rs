@@ -1,71 +1,71 @@
-//! Requests and responses of the control socket. Nothing here can start what the file does not have (threat row 32).
+//! Requests and responses of the control socket. None of them can start anything that the file does not contain (threat row 32).
 
 use serde::{Deserialize, Serialize};
 
 /// The longest request, its line feed included.
 pub const MAX_REQUEST: usize = 64 * 1024;
 
-/// What a verb asks.
+/// A request of a verb.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
-    /// Answer: `Containers`.
+    /// Response: `Containers`.
     Ps {},
-    /// Answer: `Records`, and after it the log records themselves, to the end of the connection.
+    /// Response: `Records`, then the log records themselves, to the end of the connection.
     Logs {
         /// The container.
         name: String,
-        /// Go on with what is written from now on, until the container has ended for good.
+        /// Follow the log until the container has ended for good.
         #[serde(default)]
         follow: bool,
-        /// Only the last so many records of what is there.
+        /// Only this many of the records that are kept.
         #[serde(default)]
         tail: Option<u64>,
     },
-    /// Answer, when all have ended: `Done`.
+    /// Response after all have ended: `Done`.
     Stop {
         /// The containers.
         names: Vec<String>,
     },
-    /// Answer, when all run: `Done`.
+    /// Response after all run: `Done`.
     Start {
         /// The containers.
         names: Vec<String>,
     },
-    /// Answer, when all run again: `Done`.
+    /// Response after all run again: `Done`.
     Restart {
         /// The containers.
         names: Vec<String>,
     },
-    /// Answers: `Ended` for each when it has ended, then `Done`.
+    /// Responses: `Ended` for each container when it has ended, then `Done`.
     Wait {
         /// The containers.
         names: Vec<String>,
     },
-    /// Stops all in reverse order and ends the manager. Answer, when all have ended: `Done`.
+    /// Stops all containers in reverse order, and then the manager. Response after all have ended: `Done`.
     Down {},
-    /// Reads the file again. Answer, when it is applied and all of it is up: `Done`.
+    /// Reads the file again and applies it. Response after its containers run: `Done`.
     Reload {},
-    /// Answer: `Version`.
+    /// Response: `Version`.
     Version {},
 }
 
-/// What the manager answers.
+/// A response of the manager.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
 pub enum Response {
-    /// It was done.
+    /// The request is complete.
     Done {},
     /// The containers, in file order.
     Containers {
-        /// One each.
+        /// Their status.
         containers: Vec<Status>,
     },
-    /// Records follow, as they lie in the log files.
+    /// Log records follow, in the format of the log files.
     Records {},
     /// A container has ended.
     Ended {
-        /// Which.
+        /// Its name.
         name: String,
         /// Its exit code; none if it never ran.
         code: Option<u8>,
@@ -75,9 +75,9 @@ pub enum Response {
         /// As in `casemate --version`.
         version: String,
     },
-    /// It was not done.
+    /// The request failed.
     Failed {
-        /// Why, in one line.
+        /// The reason, in one line.
         reason: String,
         /// The exit code of the verb.
         code: u8,
@@ -95,13 +95,13 @@ pub struct Status {
     pub pid: Option<u32>,
     /// When its payload was executed (RFC 3339), while it runs.
     pub started: Option<String>,
-    /// Seconds since then.
+    /// Seconds since `started`.
     pub uptime: Option<u64>,
-    /// How often its policy has restarted it.
+    /// How often its restart policy has restarted it.
     pub restarts: u32,
     /// The image, as the file pins it.
     pub image: String,
-    /// How it ended last.
+    /// The exit code of its last run.
     pub exit_code: Option<u8>,
     /// Processes that its memory limit killed in its last run.
     pub oom_kills: Option<u64>,
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_have_one_reading() {
+    fn malformed_and_unknown_requests_are_refused() {
         let parse = serde_json::from_str::<Request>;
         assert_eq!(parse(r#"{"verb":"ps"}"#).unwrap(), Request::Ps {});
         let logs = Request::Logs { name: "a".into(), follow: false, tail: None };

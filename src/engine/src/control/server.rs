@@ -1,7 +1,7 @@
-//! The manager's side of the control socket: bounded requests in, answers out, nobody waited for.
+//! The manager's side of the control socket: bounded requests in, responses out; it never waits for a client.
 //!
-//! Who connects is asked of the kernel (SO_PEERCRED): root and the manager's own user are served, besides the mode of the
-//! socket and of its directory (threat row 20). A request that is too long, or that takes too long, ends its connection.
+//! Only root and the manager's own user are served: by the modes of the socket and its directory, and by SO_PEERCRED (threat row 20).
+//! A request that is too long or takes too long ends its connection.
 
 use super::protocol::{MAX_REQUEST, Request, Response};
 use crate::logs::Reader;
@@ -18,27 +18,27 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// Connections at a time; one more is closed at once.
-const MOST: usize = 64;
-/// How long a request may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Bytes that are read from a log file at a time.
-const PIECE: usize = 64 * 1024;
+/// Connections at a time; further ones are closed at once.
+const MAX_CONNECTIONS: usize = 64;
+/// Time for a request to arrive.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes read from a log file at a time.
+const CHUNK: usize = 64 * 1024;
 
-/// A connection's name within its server.
-pub type Handle = u64;
+/// Identifies a connection of a server.
+pub type ConnectionId = u64;
 
-/// The listening socket and its connections; `S` is what the reactor calls them.
+/// The listening socket and its connections; `S` is the reactor's event source.
 #[derive(Debug)]
 pub struct Server<S> {
     listener: Registration<S>,
-    connections: BTreeMap<Handle, Connection<S>>,
-    /// Connections that are given the log of a container.
-    followers: BTreeMap<Name, BTreeSet<Handle>>,
-    /// Connections whose output may be filled from a log.
-    fillable: BTreeSet<Handle>,
-    next: Handle,
-    own: u32,
+    connections: BTreeMap<ConnectionId, Connection<S>>,
+    /// Connections that receive the log of a container.
+    followers: BTreeMap<Name, BTreeSet<ConnectionId>>,
+    /// Connections whose output can be refilled from a log.
+    fillable: BTreeSet<ConnectionId>,
+    next: ConnectionId,
+    own_uid: u32,
 }
 
 #[derive(Debug)]
@@ -53,11 +53,11 @@ struct Connection<S> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// The request is on its way.
-    Asking,
-    /// The answer is being found.
+    /// Receiving the request.
+    Receiving,
+    /// Waiting for the manager's response.
     Waiting,
-    /// What is in the output is the rest.
+    /// Sending the rest of the output, then close.
     Closing,
 }
 
@@ -69,7 +69,7 @@ struct Records {
 }
 
 impl<S: Clone> Server<S> {
-    /// Listens at the path in an open directory; an old socket there is replaced.
+    /// Listens at the path in an open directory; replaces an old socket.
     pub fn listen(run: BorrowedFd<'_>, path: &Path, reactor: &Reactor<S>, source: S) -> Result<Self, Errno> {
         let name = path.file_name().ok_or(Errno::INVAL)?;
         match rustix::fs::unlinkat(run, name, AtFlags::empty()) {
@@ -78,12 +78,12 @@ impl<S: Clone> Server<S> {
         }
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let listener = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        // Through /proc, as an address has room for 107 bytes of path only.
+        // Through /proc: a socket address has room for 107 bytes of path.
         let directory = Path::new("/proc/self/fd").join(rustix::fd::AsRawFd::as_raw_fd(&run).to_string());
         rustix::net::bind(&listener, &SocketAddrUnix::new(directory.join(name))?)?;
         rustix::fs::chmodat(run, name, Mode::from_raw_mode(0o600), AtFlags::empty())?;
         rustix::net::listen(&listener, 16)?;
-        let own = rustix::process::geteuid().as_raw();
+        let own_uid = rustix::process::geteuid().as_raw();
         let listener = reactor.register(&Rc::new(listener), Interest::Read, source)?;
         Ok(Self {
             listener,
@@ -91,16 +91,16 @@ impl<S: Clone> Server<S> {
             followers: BTreeMap::new(),
             fillable: BTreeSet::new(),
             next: 0,
-            own,
+            own_uid,
         })
     }
 
-    /// Takes new connections; `source` is what the reactor calls one.
-    pub fn admit(&mut self, reactor: &Reactor<S>, source: impl Fn(Handle) -> S) {
+    /// Accepts new connections; `source` makes the event source of one.
+    pub fn accept(&mut self, reactor: &Reactor<S>, source: impl Fn(ConnectionId) -> S) {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         while let Ok(socket) = rustix::net::accept_with(&self.listener, flags) {
-            let served = peer_credentials(&socket).is_ok_and(|peer| peer.uid == 0 || peer.uid == self.own);
-            if !served || self.connections.len() >= MOST {
+            let allowed = peer_credentials(&socket).is_ok_and(|peer| peer.uid == 0 || peer.uid == self.own_uid);
+            if !allowed || self.connections.len() >= MAX_CONNECTIONS {
                 continue;
             }
             let Ok(socket) = reactor.register(&Rc::new(socket), Interest::Read, source(self.next)) else { continue };
@@ -110,52 +110,52 @@ impl<S: Clone> Server<S> {
                 input: Vec::new(),
                 output: Vec::new(),
                 records: None,
-                state: State::Asking,
+                state: State::Receiving,
             };
             self.connections.insert(self.next, connection);
             self.next += 1;
         }
     }
 
-    /// Does what a connection is ready for; gives its request when that is complete.
-    pub fn serve(&mut self, handle: Handle) -> Option<Request> {
-        let connection = self.connections.get_mut(&handle)?;
+    /// Sends or receives on a ready connection. Returns its request once that is complete.
+    pub fn serve(&mut self, id: ConnectionId) -> Option<Request> {
+        let connection = self.connections.get_mut(&id)?;
         let outcome = match connection.state {
             _ if !connection.output.is_empty() => connection.send().map(|()| None),
-            State::Asking => connection.receive(),
-            // There is nothing to read: its peer has gone.
+            State::Receiving => connection.receive(),
+            // Readable without a request to come: the client has closed the connection.
             _ => Err(Errno::CONNRESET),
         };
         let finished = connection.state == State::Closing && connection.output.is_empty();
         match outcome {
             Ok(request) if !finished => {
-                self.fillable.insert(handle);
-                self.watch(handle);
+                self.fillable.insert(id);
+                self.watch(id);
                 request
             }
             _ => {
-                self.close(handle);
+                self.close(id);
                 None
             }
         }
     }
 
-    /// One more answer. After the `last`, the connection ends once it is sent.
-    pub fn answer(&mut self, handle: Handle, response: &Response, last: bool) {
-        let Some(connection) = self.connections.get_mut(&handle) else { return };
-        // A response is plain data: it always has a form.
+    /// Sends one more response. After the `last` one is sent, the connection is closed.
+    pub fn respond(&mut self, id: ConnectionId, response: &Response, last: bool) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        // Serializing plain data does not fail.
         connection.output.extend(serde_json::to_vec(response).unwrap_or_default());
         connection.output.push(b'\n');
         connection.state = if last { State::Closing } else { State::Waiting };
-        self.watch(handle);
+        self.watch(id);
     }
 
-    /// The records of a container's log as the rest of the answer.
-    pub fn stream(&mut self, handle: Handle, container: &Name, reader: Reader, follow: bool) {
-        if let Some(connection) = self.connections.get_mut(&handle) {
+    /// Sends the records of a container's log as the rest of the response.
+    pub fn stream(&mut self, id: ConnectionId, container: &Name, reader: Reader, follow: bool) {
+        if let Some(connection) = self.connections.get_mut(&id) {
             connection.records = Some(Records { container: container.clone(), reader, follow });
-            self.followers.entry(container.clone()).or_default().insert(handle);
-            self.fillable.insert(handle);
+            self.followers.entry(container.clone()).or_default().insert(id);
+            self.fillable.insert(id);
         }
     }
 
@@ -166,71 +166,73 @@ impl<S: Clone> Server<S> {
         }
     }
 
-    /// No more will be written to the log that this connection follows.
-    pub fn end_of_log(&mut self, handle: Handle) {
-        if let Some(records) = self.connections.get_mut(&handle).and_then(|c| c.records.as_mut()) {
+    /// Nothing more is written to the log that this connection follows.
+    pub fn end_of_log(&mut self, id: ConnectionId) {
+        if let Some(records) = self.connections.get_mut(&id).and_then(|c| c.records.as_mut()) {
             records.follow = false;
-            self.fillable.insert(handle);
+            self.fillable.insert(id);
         }
     }
 
-    /// Whether the connection is still there.
-    pub fn is_open(&self, handle: Handle) -> bool {
-        self.connections.contains_key(&handle)
+    /// Whether the connection is still open.
+    pub fn is_open(&self, id: ConnectionId) -> bool {
+        self.connections.contains_key(&id)
     }
 
-    /// Fills empty outputs from logs that have grown, and ends what has taken too long to ask.
+    /// Refills empty outputs from logs that have grown, and closes connections whose request has not arrived in time.
     pub fn tick(&mut self, now: Instant) {
-        for handle in std::mem::take(&mut self.fillable) {
-            let Some(connection) = self.connections.get_mut(&handle) else { continue };
+        for id in std::mem::take(&mut self.fillable) {
+            let Some(connection) = self.connections.get_mut(&id) else { continue };
             match connection.refill() {
-                Ok(()) => self.watch(handle),
-                Err(_) => self.close(handle),
+                Ok(()) => self.watch(id),
+                Err(_) => self.close(id),
             }
         }
-        let late = |connection: &Connection<S>| connection.state == State::Asking && now >= connection.since + PATIENCE;
-        let late: Vec<Handle> =
-            self.connections.iter().filter(|(_, connection)| late(connection)).map(|(handle, _)| *handle).collect();
-        late.into_iter().for_each(|handle| self.close(handle));
+        let late = |connection: &Connection<S>| {
+            connection.state == State::Receiving && now >= connection.since + REQUEST_TIMEOUT
+        };
+        let late: Vec<ConnectionId> =
+            self.connections.iter().filter(|(_, connection)| late(connection)).map(|(id, _)| *id).collect();
+        late.into_iter().for_each(|id| self.close(id));
     }
 
-    /// When [`Self::tick`] has something to do though nothing is ready.
-    pub fn next_moment(&self) -> Option<Instant> {
-        let asking = self.connections.values().filter(|connection| connection.state == State::Asking);
-        asking.map(|connection| connection.since + PATIENCE).min()
+    /// When [`Self::tick`] is due if no descriptor becomes ready before.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let receiving = self.connections.values().filter(|connection| connection.state == State::Receiving);
+        receiving.map(|connection| connection.since + REQUEST_TIMEOUT).min()
     }
 
-    /// Waits for what a connection needs next.
-    fn watch(&mut self, handle: Handle) {
-        let Some(connection) = self.connections.get(&handle) else { return };
+    /// Registers the event that a connection waits for next.
+    fn watch(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get(&id) else { return };
         let interest = match connection.state {
             _ if !connection.output.is_empty() => Interest::Write,
-            State::Asking => Interest::Read,
+            State::Receiving => Interest::Read,
             _ => Interest::HangUp,
         };
         if connection.socket.set_interest(interest).is_err() {
-            self.close(handle);
+            self.close(id);
         }
     }
 
-    fn close(&mut self, handle: Handle) {
-        let Some(connection) = self.connections.remove(&handle) else { return };
+    fn close(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.remove(&id) else { return };
         if let Some(records) = connection.records
             && let Some(followers) = self.followers.get_mut(&records.container)
         {
-            followers.remove(&handle);
+            followers.remove(&id);
             if followers.is_empty() {
                 self.followers.remove(&records.container);
             }
         }
     }
 
-    /// The end: a moment for the last answers to go out.
+    /// Sends the last responses, for at most a second, and closes.
     pub fn finish(mut self) {
         let deadline = Instant::now() + Duration::from_secs(1);
-        let handles: Vec<_> = self.connections.keys().copied().collect();
-        for handle in handles {
-            while let Some(connection) = self.connections.get_mut(&handle) {
+        let ids: Vec<_> = self.connections.keys().copied().collect();
+        for id in ids {
+            while let Some(connection) = self.connections.get_mut(&id) {
                 let sent = connection.refill().is_ok() && connection.send().is_ok();
                 if !sent || connection.output.is_empty() || Instant::now() > deadline {
                     break;
@@ -254,7 +256,7 @@ impl<S> Connection<S> {
         let Some(end) = self.input.iter().position(|byte| *byte == b'\n') else {
             return if self.input.len() < MAX_REQUEST { Ok(None) } else { Err(Errno::MSGSIZE) };
         };
-        // One request a connection: what comes after it is not read.
+        // One request per connection: the rest is not read.
         let request = self.input.get(..end).filter(|line| line.len() < MAX_REQUEST).unwrap_or_default();
         match serde_json::from_slice(request) {
             Ok(request) => {
@@ -263,8 +265,8 @@ impl<S> Connection<S> {
             }
             Err(error) => {
                 let reason = format!("control socket: read the request: {error}");
-                let refusal = Response::Failed { reason, code: 2 };
-                self.output = serde_json::to_vec(&refusal).unwrap_or_default();
+                let response = Response::Failed { reason, code: 2 };
+                self.output = serde_json::to_vec(&response).unwrap_or_default();
                 self.output.push(b'\n');
                 self.state = State::Closing;
                 Ok(None)
@@ -283,7 +285,7 @@ impl<S> Connection<S> {
 
     fn refill(&mut self) -> io::Result<()> {
         let Some(records) = self.records.as_mut().filter(|_| self.output.is_empty()) else { return Ok(()) };
-        self.output.resize(PIECE, 0);
+        self.output.resize(CHUNK, 0);
         let count = records.reader.read(&mut self.output)?;
         self.output.truncate(count);
         if count == 0 && !records.follow {
@@ -300,26 +302,26 @@ mod tests {
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
 
-    fn server() -> (tempfile::TempDir, Server<Handle>, UnixStream) {
+    fn server() -> (tempfile::TempDir, Server<ConnectionId>, UnixStream) {
         let base = tempfile::tempdir().unwrap();
         let path = base.path().join("control.sock");
         let run = std::fs::File::open(base.path()).unwrap();
         let reactor = Reactor::new().unwrap();
-        let mut server = Server::listen(run.as_fd(), &path, &reactor, Handle::MAX).unwrap();
+        let mut server = Server::listen(run.as_fd(), &path, &reactor, ConnectionId::MAX).unwrap();
         let stream = UnixStream::connect(&path).unwrap();
-        server.admit(&reactor, |handle| handle);
+        server.accept(&reactor, |id| id);
         assert!(server.is_open(0));
         (base, server, stream)
     }
 
     #[test]
-    fn one_request_one_answer() {
+    fn connection_is_closed_after_the_response() {
         let (_base, mut server, mut stream) = server();
         stream.write_all(b"{\"verb\":").unwrap();
         assert_eq!(server.serve(0), None);
         stream.write_all(b"\"ps\"}\n").unwrap();
         assert_eq!(server.serve(0), Some(Request::Ps {}));
-        server.answer(0, &Response::Done {}, true);
+        server.respond(0, &Response::Done {}, true);
         server.serve(0);
         assert!(!server.is_open(0));
         let mut answer = String::new();
@@ -328,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn threat_32_a_request_has_a_size_and_a_time() {
+    fn threat_32_request_has_a_size_limit_and_a_timeout() {
         let (_base, mut server, mut stream) = server();
         let mut sent = 0;
         while server.is_open(0) {
@@ -337,12 +339,12 @@ mod tests {
             assert!(sent <= MAX_REQUEST + 4096);
         }
         let (_base, mut server, _stream) = self::server();
-        server.tick(Instant::now() + PATIENCE);
+        server.tick(Instant::now() + REQUEST_TIMEOUT);
         assert!(!server.is_open(0));
     }
 
     #[test]
-    fn threat_32_nonsense_gets_an_error_and_the_end() {
+    fn threat_32_malformed_request_gets_an_error_and_is_closed() {
         let (_base, mut server, mut stream) = server();
         stream.write_all(b"\x00\xff{\"verb\":\"start\"}\n{\"verb\":\"down\"}\n").unwrap();
         assert_eq!(server.serve(0), None);
@@ -354,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn threat_20_the_socket_is_its_owners_alone() {
+    fn threat_20_control_socket_has_mode_0600() {
         use std::os::unix::fs::PermissionsExt;
         let (base, ..) = server();
         let mode = std::fs::metadata(base.path().join("control.sock")).unwrap().permissions().mode();

@@ -1,19 +1,20 @@
-//! The event loop of a manager: one thread that waits for signals, the helper, output, the control socket, work beside it and the
-//! clock, and never for anything else. What one container, client, registry or disk does holds up no other.
+//! The event loop of a manager: one thread that waits for signals, the helper, output, the control socket, background work and timers.
+//! Nothing in it blocks, so one container, client, registry or disk does not delay another.
 //!
-//! Each turn: what is to be done by the state is asked of the helper; what has come true is answered; then it waits. The manager may be
-//! killed at any moment: the helper keeps containers and pipes, and the next manager takes them over.
+//! Each iteration sends the actions that the table requests to the helper, answers requests that are complete, and waits. The manager may
+//! be killed at any time: the helper keeps containers and pipes, and the next manager adopts them.
 
+mod apply;
 mod containers;
-mod files;
 mod output;
+mod proofs;
 mod requests;
 
 use crate::background::Background;
-use crate::console::{Console, Shows};
-use crate::control::{Handle, Server};
+use crate::console::{Console, ConsoleContent};
+use crate::control::{ConnectionId, Server};
 use crate::events::Event;
-use crate::helper::{Helper, Question};
+use crate::helper::{Helper, RequestKind};
 use crate::logs::{Forwarding, ScratchPipe, Stream};
 use crate::notify::Notifier;
 use crate::prepare::{Context, Prepared};
@@ -25,7 +26,7 @@ use casemate_error::{Code, Error};
 use casemate_sys::signal;
 use casemate_wire::frozen::ListContainers;
 use casemate_wire::{Name, Request};
-pub use containers::Known;
+pub use containers::AppliedSettings;
 use output::Output;
 use requests::Waiting;
 use rustix::fd::{AsFd, OwnedFd};
@@ -35,171 +36,172 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// How long to run, and what a signal means.
+/// The run mode of a manager: when it ends, and the meaning of signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunMode {
-    /// `casemate up`: until every container has ended for good. The first signal stops them in order, a second one but SIGHUP kills.
+    /// `casemate up`: until every container has ended for good. The first signal stops them in order, a second one except SIGHUP kills.
     Foreground,
-    /// `casemate supervise`: until told to go. A signal leaves the containers to the next manager; SIGHUP reads the file again.
+    /// `casemate supervise`: until a signal, which leaves the containers to the next manager. SIGHUP reads the file again.
     Service,
-    /// `casemate supervise --stop`: until all that runs has ended, in reverse order; nothing is started.
+    /// `casemate supervise --stop`: stops all containers in reverse order; starts none.
     Stop,
 }
 
-/// How it ended.
+/// How the loop ended.
 #[derive(Debug)]
 pub enum Outcome {
-    /// Every container has ended; the exit code of the first one, in file order, that did not end well.
+    /// Every container has ended; the exit code of the first one, in file order, that failed.
     Ended(Option<Code>),
-    /// The containers run on, for the next manager.
+    /// The containers run on for the next manager.
     Left,
-    /// The file that it began with could not be applied; what an earlier manager left runs on.
+    /// The first file could not be applied; containers of an earlier manager run on.
     NotApplied(Vec<Error>),
 }
 
-/// What a descriptor of the loop is.
+/// The event source of a registered descriptor.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum EventSource {
     /// SIGINT, SIGTERM and SIGHUP.
     Signals,
     /// The helper's socket.
     Helper,
-    /// Reports of work beside the loop.
+    /// Results of background work.
     Background,
     /// Standard output or error.
     Console,
     /// The control socket.
     Listener,
-    /// A connection to it.
-    Client(Handle),
-    /// A stream of a container.
+    /// A connection of the control socket.
+    Client(ConnectionId),
+    /// The output stream of a container.
     Output(Name, Stream),
 }
 
-/// What work beside the loop reports.
+/// The result of background work.
 #[derive(Debug)]
-enum Report {
-    /// A file is prepared, or all that is wrong with it.
+enum WorkResult {
+    /// A prepared file, or all its errors.
     Prepared(Result<Prepared, Vec<Error>>),
-    /// The layers of a container are proven, or why not; the generation that it was for.
+    /// The proof of a container's layers, and the generation that it was for.
     Proven { name: Name, generation: u64, result: Result<(), (Code, String)> },
-    /// Images were collected.
+    /// Image collection has ended.
     Collected,
 }
 
-/// What a loop begins with.
+/// The inputs of a new loop.
 #[derive(Debug)]
-pub struct Start {
-    /// How long to run.
+pub struct LoopConfig {
+    /// The run mode.
     pub mode: RunMode,
     /// The file, for a reload.
     pub file: PathBuf,
-    /// The helper's socket, greeted as the one that supervises.
+    /// The connection to the helper, opened with `supervise`.
     pub helper: (OwnedFd, Codec),
     /// The control socket.
-    pub server: Server<Source>,
-    /// The reactor that it is registered with.
-    pub reactor: Reactor<Source>,
+    pub server: Server<EventSource>,
+    /// The reactor with which it is registered.
+    pub reactor: Reactor<EventSource>,
     /// SIGINT, SIGTERM and SIGHUP.
     pub signals: OwnedFd,
-    /// The logs of the host that are connected.
+    /// The connected host logs.
     pub forwarding: Forwarding,
-    /// The service manager.
+    /// The connection to the service manager.
     pub notifier: Notifier,
-    /// What the file that was applied last says of its containers.
-    pub known: BTreeMap<Name, Known>,
-    /// Their order in it.
-    pub known_order: Vec<Name>,
-    /// What files are prepared with.
+    /// Settings of the last applied file, for containers of an earlier manager.
+    pub applied_settings: BTreeMap<Name, AppliedSettings>,
+    /// The order of the last applied file.
+    pub applied_order: Vec<Name>,
+    /// The context for preparing files.
     pub context: Arc<Context>,
 }
 
-/// The loop and all that it turns around.
+/// The loop and its state.
 #[derive(Debug)]
 pub struct EventLoop {
     mode: RunMode,
     file: PathBuf,
     context: Arc<Context>,
-    reactor: Reactor<Source>,
-    signals: Registration<Source>,
+    reactor: Reactor<EventSource>,
+    signals: Registration<EventSource>,
     helper: Helper,
-    helper_socket: Registration<Source>,
-    background: Background<Report>,
-    _background: Registration<Source>,
-    server: Server<Source>,
+    helper_socket: Registration<EventSource>,
+    background: Background<WorkResult>,
+    _background: Registration<EventSource>,
+    server: Server<EventSource>,
     waiting: Waiting,
     table: Table,
-    known: BTreeMap<Name, Known>,
+    applied_settings: BTreeMap<Name, AppliedSettings>,
     outputs: BTreeMap<Name, Output>,
-    /// Ended runs whose output may not be read to the end.
+    /// Ended runs with output left to read.
     ended: BTreeSet<Name>,
     retries: BTreeSet<(Instant, Name)>,
     scratch: Rc<ScratchPipe>,
     console: Console,
-    console_streams: [Option<Registration<Source>>; 2],
+    console_streams: [Option<Registration<EventSource>>; 2],
     forwarding: Forwarding,
     status: Status,
-    /// Runs of an earlier manager whose descriptors were asked for and not given yet.
+    /// Runs of an earlier manager whose descriptors have not arrived.
     adopting: BTreeSet<Name>,
     listed: bool,
     applied: bool,
     preparing: bool,
-    reload_wanted: bool,
+    reload_requested: bool,
     collecting: bool,
-    collect_wanted: bool,
-    proofs: files::Proofs,
-    /// A file that is prepared and waits for the list of what runs.
+    collect_requested: bool,
+    proofs: proofs::Proofs,
+    /// A prepared file that waits until the helper's containers are adopted.
     prepared: Option<Result<Prepared, Vec<Error>>>,
     not_applied: Option<Vec<Error>>,
     leave: bool,
 }
 
 impl EventLoop {
-    /// Everything registered, nothing done yet.
-    pub fn new(start: Start) -> Result<Self, Error> {
+    /// Registers all descriptors.
+    pub fn new(config: LoopConfig) -> Result<Self, Error> {
         let failed = |step: &'static str| move |error: rustix::io::Errno| system(step, error);
-        let reactor = start.reactor;
-        let helper = Helper::new(start.helper).map_err(failed("connect to the helper"))?;
+        let reactor = config.reactor;
+        let helper = Helper::new(config.helper).map_err(failed("connect to the helper"))?;
         let background = Background::new().map_err(failed("make a pipe"))?;
-        let shows = if start.mode == RunMode::Foreground { Shows::Output } else { Shows::OwnLog };
+        let content =
+            if config.mode == RunMode::Foreground { ConsoleContent::OutputAndLog } else { ConsoleContent::Log };
         let console =
-            Console::new(shows).map_err(|error| Error::new(Code::Failed, "standard output", "copy", error))?;
+            Console::new(content).map_err(|error| Error::new(Code::Failed, "standard output", "copy", error))?;
         let register = |fd: &Rc<OwnedFd>, source| {
             reactor.register(fd, Interest::Read, source).map_err(failed("wait for a descriptor"))
         };
-        let signals = register(&Rc::new(start.signals), Source::Signals)?;
-        let helper_socket = register(helper.socket(), Source::Helper)?;
-        let background_reports = register(background.descriptor(), Source::Background)?;
+        let signals = register(&Rc::new(config.signals), EventSource::Signals)?;
+        let helper_socket = register(helper.socket(), EventSource::Helper)?;
+        let background_reports = register(background.descriptor(), EventSource::Background)?;
         let scratch = ScratchPipe::new().map_err(|error| Error::new(Code::Failed, "manager", "start", error))?;
         Ok(Self {
-            mode: start.mode,
-            file: start.file,
-            context: start.context,
+            mode: config.mode,
+            file: config.file,
+            context: config.context,
             signals,
             helper,
             helper_socket,
             background,
             _background: background_reports,
-            server: start.server,
+            server: config.server,
             waiting: Waiting::default(),
-            table: Table::new(crate::graph::Graph::of_order(&start.known_order)),
-            known: start.known,
+            table: Table::new(crate::graph::Graph::from_order(&config.applied_order)),
+            applied_settings: config.applied_settings,
             outputs: BTreeMap::new(),
             ended: BTreeSet::new(),
             retries: BTreeSet::new(),
             scratch,
             console,
             console_streams: [None, None],
-            forwarding: start.forwarding,
-            status: Status::new(start.notifier),
+            forwarding: config.forwarding,
+            status: Status::new(config.notifier),
             adopting: BTreeSet::new(),
             listed: false,
             applied: false,
             preparing: false,
-            reload_wanted: false,
+            reload_requested: false,
             collecting: false,
-            collect_wanted: false,
-            proofs: files::Proofs::default(),
+            collect_requested: false,
+            proofs: proofs::Proofs::default(),
             prepared: None,
             not_applied: None,
             leave: false,
@@ -207,65 +209,65 @@ impl EventLoop {
         })
     }
 
-    /// Runs until its mode, a signal or a request ends it.
+    /// Runs until the run mode, a signal or a request ends it.
     pub fn run(&mut self) -> Result<Outcome, Error> {
-        self.ask(&Request::Containers(ListContainers { after: None }), Question::Containers)?;
+        self.send_request(&Request::Containers(ListContainers { after: None }), RequestKind::Containers)?;
         if self.mode == RunMode::Stop {
-            self.table.close();
+            self.table.stop_all();
         }
         loop {
             let now = Instant::now();
-            self.turn(now)?;
+            self.iterate(now)?;
             if let Some(outcome) = self.outcome() {
                 return Ok(outcome);
             }
-            let until = self.next_moment();
-            let ready = self.reactor.wait(until).map_err(|errno| system("wait", errno))?;
+            let deadline = self.next_deadline();
+            let ready = self.reactor.wait(deadline).map_err(|errno| system("wait", errno))?;
             for source in ready {
                 self.handle(source)?;
             }
         }
     }
 
-    /// What the state asks for, until nothing more follows from it.
-    fn turn(&mut self, now: Instant) -> Result<(), Error> {
+    /// Applies what has arrived, and performs the actions that follow from it.
+    fn iterate(&mut self, now: Instant) -> Result<(), Error> {
         self.retry_outputs(now);
         self.apply_prepared();
         self.finish_ended(now)?;
         self.table.wake(now);
         while let Some((name, action)) = self.table.step(now) {
-            self.act(&name, action)?;
+            self.perform(&name, action)?;
         }
         self.start_proofs();
         self.answer_waiting();
-        self.begin_files();
+        self.begin_requested_work();
         self.server.tick(now);
-        let settled = self.applied && !self.preparing && !self.reload_wanted;
-        self.status.turn(&self.table, settled, now);
-        self.show();
+        let settled = self.applied && !self.preparing && !self.reload_requested;
+        self.status.update(&self.table, settled, now);
+        self.flush_console();
         Ok(())
     }
 
-    /// The earliest moment at which a turn has something to do though nothing is ready.
-    fn next_moment(&self) -> Option<Instant> {
+    /// When the next iteration is due if no descriptor becomes ready before.
+    fn next_deadline(&self) -> Option<Instant> {
         let retry = self.retries.first().map(|(at, _)| *at);
-        let moments = [retry, self.table.next_wake(), self.server.next_moment(), self.status.next_moment()];
-        moments.into_iter().flatten().min()
+        let deadlines = [retry, self.table.next_wake(), self.server.next_deadline(), self.status.next_deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
-    fn handle(&mut self, source: Source) -> Result<(), Error> {
+    fn handle(&mut self, source: EventSource) -> Result<(), Error> {
         match source {
-            Source::Signals => self.handle_signals()?,
-            Source::Helper => self.hear_helper()?,
-            Source::Background => self.take_reports()?,
-            Source::Console => {}
-            Source::Listener => self.server.admit(&self.reactor, Source::Client),
-            Source::Client(handle) => {
-                if let Some(request) = self.server.serve(handle) {
-                    self.take_request(handle, request);
+            EventSource::Signals => self.handle_signals()?,
+            EventSource::Helper => self.handle_helper()?,
+            EventSource::Background => self.handle_results()?,
+            EventSource::Console => {}
+            EventSource::Listener => self.server.accept(&self.reactor, EventSource::Client),
+            EventSource::Client(id) => {
+                if let Some(request) = self.server.serve(id) {
+                    self.take_request(id, request);
                 }
             }
-            Source::Output(name, stream) => drop(self.pump(&name, stream)),
+            EventSource::Output(name, stream) => drop(self.pump(&name, stream)),
         }
         Ok(())
     }
@@ -274,26 +276,26 @@ impl EventLoop {
         let read = |error| Error::new(Code::Failed, "manager", "read a signal", error);
         while let Some(number) = signal::read(self.signals.as_fd()).map_err(read)? {
             match self.mode {
-                RunMode::Service if number == signal::HUP => self.reload_wanted |= !self.table.is_closing(),
+                RunMode::Service if number == signal::HUP => self.reload_requested |= !self.table.is_stopping(),
                 RunMode::Service => self.leave = true,
-                // Nothing was applied: what an earlier manager left is left alone.
-                RunMode::Foreground if !self.applied && !self.table.is_closing() => self.leave = true,
-                // A terminal that goes away says so more than once: the kernel does, and the shell.
-                RunMode::Foreground | RunMode::Stop if self.table.is_closing() => {
+                // No file was applied: containers of an earlier manager are left running.
+                RunMode::Foreground if !self.applied && !self.table.is_stopping() => self.leave = true,
+                // On a hangup of the terminal SIGHUP comes twice, from the kernel and the shell: it must not kill.
+                RunMode::Foreground | RunMode::Stop if self.table.is_stopping() => {
                     if number != signal::HUP {
-                        self.table.kill();
+                        self.table.kill_all();
                     }
                 }
                 RunMode::Foreground | RunMode::Stop => {
                     Event::Stopping.log();
-                    self.table.close();
+                    self.table.stop_all();
                 }
             }
         }
         Ok(())
     }
 
-    /// Everything that an earlier manager left is in the table, and its output is read.
+    /// Whether all containers of an earlier manager are in the table and their output is read.
     fn is_adopted(&self) -> bool {
         self.listed && self.adopting.is_empty()
     }
@@ -302,12 +304,12 @@ impl EventLoop {
         if let Some(errors) = self.not_applied.take() {
             return Some(Outcome::NotApplied(errors));
         }
-        let over = match self.mode {
-            _ if self.table.is_closing() => self.is_adopted() && self.table.all_over(),
-            RunMode::Foreground => self.applied && self.table.all_over_for_good(),
+        let ended = match self.mode {
+            _ if self.table.is_stopping() => self.is_adopted() && self.table.all_ended(),
+            RunMode::Foreground => self.applied && self.table.all_ended_by_themselves(),
             RunMode::Service | RunMode::Stop => false,
         };
-        if over {
+        if ended {
             let code = self.table.in_order().into_iter().find_map(|(_, container)| container.exit_code());
             return Some(Outcome::Ended(code));
         }
@@ -321,36 +323,36 @@ impl EventLoop {
         }
     }
 
-    /// Shows what waits, and waits for whoever does not take it.
-    fn show(&mut self) {
+    /// Writes buffered lines, and registers streams that are full.
+    fn flush_console(&mut self) {
         self.console.flush();
-        let waits = self.console.waits();
+        let pending = self.console.has_pending();
         let streams = self.console.streams();
-        for ((registration, stream), waits) in self.console_streams.iter_mut().zip(streams).zip(waits) {
+        for ((registration, stream), pending) in self.console_streams.iter_mut().zip(streams).zip(pending) {
             match registration {
-                None if waits => {
-                    // A regular file is always ready and cannot be registered; it has taken everything above.
-                    *registration = self.reactor.register(stream, Interest::Write, Source::Console).ok();
+                None if pending => {
+                    // A regular file cannot be registered; it is always writable, so nothing is pending.
+                    *registration = self.reactor.register(stream, Interest::Write, EventSource::Console).ok();
                 }
-                Some(_) if !waits => *registration = None,
+                Some(_) if !pending => *registration = None,
                 _ => {}
             }
         }
     }
 
-    fn ask(&mut self, request: &Request, question: Question) -> Result<(), Error> {
-        self.helper.ask(request, question).map_err(helper_failed)?;
+    fn send_request(&mut self, request: &Request, kind: RequestKind) -> Result<(), Error> {
+        self.helper.send_request(request, kind).map_err(helper_failed)?;
         let interest = if self.helper.has_outgoing() { Interest::ReadWrite } else { Interest::Read };
         self.helper_socket.set_interest(interest).map_err(|errno| system("wait for the helper", errno))
     }
 
-    /// Ends work beside the loop, shows what waits to be shown, and gives back what is of use after the end: the control socket, for the
-    /// last answers. Collecting goes on until it is done or a signal comes, unless the end was asked for.
-    pub fn finish(mut self) -> Server<Source> {
-        if self.collecting && self.mode == RunMode::Foreground && !self.table.is_closing() {
+    /// Ends background work and writes buffered lines. Returns the control socket, for the last responses. After `casemate up` ended by
+    /// itself, image collection is finished unless a signal comes.
+    pub fn finish(mut self) -> Server<EventSource> {
+        if self.collecting && self.mode == RunMode::Foreground && !self.table.is_stopping() {
             self.background.finish_unless(&self.signals);
         } else {
-            self.background.end();
+            self.background.interrupt();
         }
         for name in self.outputs.keys() {
             self.forwarding.end(name);
@@ -364,14 +366,14 @@ fn system(step: &'static str, errno: rustix::io::Errno) -> Error {
     Error::new(Code::Failed, "manager", step, errno)
 }
 
-/// The loop cannot go on without the helper.
+/// An error of the connection to the helper, which ends the loop.
 fn helper_failed(error: ClientError) -> Error {
     match error {
         ClientError::Closed => Error::new(
             Code::Failed,
             "helper",
             "supervise",
-            "it has ended, and every container with it; its log says why",
+            "it has ended, and every container with it; log: helper.log in the run directory, or journalctl -u casemate-helper",
         ),
         error => error.into(),
     }

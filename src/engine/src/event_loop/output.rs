@@ -1,8 +1,8 @@
-//! The output of containers: from their pipes to their logs, to the console, and to the host's logs.
+//! Container output: from the pipes to log files, the console and host logs.
 
-use super::{EventLoop, Source};
+use super::{EventLoop, EventSource};
 use crate::events::{ContainerEvent, Event};
-use crate::logs::{Bounds, Pipes, Pump, Stream, Turn};
+use crate::logs::{Bounds, Pipes, Pump, PumpResult, Stream};
 use crate::reactor::{Interest, Reactor, Registration};
 use crate::state::Phase;
 use casemate_error::Error;
@@ -12,44 +12,43 @@ use rustix::io::Errno;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// How long output rests after its log could not be written, on a full disk above all. The container's pipe fills up meanwhile.
-const REST: Duration = Duration::from_secs(1);
+/// The delay before the next try after a log could not be written, as on a full disk. The container's pipe fills up in the meantime.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Chunks that an ended container's pipe can hold: 1 MiB (pipe-max-size) in pieces of 4096 bytes, and as many buffers.
-const LAST_CHUNKS: usize = 512;
+/// Chunks that the pipe of an ended container can hold: 1 MiB (pipe-max-size) in pieces of 4096 bytes, and as many buffers.
+const MAX_LAST_CHUNKS: usize = 512;
 
-/// How long the last output of a container that was asked to end may wait for a log that cannot be written: a container that fills
-/// the disk must not keep itself and others from being stopped.
-const LAST_OUTPUT: Duration = Duration::from_secs(10);
+/// How long the last output of a container that is being stopped may wait for a full disk: it must not prevent the stop of others.
+const LAST_OUTPUT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The output of one run.
 #[derive(Debug)]
 pub(super) struct Output {
-    /// Pid 1 of the run.
+    /// The pidfd of the run's pid 1.
     pub pidfd: OwnedFd,
     bounds: Bounds,
     log: Log,
-    streams: [Option<Registration<Source>>; 2],
-    /// Both streams are read to their end.
+    streams: [Option<Registration<EventSource>>; 2],
+    /// Which streams are read to their end.
     at_end: [bool; 2],
-    /// How often the log could not be written, in a row.
+    /// Failed writes of the log in a row.
     failures: u64,
-    /// The next try is later.
-    resting: bool,
+    /// Waiting for the next try.
+    held: bool,
 }
 
-/// The way to the log files.
+/// The log files.
 #[derive(Debug)]
 enum Log {
     Open(Pump),
-    /// They cannot be opened now.
+    /// They could not be opened.
     Closed(Pipes),
-    /// For the moment of opening.
+    /// Placeholder while they are opened.
     Opening,
 }
 
 impl Output {
-    /// Of a run that the helper gives the ends of; not opened and not waited for yet.
+    /// Output of a run from the helper's pipe ends; nothing is opened or registered yet.
     pub fn new(pidfd: OwnedFd, pipes: Pipes, bounds: Bounds) -> Self {
         Self {
             pidfd,
@@ -58,7 +57,7 @@ impl Output {
             streams: [None, None],
             at_end: [false; 2],
             failures: 0,
-            resting: false,
+            held: false,
         }
     }
 
@@ -70,8 +69,8 @@ impl Output {
         }
     }
 
-    /// Waits for output of both streams, but for one that is at its end.
-    fn watch(&mut self, reactor: &Reactor<Source>, name: &Name) -> Result<(), Errno> {
+    /// Registers both streams, except one that is at its end.
+    fn watch(&mut self, reactor: &Reactor<EventSource>, name: &Name) -> Result<(), Errno> {
         for (index, stream) in [Stream::Stdout, Stream::Stderr].into_iter().enumerate() {
             let Some(pipe) = self.pipes().map(|pipes| Rc::clone(pipes.source(stream))) else { continue };
             let at_end = self.at_end.get(index).copied().unwrap_or(true);
@@ -79,7 +78,7 @@ impl Output {
                 && registration.is_none()
                 && !at_end
             {
-                let source = Source::Output(name.clone(), stream);
+                let source = EventSource::Output(name.clone(), stream);
                 *registration = Some(reactor.register(&pipe, Interest::Read, source)?);
             }
         }
@@ -94,7 +93,7 @@ impl Output {
         }
     }
 
-    /// Keeps as much as this from now on.
+    /// Changes the bounds of the log files.
     pub fn set_bounds(&mut self, bounds: Bounds) {
         self.bounds = bounds;
         if let Log::Open(pump) = &mut self.log {
@@ -104,17 +103,17 @@ impl Output {
 }
 
 impl EventLoop {
-    /// Begins with the output of a run.
+    /// Starts reading the output of a run.
     pub(super) fn add_output(&mut self, name: &Name, output: Output) {
         self.outputs.insert(name.clone(), output);
         self.resume_output(name);
     }
 
-    /// Opens the log where it is not open, finishes what was left half done, and waits for more.
+    /// Opens the log if necessary, writes an unfinished chunk, and registers the streams.
     fn resume_output(&mut self, name: &Name) {
         let directories = &self.context.session.directories;
         let Some(output) = self.outputs.get_mut(name) else { return };
-        output.resting = false;
+        output.held = false;
         if matches!(output.log, Log::Closed(_))
             && let Log::Closed(pipes) = std::mem::replace(&mut output.log, Log::Opening)
         {
@@ -139,15 +138,15 @@ impl EventLoop {
         }
     }
 
-    /// Moves one chunk of a stream; `true` when there was one.
+    /// Moves one chunk of a stream; `true` if there was one.
     pub(super) fn pump(&mut self, name: &Name, stream: Stream) -> bool {
         let Some(output) = self.outputs.get_mut(name) else { return false };
         let Log::Open(pump) = &mut output.log else { return false };
-        if output.resting {
+        if output.held {
             return false;
         }
-        match pump.turn(stream) {
-            Ok(Turn::Moved) => {
+        match pump.move_chunk(stream) {
+            Ok(PumpResult::Moved) => {
                 self.console.output(name, stream, pump.chunk());
                 self.forwarding.output(name, stream, pump.chunk());
                 self.server.log_has_grown(name);
@@ -157,8 +156,8 @@ impl EventLoop {
                 }
                 true
             }
-            Ok(Turn::Idle) => false,
-            Ok(Turn::Ended) => {
+            Ok(PumpResult::Idle) => false,
+            Ok(PumpResult::Ended) => {
                 output.end(stream);
                 false
             }
@@ -169,19 +168,19 @@ impl EventLoop {
         }
     }
 
-    /// Lets output rest in its pipe, and tries again later. It is said once and then counted.
+    /// Leaves output in its pipe and tries again later. Logged once, then counted.
     fn hold_output(&mut self, name: &Name, reason: &str) {
         let Some(output) = self.outputs.get_mut(name) else { return };
         output.streams = [None, None];
-        output.resting = true;
+        output.held = true;
         output.failures += 1;
         if output.failures == 1 {
             Event::of(name, ContainerEvent::LogHeld { reason: reason.to_owned() }).log();
         }
-        self.retries.insert((Instant::now() + REST, name.clone()));
+        self.retries.insert((Instant::now() + RETRY_DELAY, name.clone()));
     }
 
-    /// Goes on with output that has rested.
+    /// Tries held output again.
     pub(super) fn retry_outputs(&mut self, now: Instant) {
         while self.retries.first().is_some_and(|(at, _)| *at <= now) {
             let Some((_, name)) = self.retries.pop_first() else { return };
@@ -189,7 +188,7 @@ impl EventLoop {
         }
     }
 
-    /// Reads the last output of ended runs, and lets the state know of those that are over.
+    /// Reads the last output of ended runs, and removes the runs that are complete.
     pub(super) fn finish_ended(&mut self, now: Instant) -> Result<(), Error> {
         for name in std::mem::take(&mut self.ended) {
             if !self.finish_run(&name, now)? {
@@ -199,21 +198,21 @@ impl EventLoop {
         Ok(())
     }
 
-    /// `false`: not yet.
+    /// Reads the last output of one ended run; `false` if it is not complete yet.
     fn finish_run(&mut self, name: &Name, now: Instant) -> Result<bool, Error> {
         let Some(container) = self.table.get(name) else { return Ok(true) };
         let Some(run) = &container.observed.run else { return Ok(true) };
         let Phase::Exited(exit) = run.phase else { return Ok(true) };
-        let asked = run.stop.is_some() || self.table.is_closing();
-        // Before the first file is applied nothing says whether it is to run again.
+        let stopping = run.stop.is_some() || self.table.is_stopping();
+        // Before the first file is applied it is unknown whether the container shall run again.
         let decided = container.desired.is_some() && !self.adopting.contains(name);
-        // Whoever was handed the write end through a socket in a shared volume does not keep the run from its end: the chunks are counted.
+        // Bounded: another process may hold the write end, received over a socket in a shared volume, and write for ever.
         for stream in [Stream::Stdout, Stream::Stderr] {
-            (0..LAST_CHUNKS).all(|_| self.pump(name, stream));
+            (0..MAX_LAST_CHUNKS).all(|_| self.pump(name, stream));
         }
-        if self.outputs.get(name).is_some_and(|output| output.resting) {
+        if self.outputs.get(name).is_some_and(|output| output.held) {
             let waited = Duration::from_nanos(crate::logs::cri::now().saturating_sub(exit.at));
-            if !asked || waited < LAST_OUTPUT {
+            if !stopping || waited < LAST_OUTPUT_TIMEOUT {
                 return Ok(false);
             }
             Event::of(name, ContainerEvent::LogLost).log();
@@ -230,8 +229,8 @@ impl EventLoop {
         Ok(true)
     }
 
-    /// A request that may come too late: the container has ended, and its event is on the way.
-    pub(super) fn notice(&mut self, request: &Request) -> Result<(), Error> {
-        self.ask(request, crate::helper::Question::Notice)
+    /// Sends a request whose error is ignored: the container may have ended, and its event is on the way.
+    pub(super) fn send_best_effort(&mut self, request: &Request) -> Result<(), Error> {
+        self.send_request(request, crate::helper::RequestKind::BestEffort)
     }
 }

@@ -1,7 +1,7 @@
-//! Requests of the control socket: done at once, or answered when they have come true.
+//! Requests of the control socket: answered at once, or when the state that they wait for is reached.
 
 use super::EventLoop;
-use crate::control::{Handle, Request, Response, Status};
+use crate::control::{ConnectionId, Request, Response, Status};
 use crate::logs::{Reader, cri};
 use crate::pid;
 use crate::state::{Container, End, Phase};
@@ -10,136 +10,142 @@ use casemate_error::Code;
 use casemate_wire::Name;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Connections that wait for something, by the containers that they wait for.
+/// Requests whose response waits for containers.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     next: u64,
     waits: BTreeMap<u64, Wait>,
     by_name: BTreeMap<Name, BTreeSet<u64>>,
-    for_reload: BTreeSet<Handle>,
+    for_reload: BTreeSet<ConnectionId>,
 }
 
 #[derive(Debug)]
 struct Wait {
-    handle: Handle,
+    connection: ConnectionId,
     condition: Condition,
-    /// Containers of which it has not come true yet.
+    /// Containers that have not reached it.
     names: BTreeSet<Name>,
 }
 
-/// What is waited for.
+/// The state that containers have to reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Condition {
-    /// They have ended.
-    Over,
-    /// They run, or did and were quick.
+    /// Ended.
+    Ended,
+    /// Running, or completed already.
     Running,
-    /// They have ended, and each exit code is reported.
+    /// Ended; each exit code is sent.
     ExitCodes,
-    /// Nothing more will be written to the log.
+    /// Ended, so that the log is complete.
     LogEnd,
 }
 
 impl Waiting {
-    fn add(&mut self, handle: Handle, condition: Condition, names: BTreeSet<Name>) -> u64 {
-        let id = self.next;
+    fn add(&mut self, connection: ConnectionId, condition: Condition, names: BTreeSet<Name>) -> u64 {
+        let wait_id = self.next;
         self.next += 1;
         for name in &names {
-            self.by_name.entry(name.clone()).or_default().insert(id);
+            self.by_name.entry(name.clone()).or_default().insert(wait_id);
         }
-        self.waits.insert(id, Wait { handle, condition, names });
-        id
+        self.waits.insert(wait_id, Wait { connection, condition, names });
+        wait_id
     }
 
-    /// One container less to wait for; the wait where it was the last one.
-    fn came_true(&mut self, id: u64, name: &Name) -> Option<Wait> {
+    /// One container has reached the state. Returns the wait if it was the last one.
+    fn reached(&mut self, wait_id: u64, name: &Name) -> Option<Wait> {
         let of_name = self.by_name.get_mut(name)?;
-        of_name.remove(&id);
+        of_name.remove(&wait_id);
         if of_name.is_empty() {
             self.by_name.remove(name);
         }
-        let wait = self.waits.get_mut(&id)?;
+        let wait = self.waits.get_mut(&wait_id)?;
         wait.names.remove(name);
-        if wait.names.is_empty() { self.waits.remove(&id) } else { None }
+        if wait.names.is_empty() { self.waits.remove(&wait_id) } else { None }
     }
 
-    fn remove(&mut self, id: u64) {
-        for name in self.waits.remove(&id).map(|wait| wait.names).unwrap_or_default() {
-            self.came_true(id, &name);
+    fn remove(&mut self, wait_id: u64) {
+        for name in self.waits.remove(&wait_id).map(|wait| wait.names).unwrap_or_default() {
+            self.reached(wait_id, &name);
         }
     }
 }
 
 impl EventLoop {
-    /// Takes a request: answers it, or notes what its answer waits for.
-    pub(super) fn take_request(&mut self, handle: Handle, request: Request) {
+    /// Answers a request, or stores what its response waits for.
+    pub(super) fn take_request(&mut self, connection: ConnectionId, request: Request) {
         match request {
             Request::Ps {} => {
                 let containers = self.table.in_order().into_iter();
                 let containers = containers.map(|(name, container)| self.status_of(name, container)).collect();
-                self.server.answer(handle, &Response::Containers { containers }, true);
+                self.server.respond(connection, &Response::Containers { containers }, true);
             }
             Request::Version {} => {
                 let version = env!("CARGO_PKG_VERSION").to_owned();
-                self.server.answer(handle, &Response::Version { version }, true);
+                self.server.respond(connection, &Response::Version { version }, true);
             }
-            Request::Logs { name, follow, tail } => self.logs(handle, &name, follow, tail),
-            Request::Stop { names } => self.each(handle, &names, Condition::Over, Table::stop),
+            Request::Logs { name, follow, tail } => self.logs(connection, &name, follow, tail),
+            Request::Stop { names } => self.change_each(connection, &names, Condition::Ended, Table::stop),
             Request::Start { names } => {
-                self.each(handle, &names, Condition::Running, Table::start);
+                self.change_each(connection, &names, Condition::Running, Table::start);
             }
             Request::Restart { names } => {
-                self.each(handle, &names, Condition::Running, Table::restart);
+                self.change_each(connection, &names, Condition::Running, Table::restart);
             }
-            Request::Wait { names } => self.each(handle, &names, Condition::ExitCodes, |_, _| {}),
+            Request::Wait { names } => self.change_each(connection, &names, Condition::ExitCodes, |_, _| {}),
             Request::Reload {} => {
-                self.reload_wanted = true;
-                self.waiting.for_reload.insert(handle);
+                self.reload_requested = true;
+                self.waiting.for_reload.insert(connection);
             }
             Request::Down {} => {
-                self.table.close();
+                self.table.stop_all();
                 let names = self.table.names().cloned().collect();
-                self.wait_for(handle, Condition::Over, names);
+                self.wait_for(connection, Condition::Ended, names);
             }
         }
     }
 
-    /// Does something to each of these containers, the last one of the file first, and waits for the condition of all.
-    fn each(&mut self, handle: Handle, names: &[String], condition: Condition, to_do: impl Fn(&mut Table, &Name)) {
+    /// Changes each of these containers, the last one of the file first, and waits for the condition.
+    fn change_each(
+        &mut self,
+        connection: ConnectionId,
+        names: &[String],
+        condition: Condition,
+        change: impl Fn(&mut Table, &Name),
+    ) {
         let mut found = BTreeSet::new();
         for text in names {
             match self.find(text) {
                 Some(name) => found.insert(name),
-                None => return self.server.answer(handle, &not_in_the_file(text), true),
+                None => return self.server.respond(connection, &not_in_the_file(text), true),
             };
         }
-        if condition == Condition::Running && self.table.is_closing() {
+        if condition == Condition::Running && self.table.is_stopping() {
             let reason = "everything is being stopped".to_owned();
-            return self.server.answer(handle, &Response::Failed { reason, code: Code::Failed as u8 }, true);
+            return self.server.respond(connection, &Response::Failed { reason, code: Code::Failed as u8 }, true);
         }
         let in_order: Vec<Name> = self.table.in_order().into_iter().map(|(name, _)| name.clone()).collect();
         for name in in_order.iter().rev().filter(|name| found.contains(*name)) {
-            to_do(&mut self.table, name);
+            change(&mut self.table, name);
         }
-        self.wait_for(handle, condition, found);
+        self.wait_for(connection, condition, found);
     }
 
-    fn wait_for(&mut self, handle: Handle, condition: Condition, names: BTreeSet<Name>) {
+    fn wait_for(&mut self, connection: ConnectionId, condition: Condition, names: BTreeSet<Name>) {
         let empty = names.is_empty();
         let all: Vec<Name> = names.iter().cloned().collect();
-        let id = self.waiting.add(handle, condition, names);
+        let wait_id = self.waiting.add(connection, condition, names);
         if empty {
-            self.waiting.remove(id);
-            return self.server.answer(handle, &Response::Done {}, true);
+            self.waiting.remove(wait_id);
+            return self.server.respond(connection, &Response::Done {}, true);
         }
         for name in all {
-            self.look_at(id, &name);
+            self.check_wait(wait_id, &name);
         }
     }
 
-    fn logs(&mut self, handle: Handle, text: &str, follow: bool, tail: Option<u64>) {
+    fn logs(&mut self, connection: ConnectionId, text: &str, follow: bool, tail: Option<u64>) {
         let Some(name) = self.find(text) else {
-            return self.server.answer(handle, &not_in_the_file(text), true);
+            return self.server.respond(connection, &not_in_the_file(text), true);
         };
         let directory = self.context.session.directories.logs(&name);
         let reader = match tail {
@@ -148,10 +154,10 @@ impl EventLoop {
         };
         match reader {
             Ok(reader) => {
-                self.server.answer(handle, &Response::Records {}, false);
-                self.server.stream(handle, &name, reader, follow);
+                self.server.respond(connection, &Response::Records {}, false);
+                self.server.stream(connection, &name, reader, follow);
                 if follow {
-                    self.wait_for(handle, Condition::LogEnd, BTreeSet::from([name]));
+                    self.wait_for(connection, Condition::LogEnd, BTreeSet::from([name]));
                 }
             }
             Err(error) => {
@@ -159,72 +165,72 @@ impl EventLoop {
                     std::io::ErrorKind::NotFound => format!("{name}: read its log: it has not run yet"),
                     _ => format!("{name}: read its log: {error}"),
                 };
-                self.server.answer(handle, &Response::Failed { reason, code: Code::Failed as u8 }, true);
+                self.server.respond(connection, &Response::Failed { reason, code: Code::Failed as u8 }, true);
             }
         }
     }
 
-    /// Answers what has come true by the changes since the last turn.
+    /// Answers the requests whose containers have changed since the last iteration.
     pub(super) fn answer_waiting(&mut self) {
         for name in self.table.take_changed() {
-            let ids: Vec<u64> = self.waiting.by_name.get(&name).into_iter().flatten().copied().collect();
-            for id in ids {
-                self.look_at(id, &name);
+            let wait_ids: Vec<u64> = self.waiting.by_name.get(&name).into_iter().flatten().copied().collect();
+            for wait_id in wait_ids {
+                self.check_wait(wait_id, &name);
             }
         }
-        let idle = self.applied && !self.preparing && !self.reload_wanted;
-        if idle && !self.waiting.for_reload.is_empty() && self.table.all_decided() {
-            for handle in std::mem::take(&mut self.waiting.for_reload) {
-                self.server.answer(handle, &Response::Done {}, true);
+        let idle = self.applied && !self.preparing && !self.reload_requested;
+        if idle && !self.waiting.for_reload.is_empty() && self.table.all_starts_decided() {
+            for connection in std::mem::take(&mut self.waiting.for_reload) {
+                self.server.respond(connection, &Response::Done {}, true);
             }
         }
     }
 
-    /// Looks at one container for one wait.
-    fn look_at(&mut self, id: u64, name: &Name) {
-        let Some(wait) = self.waiting.waits.get(&id) else { return };
-        let handle = wait.handle;
+    /// Checks one container for one wait.
+    fn check_wait(&mut self, wait_id: u64, name: &Name) {
+        let Some(wait) = self.waiting.waits.get(&wait_id) else { return };
+        let connection = wait.connection;
         let condition = wait.condition;
-        if !self.server.is_open(handle) {
-            return self.waiting.remove(id);
+        if !self.server.is_open(connection) {
+            return self.waiting.remove(wait_id);
         }
         let container = self.table.get(name);
-        let over = container.is_none_or(Container::is_over);
-        let true_now = match condition {
-            Condition::Over | Condition::LogEnd | Condition::ExitCodes => over,
+        let ended = container.is_none_or(Container::has_ended);
+        let reached = match condition {
+            Condition::Ended | Condition::LogEnd | Condition::ExitCodes => ended,
             Condition::Running => match container.filter(|container| has_config(container)) {
-                None => return self.fail(id, handle, &not_in_the_file(name.as_str())),
+                None => return self.fail(wait_id, connection, &not_in_the_file(name.as_str())),
                 Some(container) => match failure(name, container) {
-                    Some(failure) => return self.fail(id, handle, &failure),
+                    Some(failure) => return self.fail(wait_id, connection, &failure),
                     None => has_run(container),
                 },
             },
         };
-        if !true_now {
+        if !reached {
             return;
         }
         if condition == Condition::ExitCodes {
             let code = container.and_then(|container| Some(container.observed.exit?.code));
-            self.server.answer(handle, &Response::Ended { name: name.to_string(), code }, false);
+            self.server.respond(connection, &Response::Ended { name: name.to_string(), code }, false);
         }
-        if self.waiting.came_true(id, name).is_some() {
+        if self.waiting.reached(wait_id, name).is_some() {
             match condition {
-                Condition::LogEnd => self.server.end_of_log(handle),
-                _ => self.server.answer(handle, &Response::Done {}, true),
+                Condition::LogEnd => self.server.end_of_log(connection),
+                _ => self.server.respond(connection, &Response::Done {}, true),
             }
         }
     }
 
-    fn fail(&mut self, id: u64, handle: Handle, response: &Response) {
-        self.waiting.remove(id);
-        self.server.answer(handle, response, true);
+    fn fail(&mut self, wait_id: u64, connection: ConnectionId, response: &Response) {
+        self.waiting.remove(wait_id);
+        self.server.respond(connection, response, true);
     }
 
-    /// Tells whoever asked for a reload that there is none.
+    /// Answers the reload requests with this error.
     pub(super) fn refuse_reload(&mut self, reason: &str, code: Code) {
         let response = Response::Failed { reason: format!("reload: {reason}"), code: code as u8 };
-        for handle in std::mem::take(&mut self.waiting.for_reload) {
-            self.server.answer(handle, &response, true);
+        for connection in std::mem::take(&mut self.waiting.for_reload) {
+            self.server.respond(connection, &response, true);
         }
     }
 
@@ -253,34 +259,34 @@ impl EventLoop {
 }
 
 fn not_in_the_file(name: &str) -> Response {
-    let reason = format!("{name}: find: the file has no container of this name; `casemate ps` lists them");
+    let reason = format!("{name}: find: no container of this name in the file; `casemate ps` lists them");
     Response::Failed { reason, code: Code::Usage as u8 }
 }
 
-/// Whether the file has it; before the first file is applied it may.
+/// Whether the file has the container. Before the first file is applied it may.
 fn has_config(container: &Container) -> bool {
     container.desired.as_ref().is_none_or(|desired| desired.config.is_some())
 }
 
-/// Whether it runs as it is desired, or did and was quick.
+/// Whether its desired run is running or has completed.
 fn has_run(container: &Container) -> bool {
     let Some(desired) = &container.desired else { return false };
     let runs =
         container.observed.run.as_ref().is_some_and(|run| {
             run.phase == Phase::Running && run.stop.is_none() && run.generation == desired.generation
         });
-    (runs && container.is_wanted()) || container.end() == Some(End::Completed)
+    (runs && container.should_run()) || container.end() == Some(End::Completed)
 }
 
-/// Why it does not come to run.
+/// The error response if the container cannot reach [`Condition::Running`].
 fn failure(name: &Name, container: &Container) -> Option<Response> {
     let code = match container.end() {
         Some(End::StartFailed(code)) => code as u8,
         Some(End::GaveUp | End::Stopped) => Code::Failed as u8,
-        None if container.desired.is_some() && !container.is_wanted() => Code::Failed as u8,
-        // It ran, and had ended before anybody looked.
+        None if container.desired.is_some() && !container.should_run() => Code::Failed as u8,
+        // It ran and has completed.
         Some(End::Completed) | None => return None,
     };
-    let reason = container.observed.failure.clone().unwrap_or_else(|| "it was stopped meanwhile".to_owned());
+    let reason = container.observed.failure.clone().unwrap_or_else(|| "it was stopped in the meantime".to_owned());
     Some(Response::Failed { reason: format!("{name}: start: {reason}"), code })
 }

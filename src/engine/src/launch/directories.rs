@@ -1,6 +1,6 @@
-//! Where an instance keeps its state and meets its callers: paths, and the directories made with the right owners.
+//! The directories of an instance: their paths, and their creation with the right owners.
 
-use super::walk::{expect_directory, give, is_empty, open_or_make, own_directory};
+use super::secure_path::{ensure_directory, is_empty, open_or_create, set_owner_and_mode, verify_directory};
 use super::{Error, Identities, Ids};
 use casemate_wire::Name;
 use rustix::fd::OwnedFd;
@@ -9,26 +9,26 @@ use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-/// The two directories of an instance, and those that it only reads. Absolute paths.
+/// The directories of an instance, and the read-only stores that it uses. Absolute paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Directories {
-    /// What outlives a boot: blobs, layers, images, volumes, revisions, logs.
+    /// Kept over a reboot: blobs, layers, images, volumes, revisions, logs.
     pub state: PathBuf,
-    /// What ends with the boot: sockets, locks, journals.
+    /// Gone after a reboot: sockets, locks, journals.
     pub run: PathBuf,
-    /// Stores of others that are looked into after the own one, and never written; `None`: not known, no file was given.
-    pub preload: Option<Vec<PathBuf>>,
+    /// Read-only image stores (`store.preload`), searched after the instance's own store; `None`: no file was read, so not known.
+    pub read_only_stores: Option<Vec<PathBuf>>,
 }
 
 impl Directories {
-    /// Without a store of others.
+    /// Without read-only stores.
     pub fn new(state: impl Into<PathBuf>, run: impl Into<PathBuf>) -> Self {
-        Self { state: state.into(), run: run.into(), preload: None }
+        Self { state: state.into(), run: run.into(), read_only_stores: None }
     }
 
-    /// The stores of others.
-    pub fn preloaded(&self) -> &[PathBuf] {
-        self.preload.as_deref().unwrap_or_default()
+    /// The read-only stores.
+    pub fn read_only_stores(&self) -> &[PathBuf] {
+        self.read_only_stores.as_deref().unwrap_or_default()
     }
 
     /// The helper's listening socket.
@@ -41,7 +41,7 @@ impl Directories {
         self.run.join("control.sock")
     }
 
-    /// What the helper says.
+    /// The helper's log.
     pub fn helper_log(&self) -> PathBuf {
         self.run.join("helper.log")
     }
@@ -51,7 +51,7 @@ impl Directories {
         self.state.join("logs").join(container.as_str())
     }
 
-    /// The defaults: of the system as root, of the XDG base directories as an ordinary user.
+    /// The default directories: those of the system as root, of the XDG base directories as an ordinary user.
     pub fn defaults(root: bool, variable: impl Fn(&str) -> Option<PathBuf>) -> Option<Self> {
         if root {
             return Some(Self::new("/var/lib/casemate", "/run/casemate"));
@@ -62,7 +62,7 @@ impl Directories {
         Some(Self::new(data?.join("casemate"), run?.join("casemate")))
     }
 
-    /// Makes and checks both, down to the directories that the programs expect. Gives the run directory, open.
+    /// Creates and checks all directories. Returns the run directory, open.
     pub(super) fn prepare(&self, identities: &Identities) -> Result<OwnedFd, Error> {
         let (manager, helper) = (identities.manager(), identities.helper());
         let caller = rustix::process::geteuid().as_raw();
@@ -78,54 +78,54 @@ impl Directories {
         ] {
             let (shown, name) = (self.state.join(name), OsStr::new(name));
             if caller == 0 || caller == owner.uid {
-                own_directory(&state, &shown, name, owner, 0o700)?;
+                ensure_directory(&state, &shown, name, owner, 0o700)?;
             } else {
-                expect_directory(&state, &shown, name, owner, 0o700)?;
+                verify_directory(&state, &shown, name, owner, 0o700)?;
             }
         }
         self.run(identities)
     }
 
-    /// Both users pass through it. Started by root it stays root's, so that neither can move what belongs to the other: the
-    /// helper takes layers by name.
+    /// The state directory. Started by root it stays root's, so that neither user can rename the other's directories: the helper opens
+    /// layers by name.
     fn state(&self, identities: &Identities) -> Result<OwnedFd, Error> {
         let (owner, mode) = match identities {
             Identities::Service { .. } => (Ids::ROOT, 0o711),
             Identities::User(user) => (*user, 0o700),
         };
-        let ours = |state: &OwnedFd| statat(state, "blobs", AtFlags::SYMLINK_NOFOLLOW).is_ok();
-        top(&self.state, identities, owner, mode, ours)
+        let is_ours = |state: &OwnedFd| statat(state, "blobs", AtFlags::SYMLINK_NOFOLLOW).is_ok();
+        create_or_reuse(&self.state, identities, owner, mode, is_ours)
     }
 
-    /// The manager's, and the helper passes through it.
+    /// The run directory: the manager's; the helper's group may pass.
     fn run(&self, identities: &Identities) -> Result<OwnedFd, Error> {
         let owner = Ids { uid: identities.manager().uid, gid: identities.helper().gid };
-        let ours = |run: &OwnedFd| rustix::fs::fstat(run).is_ok_and(|stat| stat.st_uid == owner.uid);
-        top(&self.run, identities, owner, 0o710, ours)
+        let is_ours = |run: &OwnedFd| rustix::fs::fstat(run).is_ok_and(|stat| stat.st_uid == owner.uid);
+        create_or_reuse(&self.run, identities, owner, 0o710, is_ours)
     }
 }
 
-/// Makes the directory, or takes one that is empty or already an instance's.
-fn top(
+/// Creates the directory, or uses an existing one that is empty or already an instance's.
+fn create_or_reuse(
     path: &Path,
     identities: &Identities,
     owner: Ids,
     mode: u32,
-    ours: impl Fn(&OwnedFd) -> bool,
+    is_ours: impl Fn(&OwnedFd) -> bool,
 ) -> Result<OwnedFd, Error> {
     let others_pass = matches!(identities, Identities::Service { .. });
-    let (walked, made) = open_or_make(path, identities.manager(), others_pass)?;
+    let (opened, created) = open_or_create(path, identities.manager(), others_pass)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = match rustix::fs::openat(&walked, ".", flags, Mode::empty()) {
-        // Root's, and a manager that is no root has only to pass.
-        Err(Errno::ACCESS) if ours(&walked) => walked,
-        opened => opened.map_err(|errno| Error::at(path, "open", errno))?,
+    let directory = match rustix::fs::openat(&opened, ".", flags, Mode::empty()) {
+        // Root's, mode 0711: the manager's user can pass and not list it.
+        Err(Errno::ACCESS) if is_ours(&opened) => opened,
+        readable => readable.map_err(|errno| Error::at(path, "open", errno))?,
     };
-    if !made && !ours(&directory) && !is_empty(&directory, path)? {
-        let reason = "it has entries and is no instance of casemate";
+    if !created && !is_ours(&directory) && !is_empty(&directory, path)? {
+        let reason = "it has files of something else than casemate";
         return Err(Error::at(path, "check", reason).remedy("name another directory, or an empty one"));
     }
-    give(&directory, path, owner, mode)?;
+    set_owner_and_mode(&directory, path, owner, mode)?;
     Ok(directory)
 }
 
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn defaults_follow_who_calls() {
+    fn defaults_are_the_systems_for_root_and_xdg_for_users() {
         let of = |pairs: &'static [(&str, &str)]| {
             Directories::defaults(false, |name| {
                 pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| PathBuf::from(value))
@@ -161,7 +161,6 @@ mod tests {
             directories.prepare(&identities).unwrap();
         }
         let (manager, helper) = (identities.manager(), identities.helper());
-        // Root's, or the user's.
         let state = if manager == helper { manager } else { Ids::ROOT };
         for (path, uid, gid, mode) in [
             ("s", state.uid, state.gid, if manager == helper { 0o700 } else { 0o711 }),
@@ -171,8 +170,8 @@ mod tests {
             ("s/layers", helper.uid, helper.gid, 0o700),
             ("s/volumes", helper.uid, helper.gid, 0o700),
         ] {
-            let is = std::fs::metadata(base.path().join(path)).unwrap();
-            assert_eq!((is.uid(), is.gid(), is.mode() & 0o7777), (uid, gid, mode), "{path}");
+            let found = std::fs::metadata(base.path().join(path)).unwrap();
+            assert_eq!((found.uid(), found.gid(), found.mode() & 0o7777), (uid, gid, mode), "{path}");
         }
         std::fs::remove_dir(base.path().join("s/roots")).unwrap();
         std::os::unix::fs::symlink("/", base.path().join("s/roots")).unwrap();
@@ -180,9 +179,9 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_full_of_other_things_is_not_taken() {
+    fn directory_with_foreign_files_is_refused() {
         if !rustix::process::geteuid().is_root() {
-            eprintln!("skipped: root owns what it makes and gives it away");
+            eprintln!("skipped: needs root, which changes owners");
             return;
         }
         let base = tempfile::Builder::new()

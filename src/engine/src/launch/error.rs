@@ -1,10 +1,10 @@
-//! Which step on the way to the manager failed, on what, and what to do.
+//! The launch error: object, step, reason, remedy.
 
 use casemate_error::Code;
 use std::fmt;
 use std::path::Path;
 
-/// A step of the launch that failed. Nothing was started by it.
+/// A failed step of the launch. No process is left of it.
 #[derive(Debug)]
 pub struct Error {
     object: String,
@@ -23,7 +23,7 @@ impl Error {
         Self::new(path.display(), step, reason)
     }
 
-    /// The host does not give what every container needs.
+    /// Marks an error of the host: it lacks a feature that every container needs.
     pub(super) fn not_enforceable(mut self) -> Self {
         self.not_enforceable = true;
         self
@@ -34,8 +34,8 @@ impl Error {
         if self.not_enforceable { Code::NotEnforceable } else { Code::Failed }
     }
 
-    pub(super) fn remedy(mut self, what_to_do: impl Into<String>) -> Self {
-        self.remedy = Some(what_to_do.into());
+    pub(super) fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
         self
     }
 }
@@ -51,6 +51,6 @@ impl std::error::Error for Error {}
 
 impl From<Error> for casemate_error::Error {
     fn from(error: Error) -> Self {
-        Self::told(error.code(), error)
+        Self::from_display(error.code(), error)
     }
 }

@@ -1,12 +1,12 @@
-//! Who is who on this host: the manager, the helper, whoever speaks to registries, and the ids that A may use.
+//! The users of this host that casemate runs as, and the id range of the outer user namespace (A).
 //!
-//! The text of /etc/passwd and /etc/subuid is read here line by line: a static program has no NSS, and wants none.
+//! /etc/passwd, /etc/subuid and /etc/subgid are parsed here: a static program has no NSS.
 
 use super::Error;
 use rustix::fs::{Gid, Uid};
 use std::path::Path;
 
-/// Used where the host has no such users: a range that no distribution hands out (systemd's UIDS-GIDS.md, "unused").
+/// Used where the host has no such users: from a range that no distribution assigns (systemd's UIDS-GIDS.md, "unused").
 const MANAGER: u32 = 1_879_048_192;
 const HELPER: u32 = 1_879_048_193;
 const FETCH: u32 = 1_879_048_194;
@@ -23,7 +23,7 @@ pub struct Ids {
 }
 
 impl Ids {
-    /// Of the host.
+    /// Root of the host.
     pub const ROOT: Self = Self { uid: 0, gid: 0 };
 
     /// As rustix takes it.
@@ -37,35 +37,35 @@ impl Ids {
     }
 }
 
-/// A run of host ids.
+/// A range of host ids.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range {
-    /// The first.
+    /// The first id.
     pub base: u32,
-    /// How many, 1 and up.
+    /// How many ids, 1 or more.
     pub count: u32,
 }
 
-/// Who runs what.
+/// The user of each program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Identities {
-    /// Started by root: service users, and a range for A.
+    /// Started by root: service users, and an id range for A.
     Service {
-        /// Runs the manager.
+        /// The manager's.
         manager: Ids,
-        /// Runs the helper; it is 0 in A.
+        /// The helper's; it is uid 0 in A.
         helper: Ids,
-        /// Speaks to registries, for the time of a pull; owns nothing.
+        /// That of casemate-fetch.
         fetch: Ids,
-        /// A's 1 and up.
+        /// The host ids of uid 1 and up in A.
         range: Range,
     },
-    /// Started by an ordinary user, who runs all; A has one id.
+    /// Started by an ordinary user, who runs every program; A has one id.
     User(Ids),
 }
 
 impl Identities {
-    /// The caller's: root gets the service users.
+    /// As root the service users, else the caller.
     pub fn of_caller() -> Result<Self, Error> {
         let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
         if !uid.is_root() {
@@ -74,13 +74,13 @@ impl Identities {
         Self::service(&read("/etc/passwd")?, &read("/etc/subuid")?, &read("/etc/subgid")?)
     }
 
-    /// Those of the units: the users must exist.
+    /// The service users, which must exist.
     pub fn of_units() -> Result<Self, Error> {
         let passwd = read("/etc/passwd")?;
         for name in ["casemate", "casemate-helper"] {
             if user(&passwd, name).is_none() {
                 return Err(Error::new(name, "read /etc/passwd", "no such user")
-                    .remedy("systemd-sysusers makes it, as sysusers.d/casemate.conf says"));
+                    .remedy("systemd-sysusers creates it: see sysusers.d/casemate.conf"));
             }
         }
         Self::service(&passwd, &read("/etc/subuid")?, &read("/etc/subgid")?)
@@ -94,8 +94,8 @@ impl Identities {
             (None, None) => Range { base: BASE, count: COUNT },
             (Some(uids), Some(gids)) if uids == gids => uids,
             _ => {
-                return Err(Error::new("casemate-helper", "read /etc/subuid and /etc/subgid", "they differ")
-                    .remedy("give both the same line"));
+                return Err(Error::new("casemate-helper", "read /etc/subuid and /etc/subgid", "the ranges differ")
+                    .remedy("write the same line into both"));
             }
         };
         let end = u64::from(range.base) + u64::from(range.count);
@@ -105,21 +105,21 @@ impl Identities {
         if range.count == 0 || range.base < 65_536 || end > u64::from(u32::MAX) || shared {
             let reason = format!("{}:{} overlaps ids of the host", range.base, range.count);
             return Err(Error::new("casemate-helper", "read /etc/subuid", reason)
-                .remedy("give it a range of its own above 65535"));
+                .remedy("give casemate-helper a range of its own above 65535"));
         }
         let separate = manager.uid != helper.uid && manager.uid != fetch.uid && helper.uid != fetch.uid;
         if !separate || all.contains(&0) {
             return Err(Error::new(
                 "casemate, casemate-helper and casemate-fetch",
                 "read /etc/passwd",
-                "one of them is root or two are one user",
+                "one is root, or two have the same uid",
             )
             .remedy("give each a user and a group of its own"));
         }
         Ok(Self::Service { manager, helper, fetch, range })
     }
 
-    /// Who owns what the manager writes.
+    /// The owner of the manager's files.
     pub fn manager(&self) -> Ids {
         match self {
             Self::Service { manager, .. } => *manager,
@@ -127,7 +127,7 @@ impl Identities {
         }
     }
 
-    /// Who speaks to registries.
+    /// The user of casemate-fetch.
     pub fn fetch(&self) -> Ids {
         match self {
             Self::Service { fetch, .. } => *fetch,
@@ -135,7 +135,7 @@ impl Identities {
         }
     }
 
-    /// Who owns what the helper writes.
+    /// The owner of the helper's files.
     pub fn helper(&self) -> Ids {
         match self {
             Self::Service { helper, .. } => *helper,
@@ -152,7 +152,7 @@ fn read(path: &'static str) -> Result<String, Error> {
     }
 }
 
-/// The ids on the first line of this name in the text of passwd(5).
+/// The ids of the first line with this name, in passwd(5) format.
 fn user(passwd: &str, name: &str) -> Option<Ids> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -162,12 +162,12 @@ fn user(passwd: &str, name: &str) -> Option<Ids> {
     })
 }
 
-/// The helper's first range in the text of subuid(5), by its name or its number.
+/// The helper's first range in subuid(5) format, by its name or its uid.
 fn range(text: &str, uid: u32) -> Option<Range> {
     text.lines().find_map(|line| {
         let mut fields = line.split(':');
-        let who = fields.next()?;
-        (who == "casemate-helper" || number(who) == Some(uid)).then_some(())?;
+        let user = fields.next()?;
+        (user == "casemate-helper" || number(user) == Some(uid)).then_some(())?;
         let base = number(fields.next()?)?;
         Some(Range { base, count: number(fields.next()?)? })
     })
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_users_the_fixed_numbers_stand() {
+    fn fixed_ids_are_used_where_the_host_has_no_users() {
         let fixed = Identities::service("root:x:0:0::/:/bin/sh\n", "", "").unwrap();
         let Identities::Service { manager, helper, fetch, range } = fixed else { panic!() };
         assert_eq!(
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn users_and_ranges_of_the_host_are_taken() {
+    fn users_and_ranges_of_the_host_are_used() {
         let passwd = "casemate:x:990:991::/:/\ncasemate-helper:x:992:993::/:/\n";
         let sub = "other:100000:65536\n992:200000:65536\n";
         let Identities::Service { manager, helper, range, .. } = Identities::service(passwd, sub, sub).unwrap() else {
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_mix_identities_is_refused() {
+    fn shared_ids_and_overlapping_ranges_are_refused() {
         for (passwd, subuid, subgid) in [
             ("casemate:x:0:0::/:/\n", "", ""),
             ("casemate:x:5:5::/:/\ncasemate-helper:x:5:5::/:/\n", "", ""),
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_digits() {
+    fn number_is_digits_only() {
         for bad in ["", "+1", "-1", " 1", "1 ", "0x1", "4294967296"] {
             assert_eq!(number(bad), None, "{bad}");
         }

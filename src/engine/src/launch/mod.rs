@@ -1,25 +1,23 @@
-//! From the caller's identity to the manager's: directories, identities, locks, the helper in its cgroups.
+//! From the caller's identity to the manager's: directories, users, locks, and a running helper.
 //!
-//! [`enter`] tells the story. As root it uses what root may do once, and has given it up for good when it returns; as an
-//! ordinary user it does the same without the parts that need root. May be relied on afterwards: this process is the
-//! manager's user without capabilities, every directory has its owner, and the helper, if one was asked for, listens.
+//! [`enter`] is the whole sequence. As root it does what only root may do, and has dropped root for good when it returns; as an
+//! ordinary user it skips those parts. Afterwards this process is the manager's user without capabilities, every directory has its
+//! owner, and the helper, if the role needs one, listens.
 
-mod delegate;
+mod cgroup_delegation;
+mod cgroup_hierarchies;
+mod confine;
 mod directories;
 mod error;
-mod fence;
 pub mod fetch;
-pub mod fetch_stage;
-pub mod helper_stage;
-mod hierarchies;
+mod helper_process;
 mod identity;
 mod lock;
-mod preload;
 mod privilege;
-mod spawn;
-pub mod start_stage;
-mod units;
-mod walk;
+mod read_only_stores;
+mod secure_path;
+pub mod stages;
+mod systemd_socket;
 
 pub use directories::Directories;
 pub use error::Error;
@@ -27,56 +25,56 @@ pub use identity::{Identities, Ids, Range};
 
 use casemate_client::{Client, Error as ClientError};
 use casemate_wire::Request;
+use helper_process::LaunchedHelper;
 use lock::Lock;
 use rustix::fd::OwnedFd;
-use spawn::Helper;
 use std::path::{Path, PathBuf};
-use units::{Service, Units};
+use systemd_socket::{Service, SystemdSocket};
 
-/// What the caller is going to do.
+/// What the caller needs of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Read and write the store, without the helper.
+    /// The store, without the helper.
     Store,
-    /// Have the helper do something, beside a supervisor perhaps.
+    /// Requests to the helper, whether or not a manager runs.
     Client,
-    /// Supervise: one at a time.
+    /// To supervise containers: `casemate up`. One manager at a time.
     Supervisor,
-    /// Supervise as casemate.service does: this is the manager's user already, and systemd has the helper.
+    /// To supervise containers as casemate.service: this process runs as the manager's user already, and systemd starts the helper.
     Service,
 }
 
-/// An instance, entered.
+/// An entered instance.
 #[derive(Debug)]
 pub struct Session {
     /// Its directories.
     pub directories: Directories,
-    /// Who is who.
+    /// Its users.
     pub identities: Identities,
     run: OwnedFd,
-    helper: Found,
-    _supervisor: Option<[Lock; 2]>,
+    helper: HelperSource,
+    _manager_locks: Option<[Lock; 2]>,
 }
 
-/// Whose the helper is.
+/// How the helper is started.
 #[derive(Debug)]
-enum Found {
-    /// The role needs none.
+enum HelperSource {
+    /// Not at all: the role needs none.
     None,
-    /// It was started by a launcher, and the last one out ends it.
-    Launched(Helper),
-    /// It is systemd's.
-    Units(Units),
+    /// By the first process that needs it; the last process that used it ends it.
+    Launched(LaunchedHelper),
+    /// By systemd.
+    Systemd(SystemdSocket),
 }
 
-/// Checks that this process is the manager's user already. To be done before a service reads what lies in its directories: it is that
-/// user's, and nobody else is to follow where that leads.
-pub fn expect_manager() -> Result<(), Error> {
-    privilege::expect(Identities::of_units()?.manager())
+/// Fails unless this process runs as the manager's user. Called before a service reads its directories, which that user can fill with
+/// links: no other user may follow them.
+pub fn verify_manager_user() -> Result<(), Error> {
+    privilege::verify_user(Identities::of_units()?.manager())
 }
 
-/// Makes and checks the directories, takes the locks of the role, starts the helper if the role needs it and none runs,
-/// and becomes the manager's user for good. Open before it what only the caller may open.
+/// Makes and checks the directories, takes the locks of the role, starts the helper if the role needs it and none runs, and switches
+/// to the manager's user for good. Files that only the caller may open have to be opened before.
 pub fn enter(directories: Directories, role: Role) -> Result<Session, Error> {
     casemate_sys::inherited::keep_from_children()
         .map_err(|errno| Error::new("this process", "mark inherited descriptors", errno))?;
@@ -85,106 +83,111 @@ pub fn enter(directories: Directories, role: Role) -> Result<Session, Error> {
         Role::Service => Identities::of_units()?,
         Role::Store | Role::Client | Role::Supervisor => Identities::of_caller()?,
     };
-    directories.preloaded().iter().try_for_each(|store| preload::check(store, &identities))?;
+    directories.read_only_stores().iter().try_for_each(|store| read_only_stores::check(store, &identities))?;
     let run = directories.prepare(&identities)?;
-    let supervisor = match role {
-        Role::Supervisor | Role::Service => Some(supervisor(&run, &directories, &identities)?),
+    let manager_locks = match role {
+        Role::Supervisor | Role::Service => Some(lock_as_manager(&run, &directories, &identities)?),
         Role::Store | Role::Client => None,
     };
     let helper = match role {
-        Role::Store => Found::None,
-        Role::Service => Found::Units(Units::expect(&directories, &identities)?),
+        Role::Store => HelperSource::None,
+        Role::Service => HelperSource::Systemd(SystemdSocket::require_helper(&directories, &identities)?),
         // Where systemd has a helper, a second one would work in the same directories.
-        Role::Client | Role::Supervisor => match Units::find(Service::Helper, &directories, &identities)? {
-            Some(units) => Found::Units(units),
-            None => Found::Launched(Helper::ensure(&run, &directories, &identities)?),
+        Role::Client | Role::Supervisor => match SystemdSocket::find(Service::Helper, &directories, &identities)? {
+            Some(socket) => HelperSource::Systemd(socket),
+            None => HelperSource::Launched(LaunchedHelper::ensure_running(&run, &directories, &identities)?),
         },
     };
-    privilege::become_powerless(identities.manager())?;
-    Ok(Session { directories, identities, run, helper, _supervisor: supervisor })
+    privilege::drop_privileges(identities.manager())?;
+    Ok(Session { directories, identities, run, helper, _manager_locks: manager_locks })
 }
 
-/// Closes what the caller left open besides the standard streams, but for these: no change of user and no rule takes it away again. To
-/// be called while nothing of this process's own is open.
-pub fn close_inherited(but: &[i32]) -> Result<(), Error> {
+/// Closes the descriptors that the caller left open, except the standard streams and those in `keep`: a later change of user would
+/// not take them away. Call it while this process has opened nothing itself.
+pub fn close_inherited(keep: &[i32]) -> Result<(), Error> {
     let failed = |error| Error::new("/proc/self/fd", "list inherited descriptors", error);
     let names = std::fs::read_dir("/proc/self/fd").map_err(failed)?.flatten().map(|entry| entry.file_name());
     let numbers = names.filter_map(|name| name.to_str()?.parse().ok());
-    let numbers: Vec<i32> = numbers.filter(|number| *number > 2 && !but.contains(number)).collect();
+    let numbers: Vec<i32> = numbers.filter(|number| *number > 2 && !keep.contains(number)).collect();
     // The list's own descriptor is in it, and closed by now.
     numbers.into_iter().for_each(|number| drop(casemate_sys::inherited::take(number)));
     Ok(())
 }
 
-/// Becomes the manager's user for good, for a verb that needs nothing else of an instance any more.
-pub fn become_manager() -> Result<(), Error> {
-    privilege::become_powerless(Identities::of_caller()?.manager())
+/// Switches to the manager's user for good, for a verb that needs nothing else of an instance.
+pub fn switch_to_manager_user() -> Result<(), Error> {
+    privilege::drop_privileges(Identities::of_caller()?.manager())
 }
 
-/// Whether a supervisor has this instance, be it one that does not listen yet. For whom the lock is its own.
+/// Whether a manager has locked this instance; it may not listen yet. Root and the manager's user can ask.
 pub fn is_supervised(directories: &Directories) -> Result<bool, Error> {
     Lock::is_held(&directories.run.join("manager.lock"))
 }
 
-/// One supervisor per run directory, and per state directory: what another's containers stand on would not be known as in use here.
-fn supervisor(run: &OwnedFd, directories: &Directories, identities: &Identities) -> Result<[Lock; 2], Error> {
+/// One manager per run directory and per state directory: a second one would not know which images the first one's containers use.
+fn lock_as_manager(run: &OwnedFd, directories: &Directories, identities: &Identities) -> Result<[Lock; 2], Error> {
     let failed = |errno| Error::at(&directories.run.join("manager.lock"), "lock", errno);
     let lock = Lock::open(run, &directories.run, "manager.lock", identities.manager())?;
-    if lock.try_alone().map_err(failed)? {
-        lock.sign().map_err(failed)?;
+    if lock.try_exclusive().map_err(failed)? {
+        lock.write_pid().map_err(failed)?;
         let state = Lock::of_directory(&directories.state.join("revisions"))?;
-        if state.try_alone().map_err(|errno| Error::at(&directories.state, "lock", errno))? {
+        if state.try_exclusive().map_err(|errno| Error::at(&directories.state, "lock", errno))? {
             return Ok([lock, state]);
         }
         return Err(Error::at(&directories.state, "lock", "an instance with another run directory uses it")
-            .remedy("end that one, or give --state-dir of another instance"));
+            .remedy("stop that instance, or give another --state-dir"));
     }
-    let who = lock.signature().map_or("another process".to_owned(), |pid| format!("process {pid}"));
-    Err(Error::at(&directories.run, "lock", format!("{who} supervises this instance already"))
-        .remedy("end that one, or give --run-dir and --state-dir of another instance"))
+    let holder = lock.holder_pid().map_or("another process".to_owned(), |pid| format!("process {pid}"));
+    Err(Error::at(&directories.run, "lock", format!("{holder} supervises this instance already"))
+        .remedy("stop that manager, or give another --run-dir and --state-dir"))
 }
 
 impl Session {
-    /// Connects to the helper that [`enter`] made sure of. One that could not make user namespace A has ended by now: then
-    /// its own words are the reason.
+    /// Connects to the helper that [`enter`] found or started. If it has ended by now, as without user namespaces, the last line of
+    /// its log is the reason.
     pub fn connect(&self, supervise: bool) -> Result<Client, Error> {
         let own = self.directories.helper_socket();
-        let (at, socket) = match &self.helper {
-            Found::Units(units) => (units.path(), units.connect()?),
-            _ => (own.as_path(), spawn::connect(&self.run).map_err(|errno| Error::at(&own, "connect", errno))?),
+        let (path, socket) = match &self.helper {
+            HelperSource::Systemd(socket) => (socket.path(), socket.connect()?),
+            _ => {
+                let socket = helper_process::connect(&self.run).map_err(|errno| Error::at(&own, "connect", errno))?;
+                (own.as_path(), socket)
+            }
         };
         Client::connect(socket, supervise).map_err(|error| match (error, &self.helper) {
-            (ClientError::Closed, Found::Units(_)) => Error::at(at, "greet the helper", "it has ended")
-                .remedy("`journalctl -u casemate-helper` has its last words"),
-            (ClientError::Closed, _) => {
-                Error::at(at, "greet the helper", spawn::last_words(&self.directories)).not_enforceable()
+            (ClientError::Closed, HelperSource::Systemd(_)) => {
+                Error::at(path, "connect", "the helper did not start").remedy("journalctl -u casemate-helper says why")
             }
-            (error, _) => Error::at(at, "greet the helper", error),
+            (ClientError::Closed, _) => {
+                Error::at(path, "connect", helper_process::start_failure(&self.directories)).not_enforceable()
+            }
+            (error, _) => Error::at(path, "connect to the helper", error),
         })
     }
 
-    /// Shuts this process into what supervising takes. Afterwards no file but those of this instance can be opened.
+    /// Confines this process to what a manager needs: afterwards it can open the files of this instance only.
     pub fn confine(&self) -> Result<(), Error> {
-        fence::confine(&self.directories, None)
+        confine::confine(&self.directories, None)
     }
 
-    /// The same, for who is to read its file again: those below its directory can be opened for reading.
-    pub fn confine_beside(&self, file: &Path) -> Result<(), Error> {
-        fence::confine(&self.directories, Some(file))
+    /// Like [`Self::confine`]; files below `readable` can be read too, as a reload reads its file again.
+    pub fn confine_with_readable(&self, readable: &Path) -> Result<(), Error> {
+        confine::confine(&self.directories, Some(readable))
     }
 
-    /// Has this instance look into these stores too, where no file was given that names them: those that it may, and what is the
-    /// matter with the others. To be done before it shuts itself in.
-    pub fn look_into(&mut self, stores: Vec<PathBuf>) -> Vec<Error> {
-        let (mut good, mut bad) = (Vec::new(), Vec::new());
+    /// Uses these read-only stores too, where no file named them before [`enter`]. Returns an error for each store that is left out.
+    /// Call it before [`Self::confine`].
+    pub fn add_read_only_stores(&mut self, stores: Vec<PathBuf>) -> Vec<Error> {
+        let mut accepted = Vec::new();
+        let mut errors = Vec::new();
         for store in stores {
-            match preload::check(&store, &self.identities) {
-                Ok(()) => good.push(store),
-                Err(error) => bad.push(error),
+            match read_only_stores::check(&store, &self.identities) {
+                Ok(()) => accepted.push(store),
+                Err(error) => errors.push(error),
             }
         }
-        self.directories.preload = Some(good);
-        bad
+        self.directories.read_only_stores = Some(accepted);
+        errors
     }
 
     /// The run directory, open.
@@ -192,18 +195,19 @@ impl Session {
         &self.run
     }
 
-    /// The end of the work: the last one out asks the helper to quit, which it refuses while a container runs, and removes
-    /// its socket and cgroups. A helper that has ended, or is systemd's, is not asked. Says what could not be removed.
+    /// Leaves the instance. The last process that used a launched helper asks it to quit, which the helper refuses while a container
+    /// runs, and removes its socket and cgroups.
     pub fn leave(self) -> Result<(), Error> {
-        let connection = if matches!(self.helper, Found::Launched(_)) { self.connect(false).ok() } else { None };
+        let launched = matches!(self.helper, HelperSource::Launched(_));
+        let connection = if launched { self.connect(false).ok() } else { None };
         match (self.helper, connection) {
-            (Found::Launched(helper), Some(client)) => helper.leave(&self.run, client),
+            (HelperSource::Launched(helper), Some(client)) => helper.quit_if_unused(&self.run, client),
             _ => Ok(()),
         }
     }
 }
 
-/// Whether the helper of this connection has ended; it ends by itself or by [`Request::Quit`].
+/// Asks the helper to quit; `false` if it refuses.
 fn quit(mut client: Client) -> Result<bool, ClientError> {
     match client.done(&Request::Quit(())) {
         Ok(()) => {}

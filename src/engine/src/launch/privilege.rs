@@ -1,6 +1,6 @@
-//! Giving identities up, for good: the caller becomes the manager, or the start stage becomes the helper's user.
+//! Changes of user and capabilities, for good: to the manager's user, to the helper's, to that of casemate-fetch.
 //!
-//! Both work on this thread alone, which is all of the process: each proves that first.
+//! Each works on this thread alone, and first proves that it is the only thread of the process.
 
 use super::{Error, Ids};
 use casemate_sys::process::SingleThreaded;
@@ -8,44 +8,44 @@ use rustix::io::Errno;
 use rustix::process::DumpableBehavior;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-/// What the helper needs for the one write of A's id maps.
+/// What the helper needs to write the id maps of the outer user namespace (A).
 const HELPER: CapabilitySet = CapabilitySet::SETUID.union(CapabilitySet::SETGID);
 
 fn step<E: std::fmt::Display>(name: &'static str) -> impl Fn(E) -> Error {
     move |error| Error::new("this process", name, error)
 }
 
-/// Becomes this user, the manager's or the one that speaks to registries, if the caller is root; for root and user alike: no
-/// capability, no way to get one, and nobody else may look into it until it executes another program.
-pub fn become_powerless(ids: Ids) -> Result<(), Error> {
+/// Switches to this user if the caller is root. As root and as an ordinary user: clears all capabilities, sets no_new_privs, and makes
+/// the process undumpable until it executes another program.
+pub fn drop_privileges(ids: Ids) -> Result<(), Error> {
     SingleThreaded::prove().map_err(step("count its threads"))?;
     if rustix::process::geteuid().is_root() {
         drop_bounding(CapabilitySet::empty())?;
-        switch(ids)?;
+        set_user(ids)?;
     }
     rustix::thread::clear_ambient_capability_set().map_err(step("clear its ambient capabilities"))?;
     let none = CapabilitySet::empty();
-    set(CapabilitySets { effective: none, permitted: none, inheritable: none })?;
+    set_capabilities(CapabilitySets { effective: none, permitted: none, inheritable: none })?;
     rustix::thread::set_no_new_privs(true).map_err(step("set no_new_privs"))?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(step("become undumpable"))
 }
 
-/// Becomes the helper's user with [`HELPER`] as its only capabilities, ambient, so that they outlast the execve.
-pub fn become_helper(ids: Ids) -> Result<(), Error> {
+/// Switches to the helper's user with [`HELPER`] as its only capabilities, ambient, so that they survive execve.
+pub fn switch_to_helper_user(ids: Ids) -> Result<(), Error> {
     SingleThreaded::prove().map_err(step("count its threads"))?;
     drop_bounding(HELPER)?;
     rustix::thread::set_keep_capabilities(true).map_err(step("keep its capabilities"))?;
-    switch(ids)?;
-    set(CapabilitySets { effective: HELPER, permitted: HELPER, inheritable: HELPER })?;
-    for one in [CapabilitySet::SETUID, CapabilitySet::SETGID] {
-        rustix::thread::configure_capability_in_ambient_set(one, true)
+    set_user(ids)?;
+    set_capabilities(CapabilitySets { effective: HELPER, permitted: HELPER, inheritable: HELPER })?;
+    for capability in [CapabilitySet::SETUID, CapabilitySet::SETGID] {
+        rustix::thread::configure_capability_in_ambient_set(capability, true)
             .map_err(step("raise its ambient capabilities"))?;
     }
     Ok(())
 }
 
-/// Checks that this process is of this user and group and no other, as its unit has it.
-pub fn expect(ids: Ids) -> Result<(), Error> {
+/// Fails unless the real and effective user and group are these, without supplementary groups, as the unit sets them.
+pub fn verify_user(ids: Ids) -> Result<(), Error> {
     let (user, group) = (rustix::process::getuid(), rustix::process::getgid());
     let groups = rustix::process::getgroups().map_err(step("list its groups"))?;
     let same = user == rustix::process::geteuid() && group == rustix::process::getegid();
@@ -53,7 +53,7 @@ pub fn expect(ids: Ids) -> Result<(), Error> {
         return Ok(());
     }
     let reason = format!(
-        "it is user {} with group {} and {} others, not user {} with group {} alone",
+        "user {}, group {}, {} supplementary groups; expected user {}, group {}, none",
         user.as_raw(),
         group.as_raw(),
         groups.len(),
@@ -63,39 +63,39 @@ pub fn expect(ids: Ids) -> Result<(), Error> {
     Err(step("check its identity")(reason).remedy("start it by its unit, with User= and Group= as installed"))
 }
 
-/// Checks that this process has what [`become_helper`] would give it, and nothing else.
-pub fn expect_for_helper() -> Result<(), Error> {
+/// Fails unless this process has exactly the capabilities that [`switch_to_helper_user`] sets.
+pub fn verify_helper_capabilities() -> Result<(), Error> {
     let sets = rustix::thread::capabilities(None).map_err(step("read its capabilities"))?;
     let ambient = [CapabilitySet::SETUID, CapabilitySet::SETGID]
         .into_iter()
-        .all(|one| rustix::thread::capability_is_in_ambient_set(one) == Ok(true));
+        .all(|capability| rustix::thread::capability_is_in_ambient_set(capability) == Ok(true));
     if sets.permitted == HELPER && ambient {
         return Ok(());
     }
-    let reason = format!("permitted are {:#x}, not SETUID and SETGID alone, ambient", sets.permitted.bits());
+    let reason = format!("permitted set {:#x}; expected SETUID and SETGID, ambient", sets.permitted.bits());
     Err(step("check its capabilities")(reason)
         .remedy("the unit needs AmbientCapabilities= and CapabilityBoundingSet= as installed"))
 }
 
-fn switch(ids: Ids) -> Result<(), Error> {
+fn set_user(ids: Ids) -> Result<(), Error> {
     rustix::thread::set_thread_groups(&[]).map_err(step("clear its groups"))?;
     let (user, group) = (ids.user(), ids.group());
     rustix::thread::set_thread_res_gid(group, group, group).map_err(step("set its group"))?;
     rustix::thread::set_thread_res_uid(user, user, user).map_err(step("set its user"))
 }
 
-fn set(sets: CapabilitySets) -> Result<(), Error> {
+fn set_capabilities(sets: CapabilitySets) -> Result<(), Error> {
     rustix::thread::set_capabilities(None, sets).map_err(step("set its capabilities"))
 }
 
-/// The kernel ends the list with EINVAL.
-fn drop_bounding(but: CapabilitySet) -> Result<(), Error> {
+/// Drops all but `keep`. The kernel answers EINVAL above its last capability.
+fn drop_bounding(keep: CapabilitySet) -> Result<(), Error> {
     for bit in 0..64 {
-        let one = CapabilitySet::from_bits_retain(1 << bit);
-        if but.contains(one) {
+        let capability = CapabilitySet::from_bits_retain(1 << bit);
+        if keep.contains(capability) {
             continue;
         }
-        match rustix::thread::remove_capability_from_bounding_set(one) {
+        match rustix::thread::remove_capability_from_bounding_set(capability) {
             Ok(()) => {}
             Err(Errno::INVAL) if bit > 0 => break,
             Err(errno) => return Err(step("drop its bounding capabilities")(errno)),

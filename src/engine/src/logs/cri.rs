@@ -1,9 +1,9 @@
 //! The CRI log format: `2026-01-31T12:00:00.000000000Z stdout F text`, one record a line (kubernetes, KEP "CRI log").
 //!
-//! `F` is the last or only part of a line, `P` a part that goes on in the next record of its stream. A payload cannot forge a
-//! record: every line feed it writes starts a new one of its own stream (threat row 29).
+//! `F` is the last or only part of a line, `P` a part that continues in the next record of its stream. A payload cannot forge a
+//! record: each line feed that it writes starts a new record of its own stream (threat row 29).
 
-/// Where a record came from.
+/// The stream of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stream {
     /// Standard output.
@@ -13,8 +13,8 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// As the format writes it.
-    pub const fn word(self) -> &'static str {
+    /// The name in the format.
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Stdout => "stdout",
             Self::Stderr => "stderr",
@@ -22,11 +22,10 @@ impl Stream {
     }
 }
 
-/// The records of a chunk of bytes, appended to `out`. Pure, and the same for the same input: a chunk that has to be written
-/// again gives the same records but for the time.
+/// Appends the records of a chunk to `out`. A chunk that has to be written again gives the same records except for the time.
 pub fn format(chunk: &[u8], stream: Stream, nanoseconds: u64, out: &mut Vec<u8>) {
     let time = timestamp(nanoseconds);
-    let head = |tag: &str| format!("{time} {} {tag} ", stream.word()).into_bytes();
+    let head = |tag: &str| format!("{time} {} {tag} ", stream.name()).into_bytes();
     let (full, part) = (head("F"), head("P"));
     for line in chunk.split_inclusive(|byte| *byte == b'\n') {
         let whole = line.last() == Some(&b'\n');
@@ -38,20 +37,20 @@ pub fn format(chunk: &[u8], stream: Stream, nanoseconds: u64, out: &mut Vec<u8>)
     }
 }
 
-/// One record, read back.
+/// A parsed record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// RFC 3339 with nine digits; they sort as text.
+    /// RFC 3339 with nine digits of fraction; sorts as text.
     pub time: &'a str,
-    /// Its stream.
+    /// The stream.
     pub stream: Stream,
-    /// The line ends here.
+    /// Whether the line ends here (`F`).
     pub ends: bool,
-    /// What the payload wrote, without the line feed.
+    /// The payload's bytes, without the line feed.
     pub text: &'a [u8],
 }
 
-/// Reads a record; the line feed may be there or not. `None` for what is not one.
+/// Parses a record, with or without its line feed; `None` if it is invalid.
 pub fn parse(line: &[u8]) -> Option<Record<'_>> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let mut fields = line.splitn(4, |byte| *byte == b' ');
@@ -78,8 +77,8 @@ pub fn timestamp(nanoseconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{fraction:09}Z")
 }
 
-/// Year, month and day of a number of days since 1970-01-01: by eras of 400 years that begin on the first of March, where
-/// the leap day is a year's last.
+/// Year, month and day of a number of days since 1970-01-01: by eras of 400 years that begin on 1 March, so that the leap day is the
+/// last of a year.
 fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let (era, of_era) = (shifted / 146_097, shifted % 146_097);
@@ -102,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn known_days() {
+    fn timestamps_of_known_days_are_right() {
         for (seconds, text) in [
             (0, "1970-01-01T00:00:00"),
             (951_782_399, "2000-02-28T23:59:59"),
@@ -116,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn records_come_back() {
+    fn formatted_records_are_parsed_again() {
         let mut out = Vec::new();
         format(b"one\n\ntwo", Stream::Stderr, 0, &mut out);
         let records: Vec<_> = out.split_inclusive(|b| *b == b'\n').map(|line| parse(line).unwrap()).collect();
@@ -126,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn threat_29_a_payload_cannot_forge_a_record() {
+    fn threat_29_payload_cannot_forge_a_record() {
         let mut out = Vec::new();
         format(b"x\n1970-01-01T00:00:00.000000000Z stderr F forged\n", Stream::Stdout, 1, &mut out);
         let mut records = out.split_inclusive(|byte| *byte == b'\n').filter_map(parse);
@@ -134,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_not_a_record() {
+    fn malformed_record_is_refused() {
         for bad in [&b""[..], b"\n", b"a b", b"t stdout X y", b"t stdin F y", b"t stdout F", b"\xff stdout F x"] {
             assert_eq!(parse(bad), None, "{bad:?}");
         }

@@ -1,7 +1,7 @@
-//! The log files of one container: `<generation>.log`, the highest number is written, the lower ones are kept up to a count.
+//! The log files of one container: `<generation>.log`. The highest generation is written; a number of lower ones is kept.
 //!
-//! A rotation makes the next number and removes the lowest; nothing is renamed, so a kill between any two steps leaves a
-//! directory that means the same.
+//! A rotation creates the next generation and removes the lowest; nothing is renamed, so a kill between two steps leaves a valid
+//! directory.
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -13,13 +13,13 @@ use std::path::{Path, PathBuf};
 /// Bounds of a container's log files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// Bytes of one file. One chunk that is longer still goes into one file.
+    /// Bytes per file. A single longer chunk still goes into one file.
     pub size: u64,
-    /// Files, the one being written included; 1 and up.
+    /// Number of files, the written one included; 1 or more.
     pub count: u64,
 }
 
-/// The file that is written, and its directory.
+/// The written file and its directory.
 #[derive(Debug)]
 pub struct Files {
     directory: PathBuf,
@@ -30,43 +30,43 @@ pub struct Files {
 }
 
 impl Files {
-    /// Opens the highest generation, or makes the first.
+    /// Opens the highest generation, or creates the first.
     pub fn open(directory: &Path, bounds: Bounds) -> io::Result<Self> {
         match fs::DirBuilder::new().mode(0o700).create(directory) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        let mut there = generations(directory)?;
-        let generation = there.pop().unwrap_or(1);
-        for old in there {
-            cut_to_records(&open(directory, old, OFlags::empty())?)?;
+        let mut existing = generations(directory)?;
+        let generation = existing.pop().unwrap_or(1);
+        for old in existing {
+            truncate_to_records(&open(directory, old, OFlags::empty())?)?;
         }
         let file = open(directory, generation, OFlags::CREATE)?;
-        let length = cut_to_records(&file)?;
+        let length = truncate_to_records(&file)?;
         Ok(Self { directory: directory.to_owned(), file, generation, length, bounds })
     }
 
-    /// How much is kept.
+    /// The bounds.
     pub fn bounds(&self) -> Bounds {
         self.bounds
     }
 
-    /// Other bounds, from the next record on.
+    /// Changes the bounds, from the next record on.
     pub fn set_bounds(&mut self, bounds: Bounds) {
         self.bounds = bounds;
     }
 
-    /// The generation that is written.
+    /// The written generation.
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Bytes in it.
+    /// The length of the written file.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// Goes back to where a chunk began that was perhaps half written: in this generation, at this length.
+    /// Truncates the file to where a possibly half written chunk began: this length of this generation.
     pub fn rewind(&mut self, generation: u64, length: u64) -> io::Result<()> {
         if generation == self.generation && length <= self.length {
             self.file.set_len(length)?;
@@ -75,7 +75,7 @@ impl Files {
         Ok(())
     }
 
-    /// Starts the next file if these bytes would make this one too long.
+    /// Starts the next generation if these bytes would exceed the size bound.
     pub fn make_room(&mut self, bytes: usize) -> io::Result<()> {
         let after = self.length.saturating_add(bytes as u64);
         if self.length == 0 || after <= self.bounds.size {
@@ -83,11 +83,12 @@ impl Files {
         }
         let next = self.generation + 1;
         self.file = open(&self.directory, next, OFlags::CREATE | OFlags::TRUNC)?;
-        (self.generation, self.length) = (next, 0);
+        self.generation = next;
+        self.length = 0;
         self.keep(self.bounds.count)
     }
 
-    /// Appends. When the disk is full, what was kept goes first; what then fails leaves the file as it was.
+    /// Appends. On a full disk the older generations are removed first; a failed write leaves the file as it was.
     pub fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut outcome = self.file.write_all_at(bytes, self.length);
         if outcome.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::StorageFull) {
@@ -114,9 +115,9 @@ impl Files {
     }
 }
 
-/// Cuts a file off behind its last whole record, and gives its length. After a power cut half a record may stand at its end, or zeros: a
-/// file system may know a file's new length before it has the bytes (ext4 does, within a block that was there already).
-fn cut_to_records(file: &File) -> io::Result<u64> {
+/// Truncates a file after its last complete record, and returns its length. After a power cut its end may be half a record, or zeros: a
+/// file system may store the new length before the bytes (as ext4 does within an allocated block).
+fn truncate_to_records(file: &File) -> io::Result<u64> {
     let length = file.metadata()?.len();
     let mut end = length;
     let mut block = [0; 4096];
@@ -137,7 +138,7 @@ fn cut_to_records(file: &File) -> io::Result<u64> {
     Ok(end)
 }
 
-/// The generations that exist, ascending.
+/// The existing generations, ascending.
 pub fn generations(directory: &Path) -> io::Result<Vec<u64>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(directory)? {
@@ -159,7 +160,7 @@ fn open(directory: &Path, generation: u64, flags: OFlags) -> io::Result<File> {
     let all = flags | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match rustix::fs::open(path(directory, generation), all, Mode::from_raw_mode(0o600)) {
         Ok(file) => Ok(file.into()),
-        Err(Errno::LOOP) => Err(io::Error::other("a symbolic link lies in the place of the log file")),
+        Err(Errno::LOOP) => Err(io::Error::other("the log file is a symbolic link")),
         Err(errno) => Err(errno.into()),
     }
 }
@@ -169,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn threat_28_a_flood_stays_within_its_bounds() {
+    fn threat_28_flood_of_output_stays_within_the_bounds() {
         let base = tempfile::tempdir().unwrap();
         let mut files = Files::open(base.path(), Bounds { size: 1000, count: 3 }).unwrap();
         for _ in 0..100 {
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn rewinding_takes_back_only_this_file() {
+    fn rewind_truncates_the_written_generation_only() {
         let base = tempfile::tempdir().unwrap();
         let mut files = Files::open(base.path(), Bounds { size: 1000, count: 3 }).unwrap();
         files.append(b"whole\nhalf").unwrap();
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn other_names_are_not_logs() {
+    fn files_with_other_names_are_ignored() {
         let base = tempfile::tempdir().unwrap();
         for name in ["1.log", "02.log", "x.log", "-1.log", "99999999999999999999.log", "3.log.gz", ".log"] {
             fs::write(base.path().join(name), "").unwrap();
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_power_cut_has_torn_is_left_out() {
+    fn incomplete_records_after_a_power_cut_are_removed() {
         let base = tempfile::tempdir().unwrap();
         let zeros = "\0".repeat(10_000);
         for (found, kept) in

@@ -2,7 +2,7 @@
 
 use super::record::Record;
 
-/// The datagram.
+/// The datagram of a record.
 pub fn datagram(record: &Record<'_>) -> Vec<u8> {
     let mut datagram = Vec::with_capacity(record.text.len() + 512);
     field(&mut datagram, "MESSAGE", record.text);
@@ -14,7 +14,7 @@ pub fn datagram(record: &Record<'_>) -> Vec<u8> {
     datagram
 }
 
-/// The form with a length, for every value: none of them can end early and begin another field (threat row 29).
+/// Every value has the form with a length: none can end early and begin another field (threat row 29).
 fn field(datagram: &mut Vec<u8>, name: &str, value: &[u8]) {
     datagram.extend_from_slice(name.as_bytes());
     datagram.push(b'\n');
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    /// As journald reads it.
+    /// Parses a datagram as journald does.
     fn fields(mut datagram: &[u8]) -> BTreeMap<String, Vec<u8>> {
         let mut fields = BTreeMap::new();
         while !datagram.is_empty() {
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn threat_29_a_line_is_one_field_of_the_journal() {
+    fn threat_29_line_is_one_field_of_the_journal() {
         let forged = b"hello\nCASEMATE_CONTAINER=other\n\xff";
         let record = Record {
             identifier: "web",

@@ -1,9 +1,9 @@
-//! The pump's promise under SIGKILL: this test runs a copy of itself as the pump, kills it at random moments while two
-//! processes write numbered lines, and then counts.
+//! The pump under SIGKILL: the test runs a copy of itself as the pump, kills it at random times while two processes write numbered
+//! lines, and then checks that each line is in the log once.
 
 use super::cri::{self, Stream};
 use super::files::{self, Bounds};
-use super::pump::{Pipes, Pump, ScratchPipe, Turn};
+use super::pump::{Pipes, Pump, PumpResult, ScratchPipe};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
@@ -16,12 +16,13 @@ use std::time::{Duration, Instant};
 const VARIABLE: &str = "CASEMATE_TEST_PUMP";
 const LINES: u64 = 1_500_000;
 
-/// The copy: pumps until both streams have ended. The pipes are the parent's, opened again through /proc.
-fn pump(orders: &str, bounds: Bounds) {
-    let mut words = orders.split(' ');
-    let base = Path::new(words.next().unwrap());
-    let mut open =
-        |flags| -> OwnedFd { rustix::fs::open(words.next().unwrap(), flags | OFlags::CLOEXEC, Mode::empty()).unwrap() };
+/// The copy: pumps until both streams have ended. It opens the pipes of its parent through /proc.
+fn pump(arguments: &str, bounds: Bounds) {
+    let mut arguments = arguments.split(' ');
+    let base = Path::new(arguments.next().unwrap());
+    let mut open = |flags| -> OwnedFd {
+        rustix::fs::open(arguments.next().unwrap(), flags | OFlags::CLOEXEC, Mode::empty()).unwrap()
+    };
     let pipes = Pipes {
         stdout: Rc::new(open(OFlags::RDONLY)),
         stderr: Rc::new(open(OFlags::RDONLY)),
@@ -36,7 +37,7 @@ fn pump(orders: &str, bounds: Bounds) {
         let mut ready: Vec<_> = open.iter().map(|s| PollFd::new(&**pump.pipes().source(*s), PollFlags::IN)).collect();
         poll(&mut ready, None).unwrap();
         drop(ready);
-        open.retain(|stream| pump.turn(*stream).unwrap() != Turn::Ended);
+        open.retain(|stream| pump.move_chunk(*stream).unwrap() != PumpResult::Ended);
     }
     std::fs::write(base.join("ended"), "").unwrap();
 }
@@ -65,30 +66,30 @@ fn check(logs: &Path) -> (u64, u64) {
 }
 
 #[test]
-fn no_line_is_lost_or_doubled_when_the_pump_is_killed() {
+fn no_line_is_lost_or_duplicated_when_the_pump_is_killed() {
     let bounds = Bounds { size: 256 * 1024, count: 100_000 };
-    if let Ok(orders) = std::env::var(VARIABLE) {
-        return pump(&orders, bounds);
+    if let Ok(arguments) = std::env::var(VARIABLE) {
+        return pump(&arguments, bounds);
     }
     let base = tempfile::tempdir().unwrap();
     let pipes: Vec<_> = (0..3).map(|_| pipe_with(PipeFlags::CLOEXEC).unwrap()).collect();
     let [(out, out_write), (err, err_write), (spool, spool_write)] = <[_; 3]>::try_from(pipes).unwrap();
     let mut writers = [writer(out_write), writer(err_write)];
     let path = |fd: &OwnedFd| format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd());
-    let orders = [&out, &err, &spool, &spool_write].map(path).join(" ");
-    let orders = format!("{} {orders}", base.path().display());
+    let arguments = [&out, &err, &spool, &spool_write].map(path).join(" ");
+    let arguments = format!("{} {arguments}", base.path().display());
     // The test harness names this test without the crate.
     let (_, module) = module_path!().split_once("::").unwrap();
-    let test = format!("{module}::no_line_is_lost_or_doubled_when_the_pump_is_killed");
+    let test = format!("{module}::no_line_is_lost_or_duplicated_when_the_pump_is_killed");
     let start = || {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args([test.as_str(), "--exact", "--nocapture"]).env(VARIABLE, &orders).stdout(Stdio::null());
+        command.args([test.as_str(), "--exact", "--nocapture"]).env(VARIABLE, &arguments).stdout(Stdio::null());
         command.spawn().unwrap()
     };
     let (begin, mut kills, mut random) = (Instant::now(), 0, 88_172_645_463_325_252_u64);
     while !base.path().join("ended").exists() {
         let mut child = start();
-        // A copy needs a few milliseconds to get going; after that, any moment.
+        // A copy needs a few milliseconds to start.
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
@@ -100,6 +101,6 @@ fn no_line_is_lost_or_doubled_when_the_pump_is_killed() {
     }
     writers.iter_mut().for_each(|writer| assert!(writer.wait().unwrap().success()));
     assert_eq!(check(&base.path().join("logs")), (LINES, LINES));
-    assert!(kills > 20, "only {kills} kills: the test shows nothing");
+    assert!(kills > 20, "only {kills} kills");
     eprintln!("{} lines, {kills} kills, {:?}", 2 * LINES, begin.elapsed());
 }

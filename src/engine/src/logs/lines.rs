@@ -1,34 +1,34 @@
-//! Chunks of output as lines: a line that is not whole yet waits for its rest, each stream of each container for itself.
+//! Splits chunks of output into lines, per stream and container; an unfinished line is buffered until it is complete.
 
 use super::cri::Stream;
 use casemate_wire::Name;
 use std::collections::BTreeMap;
 
-/// A line longer than this, in bytes, is given in pieces.
-const LONGEST: usize = 16 * 1024;
+/// Bytes after which a line is passed on in parts.
+const MAX_LINE: usize = 16 * 1024;
 
-/// Lines that are not whole yet.
+/// Unfinished lines.
 #[derive(Debug, Default)]
 pub struct Lines(BTreeMap<(Name, bool), Vec<u8>>);
 
 impl Lines {
-    /// Adds a chunk, and gives each line that is whole now, with its line feed.
+    /// Adds a chunk, and passes each complete line to `line`, with its line feed.
     pub fn add(&mut self, name: &Name, stream: Stream, chunk: &[u8], mut line: impl FnMut(&[u8])) {
         let key = (name.clone(), stream == Stream::Stderr);
-        let mut begun = self.0.remove(&key).unwrap_or_default();
-        for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
-            begun.extend_from_slice(piece);
-            if piece.ends_with(b"\n") || begun.len() > LONGEST {
-                line(&begun);
-                begun.clear();
+        let mut unfinished = self.0.remove(&key).unwrap_or_default();
+        for part in chunk.split_inclusive(|byte| *byte == b'\n') {
+            unfinished.extend_from_slice(part);
+            if part.ends_with(b"\n") || unfinished.len() > MAX_LINE {
+                line(&unfinished);
+                unfinished.clear();
             }
         }
-        if !begun.is_empty() {
-            self.0.insert(key, begun);
+        if !unfinished.is_empty() {
+            self.0.insert(key, unfinished);
         }
     }
 
-    /// Gives what a container has left without a line feed at its end.
+    /// Passes the unfinished lines of an ended container to `line`.
     pub fn end(&mut self, name: &Name, mut line: impl FnMut(Stream, &[u8])) {
         for (is_error, stream) in [(false, Stream::Stdout), (true, Stream::Stderr)] {
             if let Some(rest) = self.0.remove(&(name.clone(), is_error)) {
@@ -37,7 +37,7 @@ impl Lines {
         }
     }
 
-    /// The containers that have left something.
+    /// The containers with unfinished lines.
     pub fn names(&self) -> Vec<Name> {
         let mut names: Vec<Name> = self.0.keys().map(|(name, _)| name.clone()).collect();
         names.dedup();
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_given_whole_and_the_rest_at_the_end() {
+    fn lines_are_passed_complete_and_the_rest_at_the_end() {
         let name = Name::new("web").unwrap();
         let mut lines = Lines::default();
         let mut seen = Vec::new();
@@ -66,16 +66,16 @@ mod tests {
     }
 
     #[test]
-    fn threat_28_line_without_end_is_given_in_pieces() {
+    fn threat_28_line_without_end_is_passed_in_parts() {
         let name = Name::new("web").unwrap();
         let mut lines = Lines::default();
-        let mut pieces = 0;
+        let mut parts = 0;
         for _ in 0..10 {
-            lines.add(&name, Stream::Stdout, &[b'x'; 8192], |piece| {
-                assert!(piece.len() <= LONGEST + 8192);
-                pieces += 1;
+            lines.add(&name, Stream::Stdout, &[b'x'; 8192], |part| {
+                assert!(part.len() <= MAX_LINE + 8192);
+                parts += 1;
             });
         }
-        assert!(pieces >= 3, "{pieces}");
+        assert!(parts >= 3, "{parts}");
     }
 }

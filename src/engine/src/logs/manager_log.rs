@@ -1,9 +1,7 @@
-//! casemate's own log, by the `log` facade: what a manager says while it supervises. A field `container` names the one it is
-//! about.
+//! The manager's own log, a logger of the `log` facade. The field `container` names the container of a record.
 //!
-//! A record goes to a log of the host where the file says so, and as a line to standard error: in the foreground always, in a
-//! service where there is nothing else. Nobody is waited for: while [`keep`] holds, lines for standard error are handed to
-//! whoever writes there without waiting.
+//! A record goes to the host log that the file names, and as a line to standard error: in the foreground always, in a service if there
+//! is no host log. After [`buffer_lines`] the lines for standard error are buffered, for a writer that does not wait.
 
 use super::forwarder::{CONTAINER, Forwarder, HostLog};
 use super::record::Record;
@@ -13,65 +11,65 @@ use log::{Level, LevelFilter, Log};
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-static OWN: Own = Own(Mutex::new(State { host: None, screen: true, marked: false, kept: None }));
+static LOGGER: ManagerLog =
+    ManagerLog(Mutex::new(State { host: None, to_stderr: true, with_priority: false, buffered: None }));
 
 #[derive(Debug)]
-struct Own(Mutex<State>);
+struct ManagerLog(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
     host: Option<Forwarder>,
-    /// Standard error is written to.
-    screen: bool,
-    /// Its lines begin with a priority.
-    marked: bool,
-    /// Its lines, while somebody else writes them.
-    kept: Option<Vec<String>>,
+    /// Whether lines go to standard error.
+    to_stderr: bool,
+    /// Whether these lines begin with a priority.
+    with_priority: bool,
+    /// Lines for standard error since [`buffer_lines`].
+    buffered: Option<Vec<String>>,
 }
 
-/// From now on there is a log: in the host's, where there is one, and on standard error if that is asked for or nothing else is
-/// there.
-pub fn open(host: Option<Forwarder>, screen: bool) {
-    let mut state = OWN.state();
-    state.marked = std::env::var("JOURNAL_STREAM").is_ok_and(|stream| is_standard_error(&stream));
-    state.screen = screen || host.is_none();
+/// Opens the log, or changes where it goes: to this host log, and to standard error if `to_stderr` or without a host log.
+pub fn open(host: Option<Forwarder>, to_stderr: bool) {
+    let mut state = LOGGER.state();
+    state.with_priority = std::env::var("JOURNAL_STREAM").is_ok_and(|stream| is_standard_error(&stream));
+    state.to_stderr = to_stderr || host.is_none();
     state.host = host;
     drop(state);
-    // Only a second call can fail, and changes nothing.
-    if log::set_logger(&OWN).is_ok() {
+    // Fails on the second call only, and then changes nothing.
+    if log::set_logger(&LOGGER).is_ok() {
         log::set_max_level(LevelFilter::Info);
     }
 }
 
-/// Which log of the host it goes to.
+/// The host log that it goes to.
 pub fn host_log() -> Option<HostLog> {
-    OWN.state().host.as_ref().map(Forwarder::kind)
+    LOGGER.state().host.as_ref().map(Forwarder::kind)
 }
 
-/// From now on lines for standard error wait for [`take`].
-pub fn keep() {
-    OWN.state().kept.get_or_insert_default();
+/// Buffers lines for standard error until [`take_lines`] or [`unbuffer`].
+pub fn buffer_lines() {
+    LOGGER.state().buffered.get_or_insert_default();
 }
 
-/// The lines that wait.
-pub fn take() -> Vec<String> {
-    OWN.state().kept.as_mut().map(std::mem::take).unwrap_or_default()
+/// The buffered lines.
+pub fn take_lines() -> Vec<String> {
+    LOGGER.state().buffered.as_mut().map(std::mem::take).unwrap_or_default()
 }
 
-/// Writes what waits, and from now on every line at once.
-pub fn release() {
-    for line in OWN.state().kept.take().unwrap_or_default() {
+/// Writes the buffered lines to standard error, and from now on every line at once.
+pub fn unbuffer() {
+    for line in LOGGER.state().buffered.take().unwrap_or_default() {
         let _ = std::io::stderr().write_all(line.as_bytes());
     }
 }
 
-impl Own {
+impl ManagerLog {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Log for Own {
+impl Log for ManagerLog {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
         metadata.level() <= Level::Info
     }
@@ -95,13 +93,13 @@ impl State {
             let field = container.map(|name| (CONTAINER, name));
             host.put(&Record { identifier: "casemate", priority, fields: field.as_slice(), text: text.as_bytes() });
         }
-        if !self.screen {
+        if !self.to_stderr {
             return;
         }
-        let mark = if self.marked { format!("<{priority}>") } else { String::new() };
-        let line = format!("{mark}casemate: {text}\n");
-        match &mut self.kept {
-            Some(kept) => kept.push(line),
+        let prefix = if self.with_priority { format!("<{priority}>") } else { String::new() };
+        let line = format!("{prefix}casemate: {text}\n");
+        match &mut self.buffered {
+            Some(lines) => lines.push(line),
             None => drop(std::io::stderr().write_all(line.as_bytes())),
         }
     }
@@ -118,7 +116,7 @@ fn priority(level: Level) -> u8 {
 }
 
 /// Whether this stream of the journal, `device:inode` as in JOURNAL_STREAM (systemd.exec(5)), is our standard error: only then
-/// somebody reads the priorities.
+/// priorities are parsed.
 fn is_standard_error(stream: &str) -> bool {
     let found = rustix::fs::fstat(rustix::stdio::stderr());
     found.is_ok_and(|found| stream == format!("{}:{}", found.st_dev, found.st_ino))
@@ -129,18 +127,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn threat_29_a_record_is_one_line_with_its_priority_where_somebody_reads_it() {
-        let mut state = State { host: None, screen: true, marked: false, kept: Some(Vec::new()) };
+    fn threat_29_record_is_one_line_with_a_priority_for_the_journal() {
+        let mut state = State { host: None, to_stderr: true, with_priority: false, buffered: Some(Vec::new()) };
         state.record(Level::Info, Some("web"), "web: exited with 0\n<0>forged");
-        state.marked = true;
+        state.with_priority = true;
         state.record(Level::Warn, None, "hello");
-        state.screen = false;
+        state.to_stderr = false;
         state.record(Level::Error, None, "not shown");
-        assert_eq!(state.kept.unwrap(), ["casemate: web: exited with 0\\n<0>forged\n", "<4>casemate: hello\n"]);
+        assert_eq!(state.buffered.unwrap(), ["casemate: web: exited with 0\\n<0>forged\n", "<4>casemate: hello\n"]);
     }
 
     #[test]
-    fn a_stream_of_the_journal_is_ours_by_its_numbers() {
+    fn journal_stream_is_compared_by_device_and_inode() {
         let own = rustix::fs::fstat(rustix::stdio::stderr()).unwrap();
         assert!(is_standard_error(&format!("{}:{}", own.st_dev, own.st_ino)));
         for other in ["", "1:2", "x", ":"] {

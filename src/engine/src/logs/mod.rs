@@ -1,10 +1,10 @@
-//! What containers write: kept in files of the CRI log format, bounded, exactly once; and told to the host's journal or syslog.
+//! Container output: written exactly once to bounded log files in CRI format, and forwarded to the host's journald or syslog.
 
-mod connect;
 pub mod cri;
 mod files;
 pub mod forwarder;
 mod forwarding;
+mod host_logs;
 mod journal;
 mod journald;
 #[cfg(test)]
@@ -16,11 +16,11 @@ mod reader;
 mod record;
 mod syslog;
 
-pub use connect::{connect, connect_own, origins, own_host_log};
 pub use cri::Stream;
 pub use files::Bounds;
 pub use forwarder::{Forwarder, HostLog, Origin};
 pub use forwarding::Forwarding;
+pub use host_logs::{connect_host_logs, connect_manager_log, host_log_of_manager, origins};
 pub use lines::Lines;
-pub use pump::{Error as PumpError, Pipes, Pump, ScratchPipe, Turn};
+pub use pump::{Error as PumpError, Pipes, Pump, PumpResult, ScratchPipe};
 pub use reader::Reader;

@@ -1,21 +1,21 @@
-//! From a container's pipes to its log files, every byte exactly once, whenever this process is killed.
+//! The pump: moves a container's output from its pipes to its log files, every byte exactly once, even if this process is killed.
 //!
-//! The helper keeps four pipe ends open for us: standard output, standard error, and both ends of a *spool pipe*. The rule:
-//! **the spool pipe is empty, or the journal says where its bytes belong in the log.** One chunk takes five steps:
+//! The helper keeps four pipe ends open for the manager: standard output, standard error, and both ends of a *spool pipe*. The rule:
+//! **the spool pipe is empty, or the journal has the position of its bytes in the log.** One chunk takes five steps:
 //!
-//! 1. look: tee(2) copies what is waiting, without taking it; the records are made from the copy
-//! 2. journal: where these records will begin, in one write
-//! 3. take: splice(2) moves the chunk to the spool pipe, under both pipes' locks: wholly or not at all
-//! 4. write: the records, at that place
-//! 5. let go: one splice takes the chunk out of the spool pipe. A read would stop where a payload keeps its writes apart, as
-//!    it can with its own pipe (O_DIRECT, pipe(7))
+//! 1. copy: tee(2) copies the available bytes without consuming them; the records are made from the copy
+//! 2. journal: the position of these records, in one write
+//! 3. spool: splice(2) moves the chunk to the spool pipe, under both pipes' locks: completely or not at all
+//! 4. write: the records, at that position
+//! 5. discard: one splice(2) empties the spool pipe. A read(2) would stop at the packet boundaries that a payload can make on its own
+//!    pipe (O_DIRECT, pipe(7))
 //!
-//! Killed before 3, nothing has happened. Killed between 3 and 5, the next manager finds the chunk in the spool pipe, cuts
-//! the log back to the journal's place and goes on with 4 ([`Pump::adopt`]).
+//! After a kill before 3 nothing has happened. After a kill between 3 and 5 the next manager finds the chunk in the spool pipe, truncates
+//! the log to the journal's position and continues with 4 ([`Pump::adopt`]).
 
 use super::cri::{self, Stream};
 use super::files::{Bounds, Files};
-use super::journal::{Journal, Place};
+use super::journal::{Journal, Position};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags};
@@ -24,13 +24,13 @@ use std::io;
 use std::path::Path;
 use std::rc::Rc;
 
-/// What a pipe holds (pipe(7)): one chunk at most.
+/// The capacity of a pipe (pipe(7)), and so of a chunk.
 const CHUNK: usize = 64 * 1024;
 
-/// A chunk is not cut further than this to fit into a file.
-const LEAST: usize = 4096;
+/// A chunk is not shortened below this to fit into a file.
+const MIN_CHUNK: usize = 4096;
 
-/// The ends that the helper gives for one container.
+/// The pipe ends of one container, from the helper.
 #[derive(Debug)]
 pub struct Pipes {
     /// Read end of its standard output.
@@ -44,7 +44,7 @@ pub struct Pipes {
 }
 
 impl Pipes {
-    /// The read end of a stream, to wait on.
+    /// The read end of a stream, to register.
     pub fn source(&self, stream: Stream) -> &Rc<OwnedFd> {
         match stream {
             Stream::Stdout => &self.stdout,
@@ -53,18 +53,18 @@ impl Pipes {
     }
 }
 
-/// What one turn has done.
+/// The result of [`Pump::move_chunk`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    /// A chunk was written: its bytes are in [`Pump::chunk`].
+pub enum PumpResult {
+    /// A chunk was written: see [`Pump::chunk`].
     Moved,
-    /// Nothing waits.
+    /// No bytes are available.
     Idle,
-    /// Nothing waits, and nobody can write any more.
+    /// No bytes are available, and no process has the write end open.
     Ended,
 }
 
-/// A step that failed. The chunk stays where it was: nothing is lost, and the payload waits once its pipe is full.
+/// A failed step. The chunk stays in its pipe: nothing is lost, and the payload blocks once its pipe is full.
 #[derive(Debug)]
 pub struct Error {
     step: &'static str,
@@ -83,7 +83,7 @@ fn at<E: Into<io::Error>>(step: &'static str) -> impl FnOnce(E) -> Error {
     move |reason| Error { step, reason: reason.into() }
 }
 
-/// The pipe that copies are looked at through. One serves all pumps, as it is empty between two steps.
+/// The pipe through which chunks are copied and discarded. All pumps share it: it is empty between two steps.
 #[derive(Debug)]
 pub struct ScratchPipe {
     read: OwnedFd,
@@ -91,14 +91,14 @@ pub struct ScratchPipe {
 }
 
 impl ScratchPipe {
-    /// Makes the pipe.
+    /// Creates the pipe.
     pub fn new() -> Result<Rc<Self>, Error> {
         let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(at("make a pipe"))?;
         Ok(Rc::new(Self { read, write }))
     }
 
-    /// Takes out exactly these bytes, which are in it.
-    fn empty_into(&self, bytes: &mut [u8]) -> Result<(), Errno> {
+    /// Reads exactly these bytes, which are in the pipe.
+    fn read_exactly(&self, bytes: &mut [u8]) -> Result<(), Errno> {
         let mut filled = 0;
         while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
             match rustix::io::retry_on_intr(|| rustix::io::read(&self.read, &mut *rest))? {
@@ -122,8 +122,8 @@ pub struct Pump {
 }
 
 impl Pump {
-    /// Takes over: finishes what an earlier manager left in the spool pipe. Where that fails now, as on a full disk, the next
-    /// turn tries again.
+    /// Takes over the pipes, and writes the chunk that an earlier manager left in the spool pipe. If that fails now, as on a full disk,
+    /// [`Self::move_chunk`] tries again.
     pub fn adopt(
         pipes: Pipes,
         scratch: Rc<ScratchPipe>,
@@ -142,63 +142,63 @@ impl Pump {
         Ok((pump, unfinished))
     }
 
-    /// The ends that the helper gave.
+    /// The pipe ends.
     pub fn pipes(&self) -> &Pipes {
         &self.pipes
     }
 
-    /// Keeps as much as this from now on.
+    /// Changes the bounds of the log files.
     pub fn set_bounds(&mut self, bounds: Bounds) {
         self.files.set_bounds(bounds);
     }
 
-    /// The bytes of the last chunk, as the payload wrote them.
+    /// The last chunk, as the payload wrote it.
     pub fn chunk(&self) -> &[u8] {
         &self.chunk
     }
 
-    /// Moves one chunk, if one waits.
-    pub fn turn(&mut self, stream: Stream) -> Result<Turn, Error> {
+    /// Moves one chunk to the log, if bytes are available.
+    pub fn move_chunk(&mut self, stream: Stream) -> Result<PumpResult, Error> {
         self.finish_spooled()?;
-        // 1: look
-        match peek(self.pipes.source(stream).as_fd(), &self.scratch, &mut self.chunk)
-            .map_err(at("look at the output"))?
+        // 1: copy
+        match copy_available(self.pipes.source(stream).as_fd(), &self.scratch, &mut self.chunk)
+            .map_err(at("copy the output"))?
         {
-            Some(0) => return Ok(Turn::Ended),
+            Some(0) => return Ok(PumpResult::Ended),
             Some(_) => {}
-            None => return Ok(Turn::Idle),
+            None => return Ok(PumpResult::Idle),
         }
         self.format_what_fits(stream);
         self.files.make_room(self.records.len()).map_err(at("rotate the log"))?;
         // 2: journal
-        let place = Place { stream, generation: self.files.generation(), length: self.files.length() };
-        self.journal.write(place).map_err(at("write the journal"))?;
-        // 3: take
+        let position = Position { stream, generation: self.files.generation(), length: self.files.length() };
+        self.journal.write(position).map_err(at("write the journal"))?;
+        // 3: spool
         let length = self.chunk.len();
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
         let taken =
             rustix::pipe::splice(self.pipes.source(stream).as_fd(), None, &self.pipes.spool_write, None, length, flags);
         let taken = match taken {
-            // A payload can read its own pipe, and has just done so.
-            Err(Errno::AGAIN) => return Ok(Turn::Idle),
-            taken => taken.map_err(at("take the output"))?,
+            // The payload has read its own pipe in between.
+            Err(Errno::AGAIN) => return Ok(PumpResult::Idle),
+            taken => taken.map_err(at("spool the output"))?,
         };
         if taken != length {
-            // The payload's pipe was made of other pieces than its copy: what was taken is what is written.
+            // The pipe's buffers differ from the copy's: write what was taken.
             self.finish_spooled()?;
-            return Ok(Turn::Moved);
+            return Ok(PumpResult::Moved);
         }
-        self.write_and_let_go()?;
-        Ok(Turn::Moved)
+        self.write_and_discard()?;
+        Ok(PumpResult::Moved)
     }
 
-    /// Makes the records, of a shorter chunk where a whole file is too small for them all.
+    /// Formats the records, of a shorter chunk if one file cannot hold them all.
     fn format_what_fits(&mut self, stream: Stream) {
         let now = cri::now();
         loop {
             self.records.clear();
             cri::format(&self.chunk, stream, now, &mut self.records);
-            if self.records.len() as u64 <= self.files.bounds().size || self.chunk.len() <= LEAST {
+            if self.records.len() as u64 <= self.files.bounds().size || self.chunk.len() <= MIN_CHUNK {
                 return;
             }
             let half = self.chunk.len() / 2;
@@ -208,42 +208,44 @@ impl Pump {
     }
 
     /// Steps 4 and 5.
-    fn write_and_let_go(&mut self) -> Result<(), Error> {
+    fn write_and_discard(&mut self) -> Result<(), Error> {
         self.files.append(&self.records).map_err(at("write the log"))?;
         let length = self.chunk.len();
         let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
         let gone = rustix::pipe::splice(&self.pipes.spool, None, &self.scratch.write, None, length, flags);
-        let gone = gone.map_err(at("let go of the chunk"))?;
+        let gone = gone.map_err(at("discard the chunk"))?;
         let bytes = self.chunk.get_mut(..gone).unwrap_or_default();
-        self.scratch.empty_into(bytes).map_err(at("let go of the chunk"))?;
-        if gone == length { Ok(()) } else { Err(at("let go of the chunk")(io::Error::other("it is not whole"))) }
+        self.scratch.read_exactly(bytes).map_err(at("discard the chunk"))?;
+        if gone == length { Ok(()) } else { Err(at("discard the chunk")(io::Error::other("it is not whole"))) }
     }
 
-    /// Goes on with a chunk that lies in the spool pipe: an earlier manager's, or one whose write failed.
+    /// Writes the chunk in the spool pipe: an earlier manager's, or one whose write failed.
     fn finish_spooled(&mut self) -> Result<(), Error> {
-        match peek(self.pipes.spool.as_fd(), &self.scratch, &mut self.chunk).map_err(at("look at the held chunk"))? {
+        match copy_available(self.pipes.spool.as_fd(), &self.scratch, &mut self.chunk)
+            .map_err(at("copy the spooled chunk"))?
+        {
             None | Some(0) => return Ok(()),
             Some(_) => {}
         }
-        // Without a journal the bytes go to the end: perhaps twice, but not lost.
-        let end = Place { stream: Stream::Stdout, generation: self.files.generation(), length: self.files.length() };
-        let place = self.journal.read().unwrap_or(end);
-        self.files.rewind(place.generation, place.length).map_err(at("cut the log back"))?;
+        // Without a valid journal they go to the end of the log: possibly twice, but not lost.
+        let end = Position { stream: Stream::Stdout, generation: self.files.generation(), length: self.files.length() };
+        let position = self.journal.read().unwrap_or(end);
+        self.files.rewind(position.generation, position.length).map_err(at("truncate the log"))?;
         self.records.clear();
-        cri::format(&self.chunk, place.stream, cri::now(), &mut self.records);
-        self.write_and_let_go()
+        cri::format(&self.chunk, position.stream, cri::now(), &mut self.records);
+        self.write_and_discard()
     }
 }
 
-/// Copies what waits in a pipe, at most [`CHUNK`], without taking it: `None` when nothing waits, 0 when nothing ever will.
-fn peek(pipe: BorrowedFd<'_>, scratch: &ScratchPipe, chunk: &mut Vec<u8>) -> Result<Option<usize>, Errno> {
+/// Copies the available bytes of a pipe, at most [`CHUNK`], without consuming them; `None`: none now, 0: end of file.
+fn copy_available(pipe: BorrowedFd<'_>, scratch: &ScratchPipe, chunk: &mut Vec<u8>) -> Result<Option<usize>, Errno> {
     let length = match rustix::pipe::tee(pipe, &scratch.write, CHUNK, SpliceFlags::NONBLOCK) {
         Ok(length) => length,
         Err(Errno::AGAIN) => return Ok(None),
         Err(errno) => return Err(errno),
     };
     chunk.resize(length, 0);
-    scratch.empty_into(chunk)?;
+    scratch.read_exactly(chunk)?;
     Ok(Some(length))
 }
 
@@ -252,7 +254,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn threat_28_writes_that_are_kept_apart_hold_nothing_up() {
+    fn threat_28_packet_mode_writes_do_not_block_the_pump() {
         let base = tempfile::tempdir().unwrap();
         let pipes: Vec<_> = (0..3).map(|_| rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap()).collect();
         let [(stdout, payload), (stderr, _), (spool, spool_write)] = <[_; 3]>::try_from(pipes).unwrap();
@@ -264,10 +266,10 @@ mod tests {
         for line in ["one\n", "two\n", "three\n"] {
             rustix::io::write(&payload, line.as_bytes()).unwrap();
         }
-        assert_eq!(pump.turn(Stream::Stdout).unwrap(), Turn::Moved);
-        assert_eq!(pump.turn(Stream::Stdout).unwrap(), Turn::Idle);
+        assert_eq!(pump.move_chunk(Stream::Stdout).unwrap(), PumpResult::Moved);
+        assert_eq!(pump.move_chunk(Stream::Stdout).unwrap(), PumpResult::Idle);
         let log = std::fs::read_to_string(super::super::files::path(&logs, 1)).unwrap();
-        let said: Vec<_> = log.lines().filter_map(|line| line.rsplit(' ').next()).collect();
-        assert_eq!(said, ["one", "two", "three"]);
+        let texts: Vec<_> = log.lines().filter_map(|line| line.rsplit(' ').next()).collect();
+        assert_eq!(texts, ["one", "two", "three"]);
     }
 }

@@ -1,4 +1,4 @@
-//! The log files of one container, read from the oldest kept line on and along with the writing.
+//! Reads the log files of one container, across rotations and while they are written.
 
 use super::files::{generations, path};
 use std::fs::File;
@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// A place in the logs of one container.
+/// A position in the logs of one container.
 #[derive(Debug)]
 pub struct Reader {
     directory: PathBuf,
@@ -16,21 +16,22 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// At the oldest record that is kept.
+    /// Starts at the oldest kept record.
     pub fn oldest(directory: &Path) -> io::Result<Self> {
         let generation = generations(directory)?.first().copied().unwrap_or(1);
         Ok(Self { directory: directory.to_owned(), generation, file: None, offset: 0 })
     }
 
-    /// Before the last so many records.
+    /// Starts before the last `records` records.
     pub fn tail(directory: &Path, records: usize) -> io::Result<Self> {
         let mut missing = records;
         let mut start = Self::oldest(directory)?;
         for generation in generations(directory)?.into_iter().rev() {
             let Ok(bytes) = std::fs::read(path(directory, generation)) else { break };
-            (start.generation, start.offset) = (generation, bytes.len() as u64);
+            start.generation = generation;
+            start.offset = bytes.len() as u64;
             let ends = bytes.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
-            // The end before the wanted records: one more than they are, as the last record has its own end.
+            // The start of the records is the end of the one before them; the last record has an end of its own.
             let mut seen = 0;
             for end in ends {
                 if seen == missing {
@@ -48,7 +49,7 @@ impl Reader {
         Ok(start)
     }
 
-    /// The next bytes; 0 when the end is reached for now. Whole records come in whole reads only by accident.
+    /// The next bytes, not aligned to records; 0 at the current end.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             if self.file.is_none() {
@@ -66,14 +67,14 @@ impl Reader {
             let Some(file) = &self.file else { return Ok(0) };
             let length = file.read_at(buffer, self.offset)?;
             self.offset += length as u64;
-            // A file is complete before the next one exists.
+            // A file is complete once the next generation exists.
             if length > 0 || !self.next()? {
                 return Ok(length);
             }
         }
     }
 
-    /// Goes to the next generation, if there is one.
+    /// Moves to the next generation, if it exists.
     fn next(&mut self) -> io::Result<bool> {
         let later = match generations(&self.directory) {
             Ok(all) => all.into_iter().find(|generation| *generation > self.generation),
@@ -81,13 +82,15 @@ impl Reader {
             Err(error) => return Err(error),
         };
         if let (Some(file), Some(_)) = (&self.file, later) {
-            // The last bytes may have come between our read and the rotation.
+            // The last bytes may have been written between the read and the rotation.
             if file.metadata()?.len() > self.offset {
                 return Ok(true);
             }
         }
         let Some(later) = later else { return Ok(false) };
-        (self.generation, self.file, self.offset) = (later, None, 0);
+        self.generation = later;
+        self.file = None;
+        self.offset = 0;
         Ok(true)
     }
 }
@@ -108,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_over_rotations_and_along() {
+    fn reader_follows_rotations_and_new_records() {
         let base = tempfile::tempdir().unwrap();
         let mut files = Files::open(base.path(), Bounds { size: 8, count: 3 }).unwrap();
         let mut put = |text: &str| {
@@ -116,11 +119,11 @@ mod tests {
             files.append(text.as_bytes()).unwrap();
         };
         put("aa\nbb\n");
-        let mut along = Reader::oldest(base.path()).unwrap();
-        assert_eq!(rest(&mut along), "aa\nbb\n");
+        let mut follower = Reader::oldest(base.path()).unwrap();
+        assert_eq!(rest(&mut follower), "aa\nbb\n");
         put("cc\ndd\n");
         put("ee\n");
-        assert_eq!(rest(&mut along), "cc\ndd\nee\n");
+        assert_eq!(rest(&mut follower), "cc\ndd\nee\n");
         assert_eq!(rest(&mut Reader::oldest(base.path()).unwrap()), "aa\nbb\ncc\ndd\nee\n");
         let whole = ["", "ee\n", "dd\nee\n", "cc\ndd\nee\n", "bb\ncc\ndd\nee\n", "aa\nbb\ncc\ndd\nee\n"];
         for (count, text) in whole.iter().enumerate() {
@@ -130,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn no_logs_are_an_error_that_says_so() {
+    fn missing_directory_is_not_found_and_an_empty_one_is_empty() {
         let base = tempfile::tempdir().unwrap();
         let missing = Reader::oldest(&base.path().join("x")).unwrap_err();
         assert_eq!(missing.kind(), io::ErrorKind::NotFound);

@@ -1,47 +1,47 @@
-//! A record in the form of RFC 5424, written by the `syslog` crate, as bounded datagrams without control bytes: nothing that a
-//! payload writes can begin another record, whoever reads them line by line (threat row 29).
+//! Records by RFC 5424, formatted by the `syslog` crate, as bounded datagrams without control bytes: a payload cannot begin another
+//! record, even for a daemon that reads line by line (threat row 29).
 
 use super::record::Record;
 use casemate_error::printable;
 use std::collections::BTreeMap;
 use syslog::{Facility, Formatter5424, LogFormat, Severity};
 
-/// Bytes of text in one record. With what stands before it a record stays below 8 KiB, which is as much as daemons take that
-/// nobody has told otherwise (rsyslog, `maxMessageSize`). A longer text becomes several records.
-const LONGEST: usize = 7 * 1024;
-/// RFC 5424 section 6.2.5: APP-NAME.
-const LONGEST_NAME: usize = 48;
-/// The structured data's name: fields of no registered organisation stand below the number for examples (RFC 5612).
+/// Bytes of text in one record. With its header a record stays below 8 KiB, the default limit of daemons (rsyslog, `maxMessageSize`). A
+/// longer text becomes several records.
+const MAX_TEXT: usize = 7 * 1024;
+/// Bytes of APP-NAME (RFC 5424, section 6.2.5).
+const MAX_NAME: usize = 48;
+/// SD-ID of the fields: without a registered enterprise number, the one for examples is used (RFC 5612).
 const FIELDS: &str = "casemate@32473";
 
-/// The datagrams.
+/// The datagrams of a record.
 pub fn datagrams(record: &Record<'_>) -> Vec<Vec<u8>> {
     let mut text = String::with_capacity(record.text.len());
     printable(record.text, &mut text);
     let formatter = Formatter5424 {
         facility: Facility::LOG_DAEMON,
         hostname: Some(host()),
-        process: record.identifier.chars().take(LONGEST_NAME).collect(),
+        process: record.identifier.chars().take(MAX_NAME).collect(),
         pid: std::process::id(),
     };
     let fields: BTreeMap<_, _> =
         record.fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let fields: BTreeMap<_, _> = [(FIELDS.to_owned(), fields)].into();
-    let form = |piece: &str| {
+    let format = |piece: &str| {
         let mut datagram = Vec::with_capacity(piece.len() + 512);
-        // Writing to memory does not fail.
+        // Writing to a vector does not fail.
         let _ = formatter.format(&mut datagram, severity(record.priority), (0, fields.clone(), piece));
         datagram
     };
-    pieces(&text).map(form).collect()
+    pieces(&text).map(format).collect()
 }
 
-/// Cut between characters; an empty text is one piece.
+/// Pieces of at most [`MAX_TEXT`], cut between characters; an empty text is one piece.
 fn pieces(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     std::iter::from_fn(move || {
         let text = rest?;
-        let cut = (0..=LONGEST.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        let cut = (0..=MAX_TEXT.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         let (piece, more) = text.split_at(cut);
         rest = (!more.is_empty()).then_some(more);
         Some(piece)
@@ -61,11 +61,11 @@ fn severity(priority: u8) -> Severity {
     }
 }
 
-/// This host's name, where it can stand in a header (PRINTUSASCII), else the word for none.
+/// The host name if it is valid in a header (PRINTUSASCII), else the NILVALUE.
 fn host() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let fits = !name.is_empty() && name.len() <= 255 && name.bytes().all(|byte| byte.is_ascii_graphic());
-    if fits { name } else { "-".to_owned() }
+    let valid = !name.is_empty() && name.len() <= 255 && name.bytes().all(|byte| byte.is_ascii_graphic());
+    if valid { name } else { "-".to_owned() }
 }
 
 #[cfg(test)]
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_as_rfc_5424_says() {
+    fn record_follows_rfc_5424() {
         let record = records(b"hello world").remove(0);
         let (head, rest) = record.split_once(" [").unwrap();
         let head: Vec<_> = head.split(' ').collect();
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn threat_29_a_line_is_one_record_of_syslog() {
+    fn threat_29_line_is_one_record_of_syslog() {
         let forged = b"x\r\n<0>1 2026-01-31T12:00:00Z host web 1 0 - forged\x00\x1b[2J\xff\xe2\x80\xa8";
         let record = records(forged).remove(0);
         assert!(!record.chars().any(char::is_control), "{record:?}");
@@ -103,14 +103,14 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_bounded_and_nothing_of_its_text_is_left_out() {
-        for text in ["é".repeat(20_000), "x".repeat(LONGEST), "\u{1b}".repeat(5000), String::new()] {
+    fn long_text_is_split_into_bounded_records() {
+        for text in ["é".repeat(20_000), "x".repeat(MAX_TEXT), "\u{1b}".repeat(5000), String::new()] {
             let mut shown = String::new();
             printable(text.as_bytes(), &mut shown);
             let records = records(text.as_bytes());
             assert!(records.iter().all(|record| record.len() <= 8192));
-            let said: String = records.iter().map(|record| record.split_once("\"] ").unwrap().1).collect();
-            assert!(said == shown && !records.is_empty());
+            let sent: String = records.iter().map(|record| record.split_once("\"] ").unwrap().1).collect();
+            assert!(sent == shown && !records.is_empty());
         }
     }
 }

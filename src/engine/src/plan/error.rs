@@ -21,14 +21,14 @@ pub struct Error {
 
 /// An error without its container, which the caller adds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub(super) struct RuleError {
     rule: &'static str,
     reason: String,
     remedy: Option<String>,
     code: Code,
 }
 
-impl Refusal {
+impl RuleError {
     pub(super) fn new(code: Code, rule: &'static str, reason: impl Into<String>) -> Self {
         Self { rule, reason: reason.into(), remedy: None, code }
     }
@@ -62,6 +62,6 @@ impl std::error::Error for Error {}
 
 impl From<Error> for casemate_error::Error {
     fn from(error: Error) -> Self {
-        Self::told(error.code, error)
+        Self::from_display(error.code, error)
     }
 }

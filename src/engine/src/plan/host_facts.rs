@@ -1,6 +1,6 @@
 //! What a plan needs from the host besides the helper's facts: read here, once, so that the plan itself stays a function.
 
-use super::error::{Error, Refusal};
+use super::error::{Error, RuleError};
 use casemate_error::Code;
 use casemate_spec::{ContainerSpec, Mount, Seccomp};
 use casemate_wire::Digest;
@@ -96,7 +96,7 @@ pub fn not_here(container: &ContainerSpec) -> Vec<String> {
 }
 
 /// The text of the seccomp profile that the file names, if it names one; proven.
-pub(super) fn own_profile(container: &ContainerSpec, directory: &Path) -> Result<Option<String>, Refusal> {
+pub(super) fn own_profile(container: &ContainerSpec, directory: &Path) -> Result<Option<String>, RuleError> {
     match &container.security.seccomp {
         Seccomp::File { profile, sha256 } => read_profile(&directory.join(profile), sha256).map(Some),
         Seccomp::Service | Seccomp::Minimal => Ok(None),
@@ -104,8 +104,8 @@ pub(super) fn own_profile(container: &ContainerSpec, directory: &Path) -> Result
 }
 
 /// Reads a profile and proves it.
-fn read_profile(path: &Path, expected: &Digest) -> Result<String, Refusal> {
-    let refuse = |reason: String| Refusal::spec("seccomp-profile", format!("{}: {reason}", path.display()));
+fn read_profile(path: &Path, expected: &Digest) -> Result<String, RuleError> {
+    let refuse = |reason: String| RuleError::spec("seccomp-profile", format!("{}: {reason}", path.display()));
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|error| match error.kind() {
         ErrorKind::PermissionDenied => refuse(error.to_string()).remedy(OUT_OF_REACH),
@@ -118,16 +118,16 @@ fn read_profile(path: &Path, expected: &Digest) -> Result<String, Refusal> {
     let found = Digest::from_bytes(Sha256::digest(&bytes).into());
     if found != *expected {
         let reason = format!("{} is {found}, the file pins {expected}", path.display());
-        return Err(Refusal::new(Code::Verification, "seccomp-profile", reason)
+        return Err(RuleError::new(Code::Verification, "seccomp-profile", reason)
             .remedy("review the profile and pin its new digest"));
     }
     String::from_utf8(bytes).map_err(|_| refuse("not text in UTF-8".to_owned()))
 }
 
 /// The number of a block device.
-fn block_device(path: &str, host: &HostFacts) -> Result<(u32, u32), Refusal> {
+fn block_device(path: &str, host: &HostFacts) -> Result<(u32, u32), RuleError> {
     let refuse = |reason: &str| {
-        Refusal::spec("io-device", format!("{path}: {reason}")).remedy("name a block device of this host")
+        RuleError::spec("io-device", format!("{path}: {reason}")).remedy("name a block device of this host")
     };
     let stat = match rustix::fs::stat(path) {
         Err(Errno::NOENT) => return host.named(path).ok_or_else(|| refuse(&Errno::NOENT.to_string())),

@@ -4,13 +4,13 @@
 //! helper checks again, or an [`Error`] that names the rule. Pure but for [`ContainerFacts::read`] and [`HostFacts::read`].
 
 mod error;
-mod files;
+mod etc_files;
 mod host_facts;
+mod landlock;
 mod limits;
+mod masks;
 mod mounts;
 mod process;
-mod rules;
-mod view;
 
 pub use error::Error;
 pub use host_facts::{ContainerFacts, HostFacts, not_here};
@@ -21,7 +21,7 @@ use casemate_error::Code;
 use casemate_image::Image;
 use casemate_spec::{ContainerSpec, Root, Seccomp, Spec};
 use casemate_wire::{Confinement, Device, Digest, Facts, IdSpace, Ids, Job, Network, Rootfs, WritableRoot};
-use error::Refusal;
+use error::RuleError;
 use sha2::{Digest as _, Sha256};
 use std::path::Path;
 
@@ -42,7 +42,7 @@ fn plan(
     image: &Image,
     facts: &Facts,
     found: &ContainerFacts,
-) -> Result<Job, Refusal> {
+) -> Result<Job, RuleError> {
     let mounts = mounts::mounts(container, &image.config)?;
     let mut job = Job {
         name: container.name.clone(),
@@ -50,7 +50,7 @@ fn plan(
         confinement: Confinement {
             ids: ids(container, facts)?,
             capabilities: capabilities(container)?,
-            landlock: rules::landlock(container, &mounts, facts)?,
+            landlock: landlock::landlock(container, &mounts, facts)?,
             seccomp: seccomp(container, found.profile.as_deref())?,
         },
         rootfs: Rootfs {
@@ -59,15 +59,15 @@ fn plan(
             mounts,
             devices: devices(container),
             shm_size: container.shm_size.bytes(),
-            proc: view::proc(container, found),
+            proc: masks::proc(container, found),
             sysfs: container.sysfs,
         },
         process: process::process(container, &image.config)?,
         limits: limits::limits(spec, container, facts, found)?,
         network: Network {
             hostname: container.hostname.clone(),
-            hosts: files::hosts(&container.hostname),
-            resolv_conf: files::RESOLV_CONF.to_vec(),
+            hosts: etc_files::hosts(&container.hostname),
+            resolv_conf: etc_files::RESOLV_CONF.to_vec(),
             sysctls: sysctls(container)?,
         },
     };
@@ -93,13 +93,13 @@ fn devices(container: &ContainerSpec) -> Vec<Device> {
 }
 
 /// The ids of the file. A range of A may be shorter than the ids that a file can name.
-fn ids(container: &ContainerSpec, facts: &Facts) -> Result<Ids, Refusal> {
+fn ids(container: &ContainerSpec, facts: &Facts) -> Result<Ids, RuleError> {
     let (uid, gid) = (container.user.uid.get(), container.user.gid.get());
     match facts.ids {
         IdSpace::Range { count } if uid.max(gid) > count => {
             let reason = format!("user {uid}:{gid} lies outside the {count} ids that this host gives");
             let remedy = "choose a lower number, or give casemate-helper a longer range in /etc/subuid and /etc/subgid";
-            Err(Refusal::new(Code::NotEnforceable, "user-range", reason).remedy(remedy))
+            Err(RuleError::new(Code::NotEnforceable, "user-range", reason).remedy(remedy))
         }
         _ => Ok(Ids { uid, gid }),
     }
@@ -107,25 +107,25 @@ fn ids(container: &ContainerSpec, facts: &Facts) -> Result<Ids, Refusal> {
 
 /// The file's, and what a capability needs to have an effect: P does not own the network namespace, so there the low ports
 /// are opened instead.
-fn sysctls(container: &ContainerSpec) -> Result<Vec<(String, String)>, Refusal> {
+fn sysctls(container: &ContainerSpec) -> Result<Vec<(String, String)>, RuleError> {
     const LOW_PORTS: &str = "net.ipv4.ip_unprivileged_port_start";
     let mut sysctls = container.sysctls.clone();
     if container.security.cap_add.contains(&ceiling::NET_BIND_SERVICE) {
         sysctls.entry(LOW_PORTS.to_owned()).or_insert_with(|| "0".to_owned());
     }
     match sysctls.iter().find(|(name, value)| !ceiling::sysctl(name, value)) {
-        Some((name, value)) => Err(Refusal::spec("sysctl", format!("`{name} = {value}` is not allowed"))
+        Some((name, value)) => Err(RuleError::spec("sysctl", format!("`{name} = {value}` is not allowed"))
             .remedy("policies/ceilings.toml lists the sysctls that are")),
         None => Ok(sysctls.into_iter().collect()),
     }
 }
 
-fn capabilities(container: &ContainerSpec) -> Result<Vec<u8>, Refusal> {
+fn capabilities(container: &ContainerSpec) -> Result<Vec<u8>, RuleError> {
     let mut capabilities = container.security.cap_add.clone();
     capabilities.sort_unstable();
     capabilities.dedup();
     match capabilities.iter().find(|&&number| !ceiling::capability(number)) {
-        Some(number) => Err(Refusal::spec("cap-add", format!("capability {number} is above the ceiling"))
+        Some(number) => Err(RuleError::spec("cap-add", format!("capability {number} is above the ceiling"))
             .remedy("policies/ceilings.toml lists the capabilities below it")),
         None => Ok(capabilities),
     }
@@ -143,31 +143,31 @@ pub fn read_profile_of(container: &ContainerSpec, directory: &Path) -> Result<Op
     host_facts::own_profile(container, directory).map_err(|refusal| refusal.of(&container.name))
 }
 
-fn seccomp(container: &ContainerSpec, own: Option<&str>) -> Result<Vec<u8>, Refusal> {
+fn seccomp(container: &ContainerSpec, own: Option<&str>) -> Result<Vec<u8>, RuleError> {
     let text = match (&container.security.seccomp, own) {
         (Seccomp::Service, _) => profile::SERVICE,
         (Seccomp::Minimal, _) => profile::MINIMAL,
         (Seccomp::File { .. }, Some(text)) => text,
         (Seccomp::File { profile, .. }, None) => {
-            return Err(Refusal::spec("seccomp-profile", format!("{profile} was not read")));
+            return Err(RuleError::spec("seccomp-profile", format!("{profile} was not read")));
         }
     };
     let program = profile::compile(text).map_err(|error| {
-        Refusal::spec("seccomp-profile", error.to_string()).remedy("policies/seccomp shows the format")
+        RuleError::spec("seccomp-profile", error.to_string()).remedy("policies/seccomp shows the format")
     })?;
     Ok(program.to_bytes())
 }
 
 /// sha256 over the job as it stands, its digest zero.
-fn digest(job: &Job) -> Result<Digest, Refusal> {
+fn digest(job: &Job) -> Result<Digest, RuleError> {
     let bytes = job.encode().map_err(|error| {
-        Refusal::spec("job-size", format!("the job cannot be sent: {error}"))
+        RuleError::spec("job-size", format!("the job cannot be sent: {error}"))
             .remedy("shorten the environment, the command or the lists of paths")
     })?;
     Ok(Digest::from_bytes(Sha256::digest(&bytes).into()))
 }
 
 #[cfg(test)]
-mod ceiling_file;
+mod ceilings_tests;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 //! Mounts besides the fixed ones: the file's, and a tmpfs for each VOLUME of the image that the file does not mount.
 
-use super::error::Refusal;
+use super::error::RuleError;
 use casemate_image::ImageConfig;
 use casemate_spec::{ContainerSpec, Mount as SpecMount};
 use casemate_wire::Mount;
@@ -13,16 +13,16 @@ const MAX_IMAGE_VOLUMES: usize = 32;
 const RESERVED: &[&str] = &["/proc", "/sys", "/dev", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
 
 /// In the file's order, then the image's.
-pub(super) fn mounts(container: &ContainerSpec, image: &ImageConfig) -> Result<Vec<Mount>, Refusal> {
+pub(super) fn mounts(container: &ContainerSpec, image: &ImageConfig) -> Result<Vec<Mount>, RuleError> {
     let mut mounts: Vec<Mount> = container.mounts.iter().map(mount).collect();
     if image.volumes.len() > MAX_IMAGE_VOLUMES {
         let reason =
             format!("the image declares {} volumes, at most {MAX_IMAGE_VOLUMES} are made", image.volumes.len());
-        return Err(Refusal::spec("image-volume", reason).remedy("build the image with fewer"));
+        return Err(RuleError::spec("image-volume", reason).remedy("build the image with fewer"));
     }
     for path in &image.volumes {
         let target = normal(path).ok_or_else(|| {
-            Refusal::spec("image-volume", format!("the image's VOLUME {path:?} is not a path that can be mounted"))
+            RuleError::spec("image-volume", format!("the image's VOLUME {path:?} is not a path that can be mounted"))
                 .remedy("build the image without it")
         })?;
         if !mounts.iter().any(|mount| nested(mount.target(), target)) {

@@ -1,6 +1,6 @@
 //! What is executed: words, environment, directory, resource limits. The image gives defaults, the file decides.
 
-use super::error::Refusal;
+use super::error::RuleError;
 use casemate_image::ImageConfig;
 use casemate_spec::{AbsolutePath, ContainerSpec};
 use casemate_wire::{Process, Rlimit};
@@ -17,14 +17,17 @@ const RLIMIT_NOFILE: u8 = 7;
 const RLIMITS: [(u8, u64, u64); 2] = [(RLIMIT_CORE, 0, 0), (RLIMIT_NOFILE, 1024, 4096)];
 
 /// The process of one container.
-pub(super) fn process(container: &ContainerSpec, image: &ImageConfig) -> Result<Process, Refusal> {
+pub(super) fn process(container: &ContainerSpec, image: &ImageConfig) -> Result<Process, RuleError> {
     let argv = words(container, image)?;
     let env = environment(container, image);
     let cwd = working_directory(container, image)?;
     for (what, text) in argv.iter().map(|word| ("command", word)).chain(env.iter().map(|entry| ("environment", entry)))
     {
         if text.contains('\0') {
-            return Err(Refusal::spec("process-nul", format!("a NUL byte in the {what} ends it there for the kernel")));
+            return Err(RuleError::spec(
+                "process-nul",
+                format!("a NUL byte in the {what} ends it there for the kernel"),
+            ));
         }
     }
     let bytes = |texts: Vec<String>| texts.into_iter().map(String::into_bytes).collect();
@@ -32,19 +35,19 @@ pub(super) fn process(container: &ContainerSpec, image: &ImageConfig) -> Result<
 }
 
 /// The file's, else the image's in its normal form (images write `/app/`), else the root.
-fn working_directory(container: &ContainerSpec, image: &ImageConfig) -> Result<String, Refusal> {
+fn working_directory(container: &ContainerSpec, image: &ImageConfig) -> Result<String, RuleError> {
     let own = container.working_dir.as_ref().map(AbsolutePath::as_str);
     let path = own.or(image.working_dir.as_deref()).unwrap_or("/");
     let names: Vec<&str> = path.split('/').filter(|name| !matches!(*name, "" | ".")).collect();
     if !path.starts_with('/') || path.contains('\0') || names.contains(&"..") {
         let reason = format!("the image's working directory {path:?} is not an absolute path without `..`");
-        return Err(Refusal::spec("working-dir", reason).remedy("write working_dir in the file"));
+        return Err(RuleError::spec("working-dir", reason).remedy("write working_dir in the file"));
     }
     Ok(format!("/{}", names.join("/")))
 }
 
 /// As docker: an entrypoint of the file clears the image's command, which was written for the image's entrypoint.
-fn words(container: &ContainerSpec, image: &ImageConfig) -> Result<Vec<String>, Refusal> {
+fn words(container: &ContainerSpec, image: &ImageConfig) -> Result<Vec<String>, RuleError> {
     let command = match (&container.command, &container.entrypoint) {
         (Some(command), _) => command.as_slice(),
         (None, Some(_)) => &[],
@@ -54,7 +57,7 @@ fn words(container: &ContainerSpec, image: &ImageConfig) -> Result<Vec<String>, 
     let words: Vec<String> = entrypoint.iter().chain(command).cloned().collect();
     match words.first() {
         Some(program) if !program.is_empty() => Ok(words),
-        _ => Err(Refusal::spec("command", "neither the file nor the image says what to run")
+        _ => Err(RuleError::spec("command", "neither the file nor the image says what to run")
             .remedy("write entrypoint or command")),
     }
 }

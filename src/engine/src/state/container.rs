@@ -1,5 +1,5 @@
-//! One container as two halves: what is desired of it (by the file and by verbs), and what was observed of it (from the helper's
-//! answers and events). Neither half decides anything; `reconcile` compares them.
+//! One container in two parts: what is desired of it (by the file and verbs), and what was observed (from the helper's replies and
+//! events). `reconcile` compares the two.
 
 use super::backoff::Backoff;
 use crate::logs::{Bounds, HostLog, Origin};
@@ -9,28 +9,28 @@ use casemate_wire::{Digest, Exit, Job, Mount, Name};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// What the file and the plan say about one container.
+/// The config of one container, from the file and the plan.
 #[derive(Debug, Clone)]
 pub struct ContainerConfig {
-    /// Its start.
+    /// The job that starts it.
     pub job: Job,
-    /// The files of its layers are proven before each start (`store.verify = "start"`).
+    /// Whether its layers are proven before each start (`store.verify = "start"`).
     pub prove_layers: bool,
-    /// What follows its end.
+    /// Its restart policy.
     pub restart: Restart,
     /// The signal that asks it to stop.
     pub stop_signal: u8,
     /// From the stop signal to SIGKILL.
     pub stop_grace_period: Duration,
-    /// How much of its output is kept.
+    /// The size and number of its log files.
     pub log_bounds: Bounds,
-    /// The log of the host that gets its output too, and the fields that identify it there.
+    /// The host log that also gets its output, and the fields that identify it there.
     pub host_log: Option<(HostLog, Origin)>,
-    /// Its image as the file pins it, for people.
+    /// Its image, as the file pins it.
     pub image: String,
 }
 
-/// What only one run at a time may hold, unless the file shares it on purpose.
+/// A resource that one run at a time may hold, unless the file shares it explicitly.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Resource {
     /// A user id.
@@ -42,7 +42,7 @@ pub enum Resource {
 }
 
 impl ContainerConfig {
-    /// What a run of this config holds.
+    /// The resources that a run of this config holds.
     pub fn resources(&self) -> Vec<Resource> {
         let mounts = self.job.rootfs.mounts.iter().filter_map(|mount| match mount {
             Mount::Tmpfs { .. } => None,
@@ -53,20 +53,20 @@ impl ContainerConfig {
     }
 }
 
-/// What a running container needs to be stopped, and what it holds, by the config that it was started with: the next file may have
-/// another one, or none.
+/// How a run is stopped and what it holds, from the config that it was started with: a later file may have another config for it, or
+/// none.
 #[derive(Debug, Clone)]
 pub struct RunConfig {
     /// The signal that asks it to stop.
     pub stop_signal: u8,
     /// From the stop signal to SIGKILL.
     pub stop_grace_period: Duration,
-    /// What it holds; `None`: not known, so it may be anything.
+    /// The resources that it holds; `None`: unknown, so possibly any.
     pub resources: Option<Vec<Resource>>,
 }
 
 impl RunConfig {
-    /// Of a run that no file describes.
+    /// For a run that no file describes.
     pub fn unknown() -> Self {
         let stop_grace_period = Duration::from_secs(10);
         Self { stop_signal: casemate_sys::signal::TERM, stop_grace_period, resources: None }
@@ -83,48 +83,48 @@ impl From<&ContainerConfig> for RunConfig {
     }
 }
 
-/// What a container is to do.
+/// The state that a container shall be in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Goal {
-    /// Run, as its restart policy says.
-    Run,
-    /// Stop now.
-    Stop,
-    /// Stop when the containers behind it in the file have stopped.
-    StopInOrder,
-    /// Be killed now.
-    Kill,
+pub enum DesiredState {
+    /// Running, or restarted by its policy.
+    Running,
+    /// Stopped now.
+    Stopped,
+    /// Stopped after the containers that follow it in the file.
+    StoppedInOrder,
+    /// Killed now.
+    Killed,
 }
 
 /// What is desired of one container.
 #[derive(Debug, Clone)]
 pub struct Desired {
-    /// What the file says; `None`: it does not have this container (an orphan).
+    /// Its config; `None`: the file does not have this container (an orphan).
     pub config: Option<Rc<ContainerConfig>>,
-    /// What the container is to do.
-    pub goal: Goal,
-    /// Counts the starts that were asked for, by the file or by a verb: a run of an earlier generation is replaced.
+    /// The state that it shall be in.
+    pub state: DesiredState,
+    /// Counts the requested starts, by the file or a verb: a run of an earlier generation is replaced.
     pub generation: u64,
 }
 
 /// What was observed of one container.
 #[derive(Debug, Clone, Default)]
 pub struct Observed {
-    /// The run that is on its way, running, or ended with output left to read.
+    /// The run that is starting, running, or has ended with output left to read.
     pub run: Option<Run>,
-    /// How it ended for good, and in which generation.
+    /// How the container ended for good, and in which generation.
     pub end: Option<(u64, End)>,
     /// The newest generation whose first start has begun.
-    pub begun: u64,
-    /// No start before this moment.
-    pub due: Option<Instant>,
-    /// How its last run ended.
+    pub begun_generation: u64,
+    /// No start before this time.
+    pub next_start: Option<Instant>,
+    /// The exit status of its last run.
     pub exit: Option<Exit>,
-    /// The helper keeps the record of that run: a later manager knows by it that the container is not to be run again.
-    pub kept: bool,
-    /// How often its policy has restarted it.
+    /// Whether the helper keeps the record of that run: a later manager then does not run the container again.
+    pub record_kept: bool,
+    /// How often its restart policy has restarted it.
     pub restarts: u32,
-    /// Its restarts in a row.
+    /// Counts restarts in a row.
     pub backoff: Backoff,
     /// Why its last start failed.
     pub failure: Option<String>,
@@ -133,37 +133,37 @@ pub struct Observed {
 /// One run of a container.
 #[derive(Debug, Clone)]
 pub struct Run {
-    /// The generation that it belongs to; 0: a run of an earlier manager by another config.
+    /// Its generation; 0: a run of an earlier manager by another config.
     pub generation: u64,
-    /// How far it is.
+    /// Its phase.
     pub phase: Phase,
-    /// Set once it was asked to stop.
-    pub stop: Option<Stop>,
+    /// Set once a stop was requested.
+    pub stop: Option<StopProgress>,
     /// When its payload was executed, nanoseconds since 1970; 0 before.
     pub started: u64,
     /// The digest of its job.
     pub digest: Digest,
-    /// How it is stopped, and what it holds.
+    /// How it is stopped and what it holds.
     pub config: RunConfig,
 }
 
-/// How far a run is.
+/// The phase of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Its layers are being proven.
     Proving,
-    /// The helper was asked to start it.
+    /// The start request was sent to the helper.
     Starting,
     /// Its payload was executed.
     Running,
-    /// Its pid 1 has ended; its output may not be read to the end yet.
+    /// Its pid 1 has ended; its output may be unread.
     Exited(Exit),
 }
 
-/// How far the stop of a run is.
+/// The progress of stopping a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
-    /// Its stop signal was sent; SIGKILL follows at this moment.
+pub enum StopProgress {
+    /// Its stop signal was sent; SIGKILL follows at this time.
     Signalled(Instant),
     /// SIGKILL was sent.
     Killed,
@@ -172,11 +172,11 @@ pub enum Stop {
 /// How a container ended for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// By itself, and its policy leaves it so.
+    /// By itself, and its policy does not restart it.
     Completed,
-    /// It was asked to.
+    /// It was stopped.
     Stopped,
-    /// It ended more often than its policy restarts it.
+    /// It was restarted too often in a row.
     GaveUp,
     /// It could not be started; the exit code of the reason.
     StartFailed(Code),
@@ -185,61 +185,61 @@ pub enum End {
 /// One container.
 #[derive(Debug, Clone)]
 pub struct Container {
-    /// What is desired; `None`: no file was applied yet, so a run of an earlier manager is left alone.
+    /// What is desired; `None`: no file was applied yet, so a run of an earlier manager is left running.
     pub desired: Option<Desired>,
     /// What was observed.
     pub observed: Observed,
 }
 
 impl Container {
-    /// Whether its run is to end because the file has it otherwise, or not at all. What that run holds is not free before.
-    pub fn is_leaving(&self) -> bool {
+    /// Whether its run has another config than the file, or the file does not have it. Its resources are not free before it ends.
+    pub fn is_outdated(&self) -> bool {
         let Some(run) = &self.observed.run else { return false };
         let Some(desired) = &self.desired else { return false };
         desired.config.as_ref().is_none_or(|config| config.job.digest != run.digest)
     }
 
-    /// Whether it is to run.
-    pub fn is_wanted(&self) -> bool {
-        self.desired.as_ref().is_some_and(|desired| desired.goal == Goal::Run && desired.config.is_some())
+    /// Whether it shall run.
+    pub fn should_run(&self) -> bool {
+        self.desired.as_ref().is_some_and(|desired| desired.state == DesiredState::Running && desired.config.is_some())
     }
 
-    /// How the generation that is desired ended for good.
+    /// How the desired generation ended for good.
     pub fn end(&self) -> Option<End> {
         let generation = self.desired.as_ref()?.generation;
         self.observed.end.filter(|(ended, _)| *ended == generation).map(|(_, end)| end)
     }
 
-    /// Whether the first start of the generation that is desired has begun.
-    pub fn has_begun(&self) -> bool {
-        self.desired.as_ref().is_some_and(|desired| self.observed.begun == desired.generation)
+    /// Whether the first start of the desired generation has begun.
+    pub fn start_has_begun(&self) -> bool {
+        self.desired.as_ref().is_some_and(|desired| self.observed.begun_generation == desired.generation)
     }
 
-    /// Whether it does not run, and will not by itself.
-    pub fn is_over(&self) -> bool {
-        self.observed.run.is_none() && (self.end().is_some() || !self.is_wanted())
+    /// Whether it does not run, and is not going to be started.
+    pub fn has_ended(&self) -> bool {
+        self.observed.run.is_none() && (self.end().is_some() || !self.should_run())
     }
 
-    /// Whether it ended by itself, so that nothing but a new start by name or a new file would run it.
-    pub fn is_over_for_good(&self) -> bool {
-        self.is_over() && self.end().is_some_and(|end| end != End::Stopped)
+    /// Whether it ended by itself: only a verb or a new file starts it again.
+    pub fn has_ended_by_itself(&self) -> bool {
+        self.has_ended() && self.end().is_some_and(|end| end != End::Stopped)
     }
 
-    /// Whether its first start is decided: its payload ran, or it cannot be started, or it is not to run.
-    pub fn is_decided(&self) -> bool {
+    /// Whether its first start has a result: its payload ran, it cannot be started, or it shall not run.
+    pub fn start_is_decided(&self) -> bool {
         let Some(desired) = &self.desired else { return false };
-        let undecided =
+        let is_undecided =
             |run: &Run| run.generation != desired.generation || matches!(run.phase, Phase::Proving | Phase::Starting);
         match &self.observed.run {
             _ if desired.config.is_none() => false,
-            Some(run) => !self.is_wanted() || !undecided(run) || self.observed.restarts > 0,
-            None => !self.is_wanted() || self.end().is_some() || self.observed.restarts > 0,
+            Some(run) => !self.should_run() || !is_undecided(run) || self.observed.restarts > 0,
+            None => !self.should_run() || self.end().is_some() || self.observed.restarts > 0,
         }
     }
 
-    /// As [`Self::is_decided`], and its payload ran: a file of which a container cannot be started replaces no older one.
-    pub fn is_up(&self) -> bool {
-        self.is_decided() && !matches!(self.end(), Some(End::StartFailed(_)))
+    /// Like [`Self::start_is_decided`], and its start did not fail.
+    pub fn came_up(&self) -> bool {
+        self.start_is_decided() && !matches!(self.end(), Some(End::StartFailed(_)))
     }
 
     /// The state that `casemate ps` prints.
@@ -252,13 +252,13 @@ impl Container {
             (_, Some(End::Completed)) => "exited",
             (_, Some(End::Stopped)) => "stopped",
             (_, Some(End::GaveUp | End::StartFailed(_))) => "failed",
-            (None, None) if self.desired.is_some() && !self.is_wanted() => "stopped",
+            (None, None) if self.desired.is_some() && !self.should_run() => "stopped",
             (_, None) if self.observed.restarts == 0 => "waiting",
             (_, None) => "restarting",
         }
     }
 
-    /// The exit code that its end means for `casemate up`.
+    /// The exit code of `casemate up` for the way it ended; `None` if it ended well.
     pub fn exit_code(&self) -> Option<Code> {
         match self.end()? {
             End::StartFailed(code) => Some(code),

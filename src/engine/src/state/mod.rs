@@ -1,7 +1,9 @@
-//! The state of a container: what is desired of it, and what was observed.
+//! The state of a container: desired (by the file and verbs) and observed (from the helper).
 
 mod backoff;
 mod container;
 
-pub use backoff::{Backoff, Next};
-pub use container::{Container, ContainerConfig, Desired, End, Goal, Observed, Phase, Resource, Run, RunConfig, Stop};
+pub use backoff::{Backoff, RestartDecision};
+pub use container::{
+    Container, ContainerConfig, Desired, DesiredState, End, Observed, Phase, Resource, Run, RunConfig, StopProgress,
+};

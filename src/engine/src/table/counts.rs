@@ -1,28 +1,28 @@
-//! How many containers are in a condition, kept along with every change, so that nothing has to look at all of them.
+//! Counts of containers per condition, updated with every change, so that no check has to visit all containers.
 
 use crate::state::Container;
 
 /// The counts.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Counts {
-    pub(super) not_over: usize,
-    pub(super) not_over_for_good: usize,
+    pub(super) not_ended: usize,
+    pub(super) not_ended_by_itself: usize,
     pub(super) undecided: usize,
     pub(super) not_up: usize,
 }
 
 impl Counts {
     pub(super) fn add(&mut self, container: &Container) {
-        self.not_over += usize::from(!container.is_over());
-        self.not_over_for_good += usize::from(!container.is_over_for_good());
-        self.undecided += usize::from(!container.is_decided());
-        self.not_up += usize::from(!container.is_up());
+        self.not_ended += usize::from(!container.has_ended());
+        self.not_ended_by_itself += usize::from(!container.has_ended_by_itself());
+        self.undecided += usize::from(!container.start_is_decided());
+        self.not_up += usize::from(!container.came_up());
     }
 
     pub(super) fn remove(&mut self, container: &Container) {
-        self.not_over -= usize::from(!container.is_over());
-        self.not_over_for_good -= usize::from(!container.is_over_for_good());
-        self.undecided -= usize::from(!container.is_decided());
-        self.not_up -= usize::from(!container.is_up());
+        self.not_ended -= usize::from(!container.has_ended());
+        self.not_ended_by_itself -= usize::from(!container.has_ended_by_itself());
+        self.undecided -= usize::from(!container.start_is_decided());
+        self.not_up -= usize::from(!container.came_up());
     }
 }

@@ -1,19 +1,19 @@
-//! The table of containers: what files and verbs ask for goes in, what the helper answers goes in, and what is to be done comes out,
-//! one action after another. Nothing here does I/O or reads a clock.
+//! The table of containers: file changes, verbs and the helper's replies go in, and one action after another comes out. No I/O, and time
+//! is an argument.
 //!
-//! Every change marks the containers that it can concern; [`Table::step`] looks at those alone, so that the work of one event does not
-//! grow with the number of containers.
+//! Every change marks the containers that it can affect, and [`Table::step`] checks only those: the work per event does not grow with
+//! the number of containers.
 
+mod actions;
 mod counts;
-mod desires;
-mod observations;
-mod steps;
+mod desired;
+mod observed;
 #[cfg(test)]
 mod tests;
 
-pub use desires::Change;
+pub use desired::Change;
 
-use crate::graph::{Graph, Leaving};
+use crate::graph::{Graph, HeldResources};
 use crate::state::{Container, Observed, Phase};
 use casemate_wire::Name;
 use counts::Counts;
@@ -25,23 +25,23 @@ use std::time::Instant;
 pub struct Table {
     containers: BTreeMap<Name, Container>,
     graph: Graph,
-    leaving: Leaving,
+    held: HeldResources,
     marked: BTreeSet<Name>,
-    /// Changed since [`Table::take_changed`] was asked last.
+    /// Changed since the last [`Table::take_changed`].
     changed: BTreeSet<Name>,
-    /// Wait for what a leaving run holds.
+    /// Containers whose start waits for a held resource.
     blocked: BTreeSet<Name>,
-    /// Wait for one of [`MAX_STARTS`]: first starts before restarts, then by the moment since when they are due.
+    /// Starts that wait for one of [`MAX_STARTS`]: first starts before restarts, then by due time and file order.
     queued: BTreeSet<(bool, Option<Instant>, usize, Name)>,
     starting: BTreeSet<Name>,
     wakes: BTreeSet<(Instant, Name)>,
     wake_of: BTreeMap<Name, Instant>,
     counts: Counts,
-    closing: bool,
+    stopping: bool,
 }
 
 impl Table {
-    /// With the order of the file that was applied last, by which an earlier manager's containers are stopped.
+    /// `order`: that of the last applied file, in which containers of an earlier manager are stopped.
     pub fn new(order: Graph) -> Self {
         Self { graph: order, ..Self::default() }
     }
@@ -51,7 +51,7 @@ impl Table {
         self.containers.get(name)
     }
 
-    /// All containers: those of the file in its order, then orphans.
+    /// All containers: those of the file in file order, then orphans.
     pub fn in_order(&self) -> Vec<(&Name, &Container)> {
         let mut all: Vec<_> = self.containers.iter().collect();
         all.sort_by_key(|(name, _)| self.graph.position(name));
@@ -63,51 +63,51 @@ impl Table {
         self.containers.keys()
     }
 
-    /// The names of the containers that have changed since the last call, those that are gone included.
+    /// Containers that have changed since the last call, removed ones included.
     pub fn take_changed(&mut self) -> BTreeSet<Name> {
         std::mem::take(&mut self.changed)
     }
 
-    /// Whether everything is to be stopped.
-    pub fn is_closing(&self) -> bool {
-        self.closing
+    /// Whether all containers are being stopped.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
     }
 
-    /// Whether no container runs or will by itself.
-    pub fn all_over(&self) -> bool {
-        self.counts.not_over == 0
+    /// Whether no container runs or is going to be started.
+    pub fn all_ended(&self) -> bool {
+        self.counts.not_ended == 0
     }
 
-    /// Whether every container ended by itself.
-    pub fn all_over_for_good(&self) -> bool {
-        self.counts.not_over_for_good == 0
+    /// Whether every container has ended by itself.
+    pub fn all_ended_by_themselves(&self) -> bool {
+        self.counts.not_ended_by_itself == 0
     }
 
-    /// Whether the first start of every container is decided, and no orphan is left.
-    pub fn all_decided(&self) -> bool {
+    /// Whether the first start of every container has a result, and no orphan is left.
+    pub fn all_starts_decided(&self) -> bool {
         self.counts.undecided == 0
     }
 
-    /// Whether every container of the file was started.
-    pub fn all_up(&self) -> bool {
+    /// Whether every container of the file has come up.
+    pub fn all_came_up(&self) -> bool {
         self.counts.not_up == 0
     }
 
-    /// Changes one container, and marks what that can concern.
+    /// Changes one container, and marks the containers that this can affect.
     fn change<T>(&mut self, name: &Name, change: impl FnOnce(&mut Container) -> T) -> Option<T> {
         let container = self.containers.get_mut(name)?;
         self.counts.remove(container);
         let result = change(container);
         self.counts.add(container);
         let freed = match &container.observed.run {
-            Some(run) if container.is_leaving() && run.phase != Phase::Proving => {
-                self.leaving.insert(name, run.config.resources.as_deref());
+            Some(run) if container.is_outdated() && run.phase != Phase::Proving => {
+                self.held.insert(name, run.config.resources.as_deref());
                 false
             }
-            _ => self.leaving.remove(name),
+            _ => self.held.remove(name),
         };
-        let under_way = container.observed.run.as_ref();
-        if under_way.is_none_or(|run| !matches!(run.phase, Phase::Proving | Phase::Starting)) {
+        let run = container.observed.run.as_ref();
+        if run.is_none_or(|run| !matches!(run.phase, Phase::Proving | Phase::Starting)) {
             self.starting.remove(name);
         }
         if freed {

@@ -1,11 +1,11 @@
-//! The table against a model of the helper: whatever files, verbs, answers and ends come in whatever order, no rule is broken on the
-//! way, and once nothing new comes everything is as it is desired.
+//! The table against a model of the helper: random files, verbs, replies and exits in random order break no rule, and afterwards every
+//! container is in its desired state.
 
-use super::steps::MAX_STARTS;
+use super::actions::MAX_STARTS;
 use super::*;
 use crate::logs::Bounds;
 use crate::reconcile::Action;
-use crate::state::{ContainerConfig, Goal};
+use crate::state::{ContainerConfig, DesiredState};
 use casemate_error::Code;
 use casemate_spec::{Restart, RestartPolicy};
 use casemate_wire::{
@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use std::time::Duration;
 
 const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
-/// Two of them share a user id, so that one cannot start while an older run of the other is on its way out.
+/// Two containers share a uid: one cannot start while an outdated run of the other has not ended.
 const USERS: [u32; 5] = [10_001, 10_002, 10_003, 10_001, 10_005];
 
 fn name(n: usize) -> Name {
@@ -69,7 +69,7 @@ fn config(n: usize, version: u8, policy: RestartPolicy) -> ContainerConfig {
     }
 }
 
-/// Something that comes from outside.
+/// An input of the table.
 #[derive(Debug, Clone)]
 enum Input {
     /// A file with these containers, each in a version and with a policy.
@@ -79,7 +79,7 @@ enum Input {
     Restart(usize),
     Close,
     Kill,
-    /// The helper answers its oldest request; a start may fail.
+    /// The helper replies to its oldest request; a start may fail.
     Answer {
         fails: bool,
     },
@@ -111,7 +111,7 @@ fn input() -> impl Strategy<Value = Input> {
     ]
 }
 
-/// What the helper would have of a container.
+/// What the helper knows of a container.
 #[derive(Debug, Clone, PartialEq)]
 enum Held {
     Starting,
@@ -120,19 +120,19 @@ enum Held {
 }
 
 #[derive(Debug)]
-enum Question {
+enum Pending {
     Proof(Name),
     Start(Name),
 }
 
-/// The helper, and what the rules are checked with.
+/// The model of the helper, and the state for checking the rules.
 struct Model {
     table: Table,
     helper: BTreeMap<Name, Held>,
     /// The user of each run that the helper has.
     users: BTreeMap<Name, (u32, Digest)>,
-    questions: Vec<Question>,
-    /// The newest generation of which a start was seen.
+    requests: Vec<Pending>,
+    /// The newest generation whose start was seen.
     begun: BTreeMap<Name, u64>,
     now: Instant,
     last_kill_after_signal: BTreeMap<Name, Instant>,
@@ -144,7 +144,7 @@ impl Model {
             table: Table::default(),
             helper: BTreeMap::new(),
             users: BTreeMap::new(),
-            questions: Vec::new(),
+            requests: Vec::new(),
             begun: BTreeMap::new(),
             now: Instant::now(),
             last_kill_after_signal: BTreeMap::new(),
@@ -159,8 +159,8 @@ impl Model {
             assert!(actions < 1000, "no end of actions: {name} {action:?}");
             self.take(&name, action);
         }
-        let under_way = self.questions.len();
-        assert!(under_way <= MAX_STARTS, "{under_way} starts under way");
+        let in_progress = self.requests.len();
+        assert!(in_progress <= MAX_STARTS, "{in_progress} starts in progress");
     }
 
     fn take(&mut self, name: &Name, action: Action) {
@@ -168,16 +168,16 @@ impl Model {
         let desired = container.desired.clone().unwrap();
         match action {
             Action::Prove => {
-                assert_eq!(desired.goal, Goal::Run);
-                self.user_is_free(name);
-                self.order_is_kept(name);
-                self.questions.push(Question::Proof(name.clone()));
+                assert_eq!(desired.state, DesiredState::Running);
+                self.check_user_is_free(name);
+                self.check_order(name);
+                self.requests.push(Pending::Proof(name.clone()));
             }
-            Action::AbandonProof => self.questions.retain(|q| !matches!(q, Question::Proof(n) if n == name)),
+            Action::AbandonProof => self.requests.retain(|q| !matches!(q, Pending::Proof(n) if n == name)),
             Action::Start => {
-                assert_eq!(desired.goal, Goal::Run, "{name} is not to run");
-                self.user_is_free(name);
-                self.order_is_kept(name);
+                assert_eq!(desired.state, DesiredState::Running, "{name} shall not run");
+                self.check_user_is_free(name);
+                self.check_order(name);
                 self.start(name);
             }
             Action::SendStopSignal => {
@@ -185,17 +185,20 @@ impl Model {
                 assert_eq!(*held, Held::Running { signalled: false }, "{name}");
                 *held = Held::Running { signalled: true };
                 self.last_kill_after_signal.insert(name.clone(), self.now + Duration::from_secs(10));
-                if desired.goal == Goal::StopInOrder {
-                    for behind in self.table.graph.stop_after(name) {
-                        assert!(!self.helper.contains_key(behind) || self.helper[behind] == Held::Exited);
+                if desired.state == DesiredState::StoppedInOrder {
+                    for follower in self.table.graph.stop_after(name) {
+                        assert!(!self.helper.contains_key(follower) || self.helper[follower] == Held::Exited);
                     }
                 }
             }
             Action::Kill => {
                 assert!(matches!(self.helper.get(name), Some(Held::Running { .. })));
                 let early = self.last_kill_after_signal.get(name).is_some_and(|at| *at > self.now);
-                assert!(!early || desired.goal == Goal::Kill, "{name} is killed before its grace period is over");
-                // Nobody ignores SIGKILL.
+                assert!(
+                    !early || desired.state == DesiredState::Killed,
+                    "{name} is killed before its grace period is over"
+                );
+                // SIGKILL cannot be ignored.
                 self.end(name, 137);
             }
             Action::Forget => {
@@ -205,8 +208,8 @@ impl Model {
         }
     }
 
-    /// A start is taken up only when no run that is on its way out has the same user.
-    fn user_is_free(&self, name: &Name) {
+    /// A start begins only if no outdated run has the same user.
+    fn check_user_is_free(&self, name: &Name) {
         let container = self.table.get(name).unwrap();
         let config = container.desired.as_ref().unwrap().config.as_ref().unwrap();
         for (other, (user, digest)) in &self.users {
@@ -216,52 +219,55 @@ impl Model {
                 config.is_some_and(|config| config.job.digest == *digest)
             });
             let taken = *user == config.job.confinement.ids.uid && alive && !stays;
-            assert!(!taken, "{name} gets the user of {other}, which is on its way out");
+            assert!(!taken, "{name} gets the user of {other}, whose run is outdated");
         }
     }
 
-    /// The first start of a generation comes after that of the container before it in the file.
-    fn order_is_kept(&mut self, name: &Name) {
+    /// The first start of a generation begins after that of the container before it in the file.
+    fn check_order(&mut self, name: &Name) {
         let generation = |name: &Name| self.table.get(name).unwrap().desired.as_ref().unwrap().generation;
         if self.begun.get(name) != Some(&generation(name)) {
             for before in self.table.graph.start_after(name) {
-                let has_begun = self.begun.get(before) == Some(&generation(before));
-                assert!(has_begun || !self.table.get(before).unwrap().is_wanted(), "{name} begins before {before}");
+                let start_has_begun = self.begun.get(before) == Some(&generation(before));
+                assert!(
+                    start_has_begun || !self.table.get(before).unwrap().should_run(),
+                    "{name} begins before {before}"
+                );
             }
         }
         self.begun.insert(name.clone(), generation(name));
     }
 
     fn start(&mut self, name: &Name) {
-        assert!(!self.helper.contains_key(name), "{name} is there already");
+        assert!(!self.helper.contains_key(name), "{name} is running already");
         let container = self.table.get(name).unwrap();
         let config = container.desired.as_ref().unwrap().config.as_ref().unwrap();
         let user = config.job.confinement.ids.uid;
         let digest = config.job.digest;
         self.users.insert(name.clone(), (user, digest));
         self.helper.insert(name.clone(), Held::Starting);
-        self.questions.push(Question::Start(name.clone()));
+        self.requests.push(Pending::Start(name.clone()));
     }
 
     fn answer(&mut self, fails: bool) {
-        if self.questions.is_empty() {
+        if self.requests.is_empty() {
             return;
         }
-        match self.questions.remove(0) {
-            Question::Proof(name) if fails => {
+        match self.requests.remove(0) {
+            Pending::Proof(name) if fails => {
                 self.table.start_failed(&name, Code::Verification, String::new(), self.now);
             }
-            Question::Proof(name) => {
+            Pending::Proof(name) => {
                 if self.table.proven(&name) {
                     self.start(&name);
                 }
             }
-            Question::Start(name) if fails => {
+            Pending::Start(name) if fails => {
                 self.helper.remove(&name);
                 self.users.remove(&name);
                 self.table.start_failed(&name, Code::Failed, String::new(), self.now);
             }
-            Question::Start(name) => {
+            Pending::Start(name) => {
                 self.helper.insert(name.clone(), Held::Running { signalled: false });
                 self.table.started(&name, 1);
             }
@@ -278,37 +284,37 @@ impl Model {
 
     fn input(&mut self, input: Input) {
         match input {
-            Input::File(_) if self.table.is_closing() => {}
+            Input::File(_) if self.table.is_stopping() => {}
             Input::File(containers) => {
                 let configs = containers.iter().map(|(n, version, policy)| config(*n, *version, *policy));
                 self.table.apply(configs.collect());
             }
-            Input::Start(n) if !self.table.is_closing() => self.table.start(&name(n)),
-            Input::Restart(n) if !self.table.is_closing() => self.table.restart(&name(n)),
-            Input::Stop(n) if !self.table.is_closing() => self.table.stop(&name(n)),
+            Input::Start(n) if !self.table.is_stopping() => self.table.start(&name(n)),
+            Input::Restart(n) if !self.table.is_stopping() => self.table.restart(&name(n)),
+            Input::Stop(n) if !self.table.is_stopping() => self.table.stop(&name(n)),
             Input::Start(_) | Input::Restart(_) | Input::Stop(_) => {}
-            Input::Close => self.table.close(),
-            Input::Kill => self.table.kill(),
+            Input::Close => self.table.stop_all(),
+            Input::Kill => self.table.kill_all(),
             Input::Answer { fails } => self.answer(fails),
             Input::End(n, code) => self.end(&name(n), code),
             Input::Pass(seconds) => self.now += Duration::from_secs(seconds),
         }
         self.act();
-        self.counts_are_right();
+        self.check_counts();
     }
 
-    fn counts_are_right(&self) {
+    fn check_counts(&self) {
         let all = || self.table.containers.values();
-        assert_eq!(self.table.all_over(), all().all(Container::is_over));
-        assert_eq!(self.table.all_over_for_good(), all().all(Container::is_over_for_good));
-        assert_eq!(self.table.all_decided(), all().all(Container::is_decided));
-        assert_eq!(self.table.all_up(), all().all(Container::is_up));
+        assert_eq!(self.table.all_ended(), all().all(Container::has_ended));
+        assert_eq!(self.table.all_ended_by_themselves(), all().all(Container::has_ended_by_itself));
+        assert_eq!(self.table.all_starts_decided(), all().all(Container::start_is_decided));
+        assert_eq!(self.table.all_came_up(), all().all(Container::came_up));
     }
 
-    /// Answers everything and lets all time pass. Payloads run on unless they are told to stop.
+    /// Replies to all requests and lets time pass. Payloads run until they are stopped.
     fn settle(&mut self) {
         for _ in 0..200 {
-            while !self.questions.is_empty() {
+            while !self.requests.is_empty() {
                 self.input(Input::Answer { fails: false });
             }
             match self.table.next_wake() {
@@ -317,13 +323,13 @@ impl Model {
             }
             self.act();
         }
-        assert!(self.questions.is_empty() && self.table.next_wake().is_none());
+        assert!(self.requests.is_empty() && self.table.next_wake().is_none());
     }
 
-    fn is_as_desired(&self) {
+    fn check_desired_states(&self) {
         for (name, container) in &self.table.containers {
             let held = self.helper.get(name);
-            if container.is_wanted() && container.end().is_none() {
+            if container.should_run() && container.end().is_none() {
                 assert_eq!(held, Some(&Held::Running { signalled: false }), "{name}: {container:?}");
                 let desired = container.desired.as_ref().unwrap();
                 assert_eq!(container.observed.run.as_ref().unwrap().generation, desired.generation);
@@ -332,10 +338,10 @@ impl Model {
             }
         }
         for name in self.helper.keys() {
-            assert!(self.table.get(name).is_some(), "{name} is forgotten by the table alone");
+            assert!(self.table.get(name).is_some(), "{name} was removed from the table, not from the helper");
         }
-        if self.table.is_closing() {
-            assert!(self.table.all_over());
+        if self.table.is_stopping() {
+            assert!(self.table.all_ended());
         }
     }
 }
@@ -343,13 +349,13 @@ impl Model {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
     #[test]
-    fn table_comes_to_rest_as_desired_and_breaks_no_rule_on_the_way(inputs in proptest::collection::vec(input(), 1..80)) {
+    fn table_reaches_the_desired_state_without_breaking_a_rule(inputs in proptest::collection::vec(input(), 1..80)) {
         let mut model = Model::new();
         for input in inputs {
             model.input(input);
         }
         model.settle();
-        model.is_as_desired();
+        model.check_desired_states();
     }
 }
 
@@ -359,17 +365,17 @@ fn first_starts_come_before_restarts_and_overlap() {
     let configs = [0, 1, 2].map(|n| config(n, 2, RestartPolicy::Always)).to_vec();
     model.table.apply(configs);
     model.act();
-    // Nothing was answered yet, and all three are under way, in the order of the file.
-    let started: Vec<_> = model.questions.iter().map(|question| format!("{question:?}")).collect();
+    // No reply came yet, and all three starts are in progress, in file order.
+    let started: Vec<_> = model.requests.iter().map(|request| format!("{request:?}")).collect();
     assert_eq!(started.len(), 3, "{started:?}");
     assert!(started[0].contains("\"a\"") && started[2].contains("\"c\""), "{started:?}");
-    assert!(!model.table.all_decided());
+    assert!(!model.table.all_starts_decided());
     model.settle();
-    assert!(model.table.all_up());
+    assert!(model.table.all_came_up());
 }
 
 #[test]
-fn stop_in_order_waits_for_the_one_behind() {
+fn stop_in_order_waits_for_the_following_container() {
     let mut model = Model::new();
     model.table.apply([0, 1].map(|n| config(n, 2, RestartPolicy::No)).to_vec());
     model.settle_started();
@@ -379,13 +385,13 @@ fn stop_in_order_waits_for_the_one_behind() {
     model.input(Input::End(1, 0));
     assert_eq!(model.helper[&name(0)], Held::Running { signalled: true });
     model.input(Input::End(0, 0));
-    assert!(model.table.all_over());
+    assert!(model.table.all_ended());
 }
 
 impl Model {
     fn settle_started(&mut self) {
         self.act();
-        while !self.questions.is_empty() {
+        while !self.requests.is_empty() {
             self.input(Input::Answer { fails: false });
         }
     }

@@ -220,7 +220,7 @@ fn io_error(errno: Errno) -> Error {
 
 impl From<Error> for casemate_error::Error {
     fn from(error: Error) -> Self {
-        let report = Self::told(error.code(), &error);
+        let report = Self::from_display(error.code(), &error);
         match error.remedy() {
             Some(remedy) => report.remedy(remedy),
             None => report,

@@ -269,7 +269,7 @@ impl From<Error> for casemate_error::Error {
             Error::Auth { .. } | Error::LongCa(_) => Code::Spec,
             Error::Io { .. } | Error::NoCredentials { .. } => Code::Failed,
         };
-        Self::told(code, error)
+        Self::from_display(code, error)
     }
 }
 

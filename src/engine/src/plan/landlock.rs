@@ -3,7 +3,7 @@
 //! Rules only add up, so what a wide rule allows no narrower one takes back. The fixed part of the room (`/dev`, `/proc`)
 //! keeps its rules when the file narrows the rest: a program that cannot open /dev/null is not safer, only broken.
 
-use super::error::Refusal;
+use super::error::RuleError;
 use casemate_error::Code;
 use casemate_spec::{AbsolutePath, ContainerSpec, Root};
 use casemate_wire::{Facts, Landlock, Mount, PathAccess, PathRule};
@@ -49,7 +49,7 @@ impl Rules {
 }
 
 /// The rules of one container.
-pub(super) fn landlock(container: &ContainerSpec, mounts: &[Mount], facts: &Facts) -> Result<Landlock, Refusal> {
+pub(super) fn landlock(container: &ContainerSpec, mounts: &[Mount], facts: &Facts) -> Result<Landlock, RuleError> {
     check(container, facts)?;
     let asked = &container.security.landlock;
     let mut rules = Rules(BTreeMap::new());
@@ -66,16 +66,16 @@ pub(super) fn landlock(container: &ContainerSpec, mounts: &[Mount], facts: &Fact
 }
 
 /// What this kernel cannot hold is an error, never a weaker rule.
-fn check(container: &ContainerSpec, facts: &Facts) -> Result<(), Refusal> {
+fn check(container: &ContainerSpec, facts: &Facts) -> Result<(), RuleError> {
     let asked = &container.security.landlock;
     if facts.landlock == 0 {
-        return Err(Refusal::new(Code::NotEnforceable, "landlock", "this kernel has no landlock")
+        return Err(RuleError::new(Code::NotEnforceable, "landlock", "this kernel has no landlock")
             .remedy("start a kernel with CONFIG_SECURITY_LANDLOCK and `landlock` in its lsm= parameter (Linux 5.13)"));
     }
     if facts.landlock < ABI_TCP && (asked.bind_tcp.is_some() || asked.connect_tcp.is_some()) {
         let reason =
             format!("bind_tcp and connect_tcp need landlock abi {ABI_TCP}, this kernel has {}", facts.landlock);
-        return Err(Refusal::new(Code::NotEnforceable, "landlock-tcp", reason)
+        return Err(RuleError::new(Code::NotEnforceable, "landlock-tcp", reason)
             .remedy("start Linux 6.7 or later, or remove the two lists"));
     }
     // A device node can be opened for writing on a read-only mount: only the rule holds it, and one on `/` would give it back.
@@ -86,7 +86,7 @@ fn check(container: &ContainerSpec, facts: &Facts) -> Result<(), Refusal> {
     match container.devices.iter().find(|device| !device.write) {
         Some(device) if everywhere => {
             let reason = format!("{} cannot be held read-only where all of `/` may be written", device.target);
-            Err(Refusal::new(Code::NotEnforceable, "device-read-only", reason)
+            Err(RuleError::new(Code::NotEnforceable, "device-read-only", reason)
                 .remedy("use read_only = true, list the paths in security.landlock.write, or give the device \"rw\""))
         }
         _ => Ok(()),

@@ -1,9 +1,9 @@
-//! Stores of others, `store.preload`: read-only copies of a state directory that an image of the operating system brings along.
+//! Read-only image stores (`store.preload`): copies of a state directory, as an image of the operating system contains one.
 //!
-//! Enters: paths of the file. May be relied on after [`check`]: nobody but root, or as an ordinary user that user, could have changed
-//! the way to one, and its parts belong to who owns them in a state directory too. Nothing here or elsewhere writes there.
+//! A store that passes [`check`] can only be changed by root, or as an ordinary user by that user; its parts have the owners that
+//! they have in a state directory. casemate never writes there.
 
-use super::{Error, Identities, Ids, walk};
+use super::{Error, Identities, Ids, secure_path};
 use casemate_wire::Digest;
 use rustix::fs::{AtFlags, FileType, fstat, statat};
 use rustix::io::Errno;
@@ -13,17 +13,17 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 
-const COPY: &str = "a preloaded store is a state directory of the same users, by number, or `cp -a` of one";
+const COPY: &str = "a read-only store is a state directory of the same users, by number, or `cp -a` of one";
 
-/// Checks every component of the way, and the parts of the store.
+/// Checks every component of the path, and the parts of the store.
 pub(super) fn check(store: &Path, identities: &Identities) -> Result<(), Error> {
     let (owner, others_pass) = match identities {
         Identities::Service { .. } => (Ids::ROOT, true),
         Identities::User(user) => (*user, false),
     };
-    let top = walk::open(store, owner, others_pass)?;
+    let top = secure_path::open(store, owner, others_pass)?;
     let mode = fstat(&top).map_err(|errno| Error::at(store, "stat", errno))?.st_mode & 0o7777;
-    // On the way there a sticky directory is good enough; here no name may be added either.
+    // A sticky directory is accepted in the path, not here: others must not add names either.
     if mode & 0o022 != 0 {
         return Err(Error::at(store, "check", format!("mode {mode:04o} lets others write there")).remedy(COPY));
     }
@@ -50,31 +50,31 @@ pub(super) fn check(store: &Path, identities: &Identities) -> Result<(), Error> 
     Ok(())
 }
 
-/// Makes the layers of these stores layers of this state directory, by links, and takes away links to what is not lent any more. To
-/// be called as the helper's user, in whose directory the links lie: so the manager cannot make one, and root has nothing to do there.
-pub(super) fn link(state: &Path, stores: &[PathBuf]) -> Result<(), Error> {
+/// Links the layers of these stores into the state directory, and removes links to stores that are not used any more. Call it as the
+/// helper's user, who owns the directory of the links: the manager cannot make one, and root writes nothing there.
+pub(super) fn link_layers(state: &Path, stores: &[PathBuf]) -> Result<(), Error> {
     let own = state.join("layers/sha256");
     let failed = |path: &Path, step| {
         let path = path.to_owned();
         move |error: io::Error| Error::at(&path, step, error)
     };
-    let mut lent = BTreeMap::new();
+    let mut targets = BTreeMap::new();
     for store in stores {
         for (layer, path) in layers(&store.join("layers/sha256"))? {
-            lent.entry(layer.hex()).or_insert(path);
+            targets.entry(layer.hex()).or_insert(path);
         }
     }
     DirBuilder::new().recursive(true).mode(0o700).create(&own).map_err(failed(&own, "make the directory"))?;
     for entry in read_dir(&own).map_err(failed(&own, "list"))? {
         let path = entry.map_err(failed(&own, "list"))?.path();
-        // No link: a layer that was unpacked here.
+        // Not a link: a layer that was unpacked here.
         let Ok(target) = std::fs::read_link(&path) else { continue };
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if lent.get(name) != Some(&target) {
+        if targets.get(name) != Some(&target) {
             std::fs::remove_file(&path).map_err(failed(&path, "remove the link"))?;
         }
     }
-    for (name, target) in lent {
+    for (name, target) in targets {
         let path = own.join(name);
         match symlink(&target, &path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(&path, "link")(error)),
@@ -84,11 +84,11 @@ pub(super) fn link(state: &Path, stores: &[PathBuf]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The layers that lie in this directory themselves. A link there, as of a state directory that is lent something itself, is none.
+/// The layers that are directories here. Links, as in a state directory that uses a read-only store itself, are left out.
 fn layers(directory: &Path) -> Result<Vec<(Digest, PathBuf)>, Error> {
     let failed = |error: io::Error| Error::at(directory, "list", error);
     let entries = match read_dir(directory) {
-        // Images without a layer that was unpacked.
+        // No layer was unpacked in this store.
         Err(error) if error.raw_os_error() == Some(Errno::NOENT.raw_os_error()) => return Ok(Vec::new()),
         entries => entries.map_err(failed)?,
     };
@@ -124,77 +124,77 @@ mod tests {
     }
 
     #[test]
-    fn threat_19_a_preloaded_store_that_others_could_change_is_refused() {
+    fn threat_19_read_only_store_that_others_could_change_is_refused() {
         let base = tempfile::tempdir().unwrap();
-        let place = base.path().join("a/store");
-        store(&place, &"a".repeat(64));
+        let path_of_store = base.path().join("a/store");
+        store(&path_of_store, &"a".repeat(64));
         let identities = Identities::User(me());
-        let refused = |words: &str| {
-            let error = check(&place, &identities).unwrap_err().to_string();
-            assert!(error.contains(words), "{error}");
+        let refused = |text: &str| {
+            let error = check(&path_of_store, &identities).unwrap_err().to_string();
+            assert!(error.contains(text), "{error}");
         };
         let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-        check(&place, &identities).unwrap();
+        check(&path_of_store, &identities).unwrap();
         for path in ["", "blobs", "images", "layers", ".."] {
-            let path = place.join(path);
+            let path = path_of_store.join(path);
             let before = fs::metadata(&path).unwrap().permissions().mode();
             for open in [0o777, 0o775, 0o1777] {
                 mode(&path, open);
                 if open == 0o1777 && path.ends_with("..") {
-                    check(&place, &identities).unwrap();
+                    check(&path_of_store, &identities).unwrap();
                 } else {
                     refused("lets others write there");
                 }
             }
             mode(&path, before);
         }
-        check(&place, &identities).unwrap();
-        fs::rename(place.join("images"), place.join("moved")).unwrap();
+        check(&path_of_store, &identities).unwrap();
+        fs::rename(path_of_store.join("images"), path_of_store.join("moved")).unwrap();
         refused("images: stat: ");
-        symlink("moved", place.join("images")).unwrap();
+        symlink("moved", path_of_store.join("images")).unwrap();
         refused("not a directory");
         assert!(!base.path().join("a/none").exists());
         assert!(check(&base.path().join("a/none"), &identities).is_err() && !base.path().join("a/none").exists());
     }
 
     #[test]
-    fn threat_19_a_preloaded_store_of_somebody_else_is_refused() {
+    fn threat_19_read_only_store_of_another_user_is_refused() {
         if !rustix::process::geteuid().is_root() {
             eprintln!("skipped: giving a directory away needs root");
             return;
         }
         let base = tempfile::tempdir().unwrap();
         fs::set_permissions(base.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let place = base.path().join("store");
-        store(&place, &"a".repeat(64));
+        let path_of_store = base.path().join("store");
+        store(&path_of_store, &"a".repeat(64));
         let ids = |n| Ids { uid: n, gid: n };
         let range = super::super::Range { base: 70_000, count: 9 };
         let identities = Identities::Service { manager: ids(60_001), helper: ids(60_002), fetch: ids(60_003), range };
-        let give = |name: &str, uid| chown(place.join(name), Some(uid), None).unwrap();
+        let give = |name: &str, uid| chown(path_of_store.join(name), Some(uid), None).unwrap();
         for (name, uid) in [("blobs", 60_001), ("images", 60_001), ("layers", 60_002)] {
-            let error = check(&place, &identities).unwrap_err().to_string();
+            let error = check(&path_of_store, &identities).unwrap_err().to_string();
             assert!(error.contains("owned by user 0") && error.contains(name), "{error}");
             give(name, uid);
         }
-        check(&place, &identities).unwrap();
-        // The service users own what lies in it, and not the place itself.
+        check(&path_of_store, &identities).unwrap();
+        // The service users own its parts, not the store's directory.
         for uid in [60_001, 60_002, 4242] {
             give("", uid);
-            assert!(check(&place, &identities).unwrap_err().to_string().contains("who could replace it"));
+            assert!(check(&path_of_store, &identities).unwrap_err().to_string().contains("who could replace it"));
         }
         give("", 0);
-        // A link is followed that root made, and no other.
+        // Only a link of root's is followed.
         let link = base.path().join("link");
-        symlink(&place, &link).unwrap();
+        symlink(&path_of_store, &link).unwrap();
         check(&link, &identities).unwrap();
         std::os::unix::fs::lchown(&link, Some(60_001), None).unwrap();
         assert!(check(&link, &identities).is_err());
-        fs::set_permissions(&place, fs::Permissions::from_mode(0o700)).unwrap();
-        assert!(check(&place, &identities).unwrap_err().to_string().contains("keeps the service users out"));
+        fs::set_permissions(&path_of_store, fs::Permissions::from_mode(0o700)).unwrap();
+        assert!(check(&path_of_store, &identities).unwrap_err().to_string().contains("keeps the service users out"));
     }
 
     #[test]
-    fn layers_are_lent_by_links_and_own_ones_stay() {
+    fn layers_are_linked_and_own_layers_stay() {
         let base = tempfile::tempdir().unwrap();
         let (state, first, second) = (base.path().join("state"), base.path().join("first"), base.path().join("second"));
         let (a, b, c) = ("a".repeat(64), "b".repeat(64), "c".repeat(64));
@@ -211,14 +211,14 @@ mod tests {
             names
         };
         for _ in 0..2 {
-            link(&state, &[first.clone(), second.clone()]).unwrap();
+            link_layers(&state, &[first.clone(), second.clone()]).unwrap();
             assert_eq!(names(), [a.as_str(), b.as_str()]);
             assert_eq!(fs::read_link(own.join(&a)).unwrap(), first.join("layers/sha256").join(&a));
             assert!(fs::symlink_metadata(own.join(&b)).unwrap().is_dir());
         }
-        link(&state, std::slice::from_ref(&second)).unwrap();
+        link_layers(&state, std::slice::from_ref(&second)).unwrap();
         assert_eq!(fs::read_link(own.join(&a)).unwrap(), second.join("layers/sha256").join(&a));
-        link(&state, &[]).unwrap();
+        link_layers(&state, &[]).unwrap();
         assert_eq!(names(), [b.as_str()]);
         assert!(first.join("layers/sha256").join(&a).join("fs").is_dir());
     }

@@ -1,28 +1,28 @@
-//! What was observed of the containers: the helper's answers and events, and the ends of their output.
+//! Changes of the observed state: the helper's replies and events, and the end of output.
 
 use super::Table;
 use crate::reconcile::{self, AfterExit};
-use crate::state::{Desired, End, Goal, Next, Phase, Run};
+use crate::state::{Desired, DesiredState, End, Phase, RestartDecision, Run};
 use casemate_error::Code;
 use casemate_wire::{Exit, Name};
 use std::time::{Duration, Instant};
 
 impl Table {
-    /// An earlier manager's container, as the helper has it.
+    /// The helper lists a container of an earlier manager.
     pub fn adopted(&mut self, name: &Name, run: Run) {
         self.insert(name);
-        let goal = if self.closing { Goal::StopInOrder } else { Goal::Stop };
-        let closing = self.closing;
+        let state = if self.stopping { DesiredState::StoppedInOrder } else { DesiredState::Stopped };
+        let stopping = self.stopping;
         self.change(name, |container| {
-            container.observed.kept = matches!(run.phase, Phase::Exited(_));
+            container.observed.record_kept = matches!(run.phase, Phase::Exited(_));
             container.observed.run = Some(run);
-            if closing && container.desired.is_none() {
-                container.desired = Some(Desired { config: None, goal, generation: 1 });
+            if stopping && container.desired.is_none() {
+                container.desired = Some(Desired { config: None, state, generation: 1 });
             }
         });
     }
 
-    /// The layers of a container are proven. Says whether the start is to follow: it may not be wanted any more.
+    /// The layers of a container are proven. Returns whether to start it: the start may have been cancelled.
     pub fn proven(&mut self, name: &Name) -> bool {
         let proven = self.change(name, |container| match &mut container.observed.run {
             Some(run) if run.phase == Phase::Proving => {
@@ -45,8 +45,8 @@ impl Table {
         });
     }
 
-    /// The start came to nothing. The first start of a generation fails for good; a later one counts as an end with 127, as a shell would
-    /// report it. Gives the wait before the next try.
+    /// The start failed. The first start of a generation fails for good; a later one counts as a run that exited with 127, as a shell
+    /// reports it. Returns the delay before the next try.
     pub fn start_failed(&mut self, name: &Name, code: Code, reason: String, now: Instant) -> Option<Duration> {
         self.change(name, |container| {
             let generation = container.observed.run.take().map_or(0, |run| run.generation);
@@ -55,9 +55,9 @@ impl Table {
             let rule = config.map(|config| config.restart).filter(|_| container.observed.restarts > 0);
             let next = rule.map(|rule| container.observed.backoff.after(&rule, Duration::ZERO, 127));
             match next {
-                Some(Next::Again(wait)) if code == Code::Failed => {
+                Some(RestartDecision::RestartAfter(wait)) if code == Code::Failed => {
                     container.observed.restarts += 1;
-                    container.observed.due = Some(now + wait);
+                    container.observed.next_start = Some(now + wait);
                     Some(wait)
                 }
                 _ => {
@@ -77,7 +77,7 @@ impl Table {
         });
     }
 
-    /// The output of an ended run was read to its end: the run is over. Gives how it ended and what follows.
+    /// The output of an ended run is read to its end. Returns its exit status and what happens next.
     pub fn drained(&mut self, name: &Name, now: Instant) -> Option<(Exit, AfterExit)> {
         self.change(name, |container| {
             let desired = container.desired.as_ref()?;
@@ -88,14 +88,14 @@ impl Table {
             let generation = desired.generation;
             let observed = &mut container.observed;
             observed.run = None;
-            observed.kept = true;
+            observed.record_kept = true;
             observed.exit = Some(exit);
             match after {
                 AfterExit::End(end) => observed.end = Some((generation, end)),
-                AfterExit::Replace => observed.due = None,
+                AfterExit::Replace => observed.next_start = None,
                 AfterExit::Restart(wait) => {
                     observed.restarts += 1;
-                    observed.due = Some(now + wait);
+                    observed.next_start = Some(now + wait);
                 }
             }
             Some((exit, after))

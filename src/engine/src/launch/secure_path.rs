@@ -1,5 +1,5 @@
-//! The way to a directory, component by component: nobody but root and the expected user may be able to move what lies on it
-//! (threat row 19). What is missing is made.
+//! Opens and creates directories component by component, and refuses a path in which another user could rename or replace a
+//! component (threat row 19).
 
 use super::{Error, Ids};
 use rustix::fd::OwnedFd;
@@ -10,41 +10,47 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
-/// As the kernel counts (path_resolution(7)).
+/// The kernel's limit of symbolic links in a path (path_resolution(7)).
 const MAX_LINKS: usize = 40;
-/// Of a directory that the units rely on.
-const MAKE: &str = "systemd-tmpfiles --create makes it, as tmpfiles.d/casemate.conf says";
+/// For a missing directory of the units.
+const CREATE: &str = "systemd-tmpfiles --create makes it: see tmpfiles.d/casemate.conf";
 const OPEN: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Opens the absolute path, following symbolic links only where root or the caller made them, in directories where nobody but
-/// `owner` could have. Missing directories are made as the caller, 0755; `true` when the last one was.
-pub(super) fn open_or_make(path: &Path, owner: Ids, others_pass: bool) -> Result<(OwnedFd, bool), Error> {
-    // What a link leads to may be given away at the end, so a manager that was taken over must not say where that is.
-    let may_link = rustix::process::geteuid().as_raw();
-    follow(path, (owner.uid, may_link), others_pass, true)
+/// Opens the absolute path. Directories may be owned by root and `owner` only; symbolic links are followed if root or the caller made
+/// them. Missing directories are created as the caller, 0755; `true` if the last one was.
+pub(super) fn open_or_create(path: &Path, owner: Ids, others_pass: bool) -> Result<(OwnedFd, bool), Error> {
+    // Not the manager's links: the caller changes the owner of their target, and a compromised manager must not choose it.
+    let link_owner = rustix::process::geteuid().as_raw();
+    resolve(path, (owner.uid, link_owner), others_pass, true)
 }
 
-/// The same of what has to be there, and is to be read and not given away.
+/// Like [`open_or_create`], for an existing directory that is only read: links of `owner` are followed too.
 pub(super) fn open(path: &Path, owner: Ids, others_pass: bool) -> Result<OwnedFd, Error> {
-    Ok(follow(path, (owner.uid, owner.uid), others_pass, false)?.0)
+    Ok(resolve(path, (owner.uid, owner.uid), others_pass, false)?.0)
 }
 
-/// `owner` and `may_link` are users besides root: who may have made directories, and who links.
-fn follow(path: &Path, (owner, may_link): (u32, u32), others_pass: bool, make: bool) -> Result<(OwnedFd, bool), Error> {
+/// `owner` of directories and `link_owner` of symbolic links are accepted besides root.
+fn resolve(
+    path: &Path,
+    (owner, link_owner): (u32, u32),
+    others_pass: bool,
+    create: bool,
+) -> Result<(OwnedFd, bool), Error> {
     let fail = |at: &Path, step, reason: &dyn std::fmt::Display| Err(Error::at(at, step, reason));
     let mut pending: VecDeque<OsString> = names(path);
     let mut at = PathBuf::from("/");
     let mut directory = rustix::fs::open("/", OPEN | OFlags::DIRECTORY, Mode::empty())
         .map_err(|errno| Error::at(&at, "open", errno))?;
-    let (mut links, mut made) = (0, false);
+    let mut links = 0;
+    let mut created = false;
     while let Some(name) = pending.pop_front() {
         let next = at.join(&name);
-        made = false;
+        created = false;
         let entry = match rustix::fs::openat(&directory, &name, OPEN, Mode::empty()) {
-            Err(Errno::NOENT) if make => {
+            Err(Errno::NOENT) if create => {
                 rustix::fs::mkdirat(&directory, &name, Mode::from_raw_mode(0o755))
-                    .map_err(|errno| Error::at(&next, "make the directory", errno))?;
-                made = true;
+                    .map_err(|errno| Error::at(&next, "create the directory", errno))?;
+                created = true;
                 rustix::fs::openat(&directory, &name, OPEN, Mode::empty())
             }
             entry => entry,
@@ -52,7 +58,7 @@ fn follow(path: &Path, (owner, may_link): (u32, u32), others_pass: bool, make: b
         .map_err(|errno| Error::at(&next, "open", errno))?;
         let stat = rustix::fs::fstat(&entry).map_err(|errno| Error::at(&next, "stat", errno))?;
         let link = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
-        trusted_owner(&next, &stat, if link { may_link } else { owner })?;
+        require_owner(&next, &stat, if link { link_owner } else { owner })?;
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Symlink if links < MAX_LINKS => {
                 links += 1;
@@ -70,21 +76,22 @@ fn follow(path: &Path, (owner, may_link): (u32, u32), others_pass: bool, make: b
             }
             FileType::Directory => {
                 let last = pending.is_empty();
-                closed_to_others(&next, &stat)?;
+                require_not_writable_by_others(&next, &stat)?;
                 if others_pass && !last && stat.st_mode & 0o001 == 0 {
                     let reason = format!("mode {:04o} keeps the service users out", stat.st_mode & 0o7777);
                     return Err(Error::at(&next, "check", reason)
                         .remedy(format!("chmod o+x {} or name another directory", next.display())));
                 }
-                (at, directory) = (next, entry);
+                at = next;
+                directory = entry;
             }
             _ => return fail(&next, "open", &"not a directory"),
         }
     }
-    Ok((directory, made))
+    Ok((directory, created))
 }
 
-/// The path's names; `..` stays one, as the kernel resolves it too.
+/// The components of the path, `..` included: it is resolved like a name.
 fn names(path: &Path) -> VecDeque<OsString> {
     path.components()
         .filter_map(|component| match component {
@@ -95,15 +102,15 @@ fn names(path: &Path) -> VecDeque<OsString> {
         .collect()
 }
 
-fn trusted_owner(path: &Path, stat: &Stat, owner: u32) -> Result<(), Error> {
+fn require_owner(path: &Path, stat: &Stat, owner: u32) -> Result<(), Error> {
     if stat.st_uid == 0 || stat.st_uid == owner {
         return Ok(());
     }
     let reason = format!("owned by user {}, who could replace it", stat.st_uid);
-    Err(Error::at(path, "check", reason).remedy("name a directory below ones of root or your own"))
+    Err(Error::at(path, "check", reason).remedy("give a path whose directories are root's or your own"))
 }
 
-fn closed_to_others(path: &Path, stat: &Stat) -> Result<(), Error> {
+fn require_not_writable_by_others(path: &Path, stat: &Stat) -> Result<(), Error> {
     if stat.st_mode & 0o022 == 0 || stat.st_mode & 0o1000 != 0 {
         return Ok(());
     }
@@ -111,9 +118,9 @@ fn closed_to_others(path: &Path, stat: &Stat) -> Result<(), Error> {
     Err(Error::at(path, "check", reason).remedy(format!("chmod go-w {}", path.display())))
 }
 
-/// Makes sure that `name` in `parent` is a directory of this owner, group and mode. One that root has made and not yet given
-/// away is given away; one of anybody else is refused.
-pub(super) fn own_directory(
+/// Creates the directory `name` in `parent` if it is missing, and sets its owner, group and mode. An existing one must be owned by
+/// `owner` or the caller.
+pub(super) fn ensure_directory(
     parent: &OwnedFd,
     shown: &Path,
     name: &OsStr,
@@ -122,17 +129,17 @@ pub(super) fn own_directory(
 ) -> Result<OwnedFd, Error> {
     match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o700)) {
         Ok(()) | Err(Errno::EXIST) => {}
-        Err(errno) => return Err(Error::at(shown, "make the directory", errno)),
+        Err(errno) => return Err(Error::at(shown, "create the directory", errno)),
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory =
         rustix::fs::openat(parent, name, flags, Mode::empty()).map_err(|errno| Error::at(shown, "open", errno))?;
-    give(&directory, shown, owner, mode)?;
+    set_owner_and_mode(&directory, shown, owner, mode)?;
     Ok(directory)
 }
 
-/// Makes sure of the same where the caller can neither make the directory nor give it away.
-pub(super) fn expect_directory(
+/// Checks the same where the caller can neither create the directory nor change its owner.
+pub(super) fn verify_directory(
     parent: &OwnedFd,
     shown: &Path,
     name: &OsStr,
@@ -140,32 +147,32 @@ pub(super) fn expect_directory(
     mode: u32,
 ) -> Result<(), Error> {
     let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(|errno| Error::at(shown, "stat", errno).remedy(MAKE))?;
-    expect(shown, &stat, owner, mode)
+        .map_err(|errno| Error::at(shown, "stat", errno).remedy(CREATE))?;
+    verify_stat(shown, &stat, owner, mode)
 }
 
-fn expect(shown: &Path, stat: &Stat, owner: Ids, mode: u32) -> Result<(), Error> {
+fn verify_stat(shown: &Path, stat: &Stat, owner: Ids, mode: u32) -> Result<(), Error> {
     let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
     if directory && stat.st_uid == owner.uid && stat.st_mode & 0o7777 == mode {
         return Ok(());
     }
-    Err(Error::at(shown, "check", format!("not a directory of user {} with mode {mode:04o}", owner.uid)).remedy(MAKE))
+    Err(Error::at(shown, "check", format!("not a directory of user {} with mode {mode:04o}", owner.uid)).remedy(CREATE))
 }
 
-/// Sets owner, group and mode of an open directory that is the owner's already, or still the caller's.
-pub(super) fn give(directory: &OwnedFd, shown: &Path, owner: Ids, mode: u32) -> Result<(), Error> {
+/// Sets owner, group and mode of an open directory. It must be owned by `owner` or the caller.
+pub(super) fn set_owner_and_mode(directory: &OwnedFd, shown: &Path, owner: Ids, mode: u32) -> Result<(), Error> {
     let stat = rustix::fs::fstat(directory).map_err(|errno| Error::at(shown, "stat", errno))?;
     let caller = rustix::process::geteuid().as_raw();
     if caller != 0 && caller != owner.uid {
-        return expect(shown, &stat, owner, mode);
+        return verify_stat(shown, &stat, owner, mode);
     }
     if stat.st_uid != owner.uid && stat.st_uid != rustix::process::geteuid().as_raw() {
         let reason = format!("owned by user {}, not by user {}", stat.st_uid, owner.uid);
-        return Err(Error::at(shown, "check", reason).remedy("name another directory, or give this one away"));
+        return Err(Error::at(shown, "check", reason).remedy("give another directory, or change its owner"));
     }
     if (stat.st_uid, stat.st_gid) != (owner.uid, owner.gid) {
         rustix::fs::fchown(directory, Some(owner.user()), Some(owner.group()))
-            .map_err(|errno| Error::at(shown, "give away", errno))?;
+            .map_err(|errno| Error::at(shown, "change the owner", errno))?;
     }
     if stat.st_mode & 0o7777 != mode {
         rustix::fs::fchmod(directory, Mode::from_raw_mode(mode))
@@ -183,7 +190,7 @@ pub(super) fn is_empty(directory: &OwnedFd, shown: &Path) -> Result<bool, Error>
         .map_err(|errno| Error::at(shown, "list", errno))
 }
 
-/// Removes a file if it is there.
+/// Removes a file if it exists.
 pub(super) fn remove_file(directory: &OwnedFd, shown: &Path, name: &str) -> Result<(), Error> {
     match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -202,62 +209,62 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_made() {
+    fn missing_directories_are_created() {
         let base = tempfile::tempdir().unwrap();
         let path = base.path().join("a/b");
-        assert!(open_or_make(&path, me(), false).unwrap().1);
-        assert!(!open_or_make(&path, me(), false).unwrap().1);
+        assert!(open_or_create(&path, me(), false).unwrap().1);
+        assert!(!open_or_create(&path, me(), false).unwrap().1);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o755);
     }
 
     #[test]
-    fn threat_19_a_directory_that_others_can_write_is_refused() {
+    fn threat_19_directory_that_others_can_write_is_refused() {
         let base = tempfile::tempdir().unwrap();
         let open = base.path().join("open");
         fs::create_dir(&open).unwrap();
         for (mode, ok) in [(0o777, false), (0o775, false), (0o1777, true), (0o755, true)] {
             fs::set_permissions(&open, fs::Permissions::from_mode(mode)).unwrap();
-            let outcome = open_or_make(&open.join(format!("x{mode:o}")), me(), false);
+            let outcome = open_or_create(&open.join(format!("x{mode:o}")), me(), false);
             assert_eq!(outcome.is_ok(), ok, "{mode:o}");
         }
         let closed = base.path().join("closed");
         fs::create_dir(&closed).unwrap();
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
-        let error = open_or_make(&closed.join("x"), me(), true).unwrap_err().to_string();
+        let error = open_or_create(&closed.join("x"), me(), true).unwrap_err().to_string();
         assert!(error.contains("keeps the service users out"), "{error}");
     }
 
     #[test]
-    fn threat_19_a_component_of_somebody_else_is_refused() {
+    fn threat_19_component_of_another_user_is_refused() {
         if !rustix::process::geteuid().is_root() {
-            eprintln!("skipped: giving a directory away needs root");
+            eprintln!("skipped: changing an owner needs root");
             return;
         }
         let base = tempfile::tempdir().unwrap();
         let foreign = base.path().join("foreign");
         fs::create_dir(&foreign).unwrap();
         std::os::unix::fs::chown(&foreign, Some(4242), None).unwrap();
-        let error = open_or_make(&foreign.join("x"), me(), false).unwrap_err().to_string();
+        let error = open_or_create(&foreign.join("x"), me(), false).unwrap_err().to_string();
         assert!(error.contains("owned by user 4242"), "{error}");
         let link = base.path().join("link");
         std::os::unix::fs::symlink("/", &link).unwrap();
         std::os::unix::fs::lchown(&link, Some(4242), None).unwrap();
-        assert!(open_or_make(&link.join("tmp"), me(), false).is_err());
-        // Not even of the manager, which may have been taken over: the end of the way is given to it.
-        assert!(open_or_make(&foreign.join("x"), Ids { uid: 4242, gid: 4242 }, false).is_ok());
-        assert!(open_or_make(&link.join("tmp"), Ids { uid: 4242, gid: 4242 }, false).is_err());
+        assert!(open_or_create(&link.join("tmp"), me(), false).is_err());
+        // Links of the manager neither: it may be compromised, and the target's owner is changed.
+        assert!(open_or_create(&foreign.join("x"), Ids { uid: 4242, gid: 4242 }, false).is_ok());
+        assert!(open_or_create(&link.join("tmp"), Ids { uid: 4242, gid: 4242 }, false).is_err());
     }
 
     #[test]
-    fn links_of_our_own_lead_on_and_loops_end() {
+    fn own_links_are_followed_and_loops_are_refused() {
         let base = tempfile::tempdir().unwrap();
         fs::create_dir(base.path().join("real")).unwrap();
         std::os::unix::fs::symlink("real", base.path().join("link")).unwrap();
         std::os::unix::fs::symlink("loop", base.path().join("loop")).unwrap();
-        open_or_make(&base.path().join("link/inner"), me(), false).unwrap();
+        open_or_create(&base.path().join("link/inner"), me(), false).unwrap();
         assert!(base.path().join("real/inner").is_dir());
-        assert!(open_or_make(&base.path().join("loop/x"), me(), false).is_err());
+        assert!(open_or_create(&base.path().join("loop/x"), me(), false).is_err());
         fs::write(base.path().join("file"), "").unwrap();
-        assert!(open_or_make(&base.path().join("file/x"), me(), false).is_err());
+        assert!(open_or_create(&base.path().join("file/x"), me(), false).is_err());
     }
 }

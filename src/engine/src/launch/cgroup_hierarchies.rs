@@ -1,36 +1,36 @@
-//! Which cgroup hierarchies this host has, and where in them we are. Pure: the texts of /proc/self/cgroup and
-//! /proc/self/mountinfo in, directories out.
+//! The cgroup hierarchies of this host, and the cgroup of this process in each. Pure: parses the text of /proc/self/cgroup and
+//! /proc/self/mountinfo.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
-/// Controllers of v1 that limits are set with, each on a hierarchy of its own or beside others.
+/// v1 controllers that limits use; each may share a hierarchy with others.
 const V1: [&str; 5] = ["memory", "cpu", "pids", "cpuset", "blkio"];
 
-/// A mounted hierarchy that we are in.
+/// A mounted hierarchy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hierarchy {
-    /// Where it is mounted.
+    /// Its mount point.
     pub mount: PathBuf,
-    /// Our own cgroup's directory: the mount or below it.
+    /// The directory of this process's cgroup: the mount point or below it.
     pub own: PathBuf,
-    /// The unified hierarchy, or a v1 one that has the cpuset controller, or another one.
+    /// Its version, and whether it has the cpuset controller of v1.
     pub kind: Kind,
 }
 
-/// What to prepare in a new directory.
+/// What a new cgroup needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// v2: controllers are switched on from above.
+    /// v2: its controllers are enabled in the parent.
     Unified,
-    /// v1 with cpuset: cpus and mems start empty.
+    /// v1 with cpuset: cpus and mems are empty at first.
     V1WithCpuset,
-    /// v1.
+    /// v1 without cpuset.
     V1,
 }
 
-/// The unified hierarchy and those of [`V1`], each once, in the order of the mounts.
+/// The unified hierarchy and those of [`V1`], each once, in mount order.
 pub fn hierarchies(cgroup: &str, mountinfo: &str) -> Vec<Hierarchy> {
     let mut found: Vec<Hierarchy> = Vec::new();
     let mut seen: Vec<&str> = Vec::new();
@@ -38,8 +38,8 @@ pub fn hierarchies(cgroup: &str, mountinfo: &str) -> Vec<Hierarchy> {
         let Some((controllers, path)) = cgroup.lines().find_map(|line| membership(line, &mount)) else {
             continue;
         };
-        let wanted = mount.unified || controllers.split(',').any(|name| V1.contains(&name));
-        if !wanted || seen.contains(&controllers) {
+        let is_used = mount.unified || controllers.split(',').any(|name| V1.contains(&name));
+        if !is_used || seen.contains(&controllers) {
             continue;
         }
         let Some(own) = below(&mount.point, &mount.root, path) else { continue };
@@ -76,20 +76,20 @@ fn mount(line: &str) -> Option<Mount<'_>> {
     Some(Mount { root, point, unified, options: fields.nth(1)? })
 }
 
-/// Controllers and path of a line of /proc/self/cgroup, if it is about this mount (cgroups(7)).
+/// Controllers and path of a line of /proc/self/cgroup, if it belongs to this mount (cgroups(7)).
 fn membership<'a>(line: &'a str, mount: &Mount<'_>) -> Option<(&'a str, &'a str)> {
     let mut fields = line.splitn(3, ':');
     let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
-    let this = if mount.unified {
+    let belongs = if mount.unified {
         controllers.is_empty()
     } else {
         let first = controllers.split(',').next()?;
         !first.is_empty() && mount.options.split(',').any(|option| option == first)
     };
-    this.then_some((controllers, path))
+    belongs.then_some((controllers, path))
 }
 
-/// Our directory below the mount point, if what is mounted contains it.
+/// The cgroup's directory below the mount point, if the mounted subtree contains it.
 fn below(point: &Path, root: &Path, path: &str) -> Option<PathBuf> {
     let rest = Path::new(path).strip_prefix(root).ok()?;
     let normal = rest.components().all(|component| matches!(component, Component::Normal(_)));
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hybrid_host() {
+    fn hybrid_host_has_v1_and_v2_hierarchies() {
         let cgroup = "8:pids:/\n4:memory:/api/x\n3:cpu,cpuacct:/a\n2:cpuset:/\n1:name=systemd:/\n0::/u\n";
         let mountinfo = "\
             31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n\
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_of_a_part_and_a_place_outside_it() {
+    fn cgroup_outside_a_mounted_subtree_is_left_out() {
         let part = "30 1 0:1 /docker/abc /sys/fs/cgroup rw - cgroup2 cgroup rw\n";
         assert_eq!(hierarchies("0::/docker/abc/d\n", part)[0].own, Path::new("/sys/fs/cgroup/d"));
         assert!(hierarchies("0::/../other\n", part).is_empty());
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_gives_nothing() {
+    fn malformed_text_gives_no_hierarchy() {
         for text in ["", "\n\n", "a b c", "- - -", "1 2 3 4 5 - cgroup2", "0::", "::::", " - cgroup2 x y"] {
             assert!(hierarchies(text, text).is_empty());
             assert!(hierarchies("0::/\n", text).is_empty());

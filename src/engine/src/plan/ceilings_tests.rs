@@ -1,6 +1,6 @@
 //! policies/ceilings.toml says what the constants of `confine` and of the plan do, each with a reason.
 
-use super::view;
+use super::masks;
 use casemate_confine::ceiling;
 use serde::Deserialize;
 
@@ -57,10 +57,10 @@ fn the_file_and_the_constants_agree() {
     let capabilities: Vec<_> = file.capability.iter().map(|one| (one.name.as_str(), one.number)).collect();
     assert_eq!(capabilities, ceiling::CAPABILITIES);
     assert_eq!(sorted(file.sysctl.iter().map(|one| one.keys.clone())), ceiling::SYSCTLS);
-    assert_eq!(sorted(file.masked.iter().map(|one| one.paths.clone())), view::MASKED);
-    assert_eq!(sorted(file.read_only.iter().map(|one| one.paths.clone())), view::READ_ONLY);
+    assert_eq!(sorted(file.masked.iter().map(|one| one.paths.clone())), masks::MASKED);
+    assert_eq!(sorted(file.read_only.iter().map(|one| one.paths.clone())), masks::READ_ONLY);
     let per_cpu: Vec<_> = file.masked_per_cpu.iter().map(|one| one.name.as_str()).collect();
-    assert_eq!(per_cpu, [view::MASKED_PER_CPU]);
+    assert_eq!(per_cpu, [masks::MASKED_PER_CPU]);
     let mut comments = file.capability.iter().map(|one| &one.comment).collect::<Vec<_>>();
     comments.extend(file.sysctl.iter().map(|one| &one.comment));
     comments.extend(file.masked.iter().chain(&file.read_only).map(|one| &one.comment));

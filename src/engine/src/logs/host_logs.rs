@@ -1,4 +1,4 @@
-//! `logging.driver` and `appliance.log`: the connections to the host's logs, and whose lines go there.
+//! `logging.driver` and `appliance.log`: connections to host logs, and the containers whose lines go there.
 
 use super::forwarder::{Forwarder, HostLog, Origin};
 use casemate_error::{Code, Error};
@@ -7,14 +7,14 @@ use casemate_wire::{Digest, Name};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-/// Connects to the logs that containers of the file need, but for those that are connected.
-pub fn connect(spec: &Spec, connected: &[HostLog]) -> Result<BTreeMap<HostLog, Forwarder>, Error> {
+/// Connects to the host logs that containers of the file use, except those already connected.
+pub fn connect_host_logs(spec: &Spec, connected: &[HostLog]) -> Result<BTreeMap<HostLog, Forwarder>, Error> {
     let mut forwarders = BTreeMap::new();
-    for (container, log) in needed(spec).filter(|(_, log)| !connected.contains(log)) {
+    for (container, log) in host_log_of_containers(spec).filter(|(_, log)| !connected.contains(log)) {
         let failed = |errno| {
             let object = format!("container `{}`: logging: {}", container.name, log.socket());
             Error::new(Code::NotEnforceable, object, "connect", errno)
-                .remedy("write driver = \"file\" for a host where no such log listens")
+                .remedy("write driver = \"file\" for a host without this log")
         };
         if let Entry::Vacant(place) = forwarders.entry(log) {
             place.insert(Forwarder::connect(log).map_err(failed)?);
@@ -23,8 +23,8 @@ pub fn connect(spec: &Spec, connected: &[HostLog]) -> Result<BTreeMap<HostLog, F
     Ok(forwarders)
 }
 
-/// The log of the host that the manager's own log goes to.
-pub fn own_host_log(spec: &Spec) -> Option<HostLog> {
+/// The host log of the manager's own log.
+pub fn host_log_of_manager(spec: &Spec) -> Option<HostLog> {
     match spec.log {
         ManagerLog::Stderr => None,
         ManagerLog::Journald => Some(HostLog::Journald),
@@ -32,27 +32,27 @@ pub fn own_host_log(spec: &Spec) -> Option<HostLog> {
     }
 }
 
-/// Connects to it.
-pub fn connect_own(spec: &Spec) -> Result<Option<Forwarder>, Error> {
-    let Some(log) = own_host_log(spec) else { return Ok(None) };
+/// Connects to the host log of the manager's own log.
+pub fn connect_manager_log(spec: &Spec) -> Result<Option<Forwarder>, Error> {
+    let Some(log) = host_log_of_manager(spec) else { return Ok(None) };
     let failed = |errno| {
         Error::new(Code::NotEnforceable, format!("appliance: log: {}", log.socket()), "connect", errno)
-            .remedy("write log = \"stderr\" for a host where no such log listens")
+            .remedy("write log = \"stderr\" for a host without this log")
     };
     Forwarder::connect(log).map(Some).map_err(failed)
 }
 
-/// What identifies each container whose lines go to a log of the host, and the log; `revision` is the digest of the file's text.
+/// The host log of each container that has one, and the fields that identify the container there; `revision`: the digest of the file.
 pub fn origins(spec: &Spec, revision: &Digest) -> BTreeMap<Name, (HostLog, Origin)> {
     let origin = |container: &ContainerSpec| Origin {
         container: container.name.to_string(),
         revision: revision.to_string(),
         image: container.image.digest.to_string(),
     };
-    needed(spec).map(|(container, log)| (container.name.clone(), (log, origin(container)))).collect()
+    host_log_of_containers(spec).map(|(container, log)| (container.name.clone(), (log, origin(container)))).collect()
 }
 
-fn needed(spec: &Spec) -> impl Iterator<Item = (&ContainerSpec, HostLog)> {
+fn host_log_of_containers(spec: &Spec) -> impl Iterator<Item = (&ContainerSpec, HostLog)> {
     spec.containers.iter().filter_map(|container| {
         let log = match container.logging.driver {
             LogDriver::File => None,

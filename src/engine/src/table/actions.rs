@@ -1,16 +1,16 @@
-//! What is to be done: one action after another for the containers that a change may concern.
+//! The next action, from the containers that a change can affect.
 
 use super::Table;
 use crate::reconcile::{self, Action, Gate};
-use crate::state::{Container, Phase, Run, RunConfig, Stop};
+use crate::state::{Container, Phase, Run, RunConfig, StopProgress};
 use casemate_wire::Name;
 use std::time::Instant;
 
-/// Starts under way at a time, proofs included: more of them make none of them faster.
+/// Starts in progress at a time, proofs included: more do not make them faster.
 pub(super) const MAX_STARTS: usize = 8;
 
 impl Table {
-    /// Marks the containers whose moment has come.
+    /// Marks the containers whose wake time has come.
     pub fn wake(&mut self, now: Instant) {
         while self.wakes.first().is_some_and(|(at, _)| *at <= now) {
             let Some((_, name)) = self.wakes.pop_first() else { return };
@@ -19,28 +19,28 @@ impl Table {
         }
     }
 
-    /// The next moment at which [`Self::wake`] has something to do.
+    /// When [`Self::wake`] is due.
     pub fn next_wake(&self) -> Option<Instant> {
         self.wakes.first().map(|(at, _)| *at)
     }
 
-    /// The next action, already noted as being under way; `None`: nothing is to be done before the next change or moment.
+    /// The next action, recorded as in progress; `None`: nothing to do before the next change or wake time.
     pub fn step(&mut self, now: Instant) -> Option<(Name, Action)> {
         loop {
             let name = self.marked.pop_first().or_else(|| self.next_queued())?;
             let Some(container) = self.containers.get(&name) else { continue };
             let step = reconcile::next(container, self.gate(&name, container), now);
             self.set_wake(&name, step.wake);
-            let Some(action) = step.action.filter(|action| self.may_take_up(&name, *action)) else {
-                self.remove_if_gone(&name);
+            let Some(action) = step.action.filter(|action| self.may_begin(&name, *action)) else {
+                self.remove_ended_orphan(&name);
                 continue;
             };
-            self.take_up(&name, action, now);
+            self.record_begin(&name, action, now);
             return Some((name, action));
         }
     }
 
-    /// A start that waits for a free place, if one is free.
+    /// The next queued start, if fewer than [`MAX_STARTS`] are in progress.
     fn next_queued(&mut self) -> Option<Name> {
         if self.starting.len() >= MAX_STARTS {
             return None;
@@ -50,37 +50,40 @@ impl Table {
 
     fn gate(&self, name: &Name, container: &Container) -> Gate {
         let get = |name: &Name| self.containers.get(name);
-        let has_begun = |other: &Container| !other.is_wanted() || other.has_begun() || other.end().is_some();
+        let start_has_begun =
+            |other: &Container| !other.should_run() || other.start_has_begun() || other.end().is_some();
         Gate {
-            start: container.has_begun() || self.graph.start_after(name).filter_map(get).all(has_begun),
-            stop: self.graph.stop_after(name).filter_map(get).all(Container::is_over),
+            may_start: container.start_has_begun() || self.graph.start_after(name).filter_map(get).all(start_has_begun),
+            may_stop: self.graph.stop_after(name).filter_map(get).all(Container::has_ended),
         }
     }
 
-    /// A start takes a place among those under way, and needs what no leaving run holds.
-    fn may_take_up(&mut self, name: &Name, action: Action) -> bool {
+    /// Whether an action may begin. A start needs one of [`MAX_STARTS`] and resources that are not held; else it is queued.
+    fn may_begin(&mut self, name: &Name, action: Action) -> bool {
         if !matches!(action, Action::Prove | Action::Start) || self.starting.contains(name) {
             return true;
         }
         let Some(container) = self.containers.get(name) else { return false };
         let config = container.desired.as_ref().and_then(|desired| desired.config.as_ref());
-        if !config.is_some_and(|config| self.leaving.leaves_free(&config.resources())) {
+        if !config.is_some_and(|config| self.held.are_free(&config.resources())) {
             self.blocked.insert(name.clone());
             return false;
         }
         if self.starting.len() >= MAX_STARTS {
-            let place = (container.has_begun(), container.observed.due, self.graph.position(name), name.clone());
+            let place =
+                (container.start_has_begun(), container.observed.next_start, self.graph.position(name), name.clone());
             self.queued.insert(place);
             return false;
         }
         true
     }
 
-    fn take_up(&mut self, name: &Name, action: Action, now: Instant) {
+    /// Records in the state that an action begins.
+    fn record_begin(&mut self, name: &Name, action: Action, now: Instant) {
         match action {
             Action::Prove | Action::Start => {
                 self.starting.insert(name.clone());
-                self.change(name, |container| begin(container, action));
+                self.change(name, |container| begin_run(container, action));
             }
             Action::AbandonProof => {
                 self.change(name, |container| container.observed.run = None);
@@ -88,19 +91,19 @@ impl Table {
             Action::SendStopSignal => {
                 self.change(name, |container| {
                     if let Some(run) = &mut container.observed.run {
-                        run.stop = Some(Stop::Signalled(now + run.config.stop_grace_period));
+                        run.stop = Some(StopProgress::Signalled(now + run.config.stop_grace_period));
                     }
                 });
             }
             Action::Kill => {
                 self.change(name, |container| {
                     if let Some(run) = &mut container.observed.run {
-                        run.stop = Some(Stop::Killed);
+                        run.stop = Some(StopProgress::Killed);
                     }
                 });
             }
             Action::Forget => {
-                self.change(name, |container| container.observed.kept = false);
+                self.change(name, |container| container.observed.record_kept = false);
             }
         }
     }
@@ -115,13 +118,13 @@ impl Table {
         }
     }
 
-    /// An orphan that is over, and of which the helper has nothing any more, is not in the table any more.
-    fn remove_if_gone(&mut self, name: &Name) {
-        let gone = |container: &Container| {
+    /// Removes an orphan that has ended and that the helper has no record of.
+    fn remove_ended_orphan(&mut self, name: &Name) {
+        let is_removable = |container: &Container| {
             let orphan = container.desired.as_ref().is_some_and(|desired| desired.config.is_none());
-            orphan && container.observed.run.is_none() && !container.observed.kept
+            orphan && container.observed.run.is_none() && !container.observed.record_kept
         };
-        if self.containers.get(name).is_some_and(gone)
+        if self.containers.get(name).is_some_and(is_removable)
             && let Some(container) = self.containers.remove(name)
         {
             self.counts.remove(&container);
@@ -130,13 +133,13 @@ impl Table {
     }
 }
 
-/// Notes a proof or a start as being under way.
-fn begin(container: &mut Container, action: Action) {
+/// Adds the run of a start that begins with this action.
+fn begin_run(container: &mut Container, action: Action) {
     let Some(desired) = &container.desired else { return };
     let Some(config) = &desired.config else { return };
     let phase = if action == Action::Prove { Phase::Proving } else { Phase::Starting };
-    container.observed.begun = desired.generation;
-    container.observed.due = None;
+    container.observed.begun_generation = desired.generation;
+    container.observed.next_start = None;
     container.observed.run = Some(Run {
         generation: desired.generation,
         phase,
