@@ -63,7 +63,7 @@ impl Check {
         if let Ok(file) = &read {
             let directory = self.file.parent().unwrap_or(Path::new("."));
             file.spec.containers.iter().try_for_each(|container| plan::check_profile(container, directory))?;
-            not_here = file.spec.containers.iter().flat_map(plan::not_here).collect();
+            not_here = file.spec.containers.iter().flat_map(plan::missing_on_host).collect();
         }
         if self.json {
             return self.report(&read, not_here);

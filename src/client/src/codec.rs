@@ -1,14 +1,14 @@
-//! Packets of a connection to the helper, without the connection: what a blocking and an event-driven client share.
+//! Encodes requests and decodes packets of a connection to the helper. Shared by the blocking [`crate::Client`] and event-driven clients.
 //!
-//! An event-driven client owns a non-blocking socket. To ask, it passes a request to [`Codec::encode`], sends the packet with
-//! the descriptors beside it (`casemate_sys::socket::send`), and remembers the number. When the socket is readable, it takes a
-//! packet (`casemate_sys::socket::receive`) and passes it to [`decode`]: an answer carries the number of its request.
+//! An event-driven client owns a non-blocking socket. It passes a request to [`Codec::encode`], sends the packet with the descriptors
+//! (`casemate_sys::socket::send`), and stores the number. It passes each received packet (`casemate_sys::socket::receive`) to [`decode`]:
+//! a reply carries the number of its request.
 
 use crate::Error;
 use casemate_wire::{Descriptors, Envelope, Event, Reply, Request};
 use std::os::fd::OwnedFd;
 
-/// An answer: the message and the descriptors that came with it.
+/// A reply and its descriptors.
 pub type Answer = (Reply, Descriptors);
 
 /// Numbers the requests of one connection.
@@ -20,39 +20,39 @@ pub struct Codec {
 /// One packet from the helper.
 #[derive(Debug)]
 pub enum Incoming {
-    /// The answer to the request of this number. An error concerns this request alone; the connection goes on.
+    /// The reply to the request with this number. An error is that of this request only; the connection stays usable.
     Answer(u32, Result<Answer, Error>),
-    /// Not an answer.
+    /// An event.
     Event(Event),
 }
 
 impl Codec {
-    /// The number and the packet of a request; the descriptors with these names are to be sent beside it, in this order.
+    /// The number and packet of a request. Send the descriptors with these names beside it, in this order.
     pub fn encode(&mut self, request: &Request, descriptors: &[&str]) -> Result<(u32, Vec<u8>), Error> {
-        // 0 marks an event.
+        // 0 is the number of events.
         self.last = self.last.checked_add(1).unwrap_or(1);
         let packet = request.packet(self.last, descriptors).map_err(|_| Error::Protocol("the request is too long"))?;
         Ok((self.last, packet))
     }
 }
 
-/// Reads one packet. `None`: an event of a later version, to be ignored. An error ends the connection.
+/// Decodes one packet. `None`: an event of a later version, to be ignored. An error ends the connection.
 pub fn decode(packet: &[u8], descriptors: Vec<OwnedFd>) -> Result<Option<Incoming>, Error> {
-    let envelope = Envelope::decode(packet).map_err(|_| Error::Protocol("a packet is no envelope"))?;
-    let descriptors = Descriptors::new(&envelope.descriptors, descriptors)
-        .ok_or(Error::Protocol("descriptors of a packet are missing"))?;
+    let envelope = Envelope::decode(packet).map_err(|_| Error::Protocol("malformed envelope"))?;
+    let descriptors =
+        Descriptors::new(&envelope.descriptors, descriptors).ok_or(Error::Protocol("missing descriptors"))?;
     if envelope.number == 0 {
         return match Event::decode(envelope.name, envelope.body) {
             None => Ok(None),
             Some(Ok(event)) => Ok(Some(Incoming::Event(event))),
-            Some(Err(_)) => Err(Error::Protocol("an event is malformed")),
+            Some(Err(_)) => Err(Error::Protocol("malformed event")),
         };
     }
     let outcome = match Reply::decode(envelope.name, envelope.body) {
         Some(Ok(Reply::Failed(failure))) => Err(Error::Failed(failure)),
         Some(Ok(reply)) => Ok((reply, descriptors)),
-        Some(Err(_)) => Err(Error::Answer(format!("its answer `{}` is malformed", envelope.name))),
-        None => Err(Error::Answer(format!("its answer `{}` is unknown to this version", envelope.name))),
+        Some(Err(_)) => Err(Error::Answer(format!("malformed reply `{}`", envelope.name))),
+        None => Err(Error::Answer(format!("reply `{}` is unknown to this version", envelope.name))),
     };
     Ok(Some(Incoming::Answer(envelope.number, outcome)))
 }
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_event_is_ignored_and_unknown_answer_fails_its_request() {
+    fn unknown_event_is_ignored_and_unknown_reply_fails_its_request() {
         assert!(matches!(incoming(0, "paused", &[1, 2, 3]), Ok(None)));
         assert!(matches!(incoming(7, "paused", &[1]), Ok(Some(Incoming::Answer(7, Err(Error::Answer(_)))))));
         assert!(matches!(incoming(7, "done", &[1]), Ok(Some(Incoming::Answer(7, Err(Error::Answer(_)))))));
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn packet_that_is_no_envelope_ends_the_connection() {
+    fn malformed_packet_ends_the_connection() {
         assert!(matches!(decode(b"\xff", Vec::new()), Err(Error::Protocol(_))));
         assert!(matches!(incoming(0, "exited", &[1]), Err(Error::Protocol(_))));
         let exit = Exit { code: 0, signal: None, oom_kills: 0, at: 0 };
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_numbered_from_1_and_never_0() {
+    fn request_numbers_wrap_to_1() {
         let mut codec = Codec { last: u32::MAX - 1 };
         let mut number = || codec.encode(&Request::Quit(()), &[]).unwrap().0;
         assert_eq!([number(), number(), number()], [u32::MAX, 1, 2]);

@@ -1,34 +1,34 @@
-//! Why a request has no answer.
+//! The errors of a request to the helper.
 
 use casemate_error::{Code, escaped};
 use casemate_wire::{Failure, Reply};
 use rustix::io::Errno;
 use std::fmt;
 
-/// Why a request has no answer.
+/// The error of a request.
 #[derive(Debug)]
 pub enum Error {
-    /// The connection broke.
+    /// The connection failed.
     Io(Errno),
-    /// The helper has closed the connection.
+    /// The helper closed the connection.
     Closed,
-    /// The wait was interrupted ([`crate::Client::interrupt_on`]); the connection is of no more use.
+    /// The wait was interrupted ([`crate::Client::interrupt_on`]); the connection cannot be used any more.
     Interrupted,
-    /// The helper sent what no version of it sends; the connection is of no more use.
+    /// The helper violated the protocol; the connection cannot be used any more.
     Protocol(&'static str),
-    /// The answer to this request cannot be used.
+    /// The reply to this request is malformed or of another kind.
     Answer(String),
-    /// The helper refused, or a step of it failed; nothing of it is left.
+    /// The helper refused the request, or a step failed; nothing is left of it.
     Failed(Failure),
 }
 
 impl Error {
-    /// Whether it concerns the connection, and not one request alone.
+    /// Whether the connection cannot be used any more.
     pub const fn ends_connection(&self) -> bool {
         !matches!(self, Self::Answer(_) | Self::Failed(_))
     }
 
-    /// The exit code that it leads to.
+    /// The exit code.
     pub fn code(&self) -> Code {
         match self {
             Self::Failed(failure) => failure.kind.into(),
@@ -36,20 +36,20 @@ impl Error {
         }
     }
 
-    /// The answer is not one to the request that was made.
+    /// The reply does not belong to the request.
     pub fn unexpected(reply: &Reply) -> Self {
-        Self::Answer(format!("`{}` is not an answer to this request", reply.name()))
+        Self::Answer(format!("`{}` is not a reply to this request", reply.name()))
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io(errno) => write!(f, "helper: exchange a packet: {errno}"),
-            Self::Closed => f.write_str("helper: exchange a packet: it has closed the connection; see helper.log"),
-            Self::Interrupted => f.write_str("helper: wait for its answer: interrupted by a signal"),
-            Self::Protocol(what) => write!(f, "helper: read a packet: {what}"),
-            Self::Answer(what) => write!(f, "helper: {}", escaped(what)),
+            Self::Io(errno) => write!(f, "connection to the helper: {errno}"),
+            Self::Closed => f.write_str("connection to the helper: closed by the helper; see helper.log"),
+            Self::Interrupted => f.write_str("helper: wait for its reply: interrupted by a signal"),
+            Self::Protocol(violation) => write!(f, "helper: read a packet: {violation}"),
+            Self::Answer(reason) => write!(f, "helper: {}", escaped(reason)),
             Self::Failed(failure) => match failure.errno {
                 Some(errno) => {
                     let reason = Errno::from_raw_os_error(errno);
@@ -75,7 +75,7 @@ mod tests {
     use casemate_wire::FailureKind;
 
     #[test]
-    fn threat_29_what_the_helper_says_is_escaped() {
+    fn threat_29_errors_of_the_helper_are_escaped() {
         let object = "\u{1b}[2J\nforged".to_owned();
         let failure =
             Failure { step: "open".into(), object: object.clone(), errno: None, kind: FailureKind::Container };

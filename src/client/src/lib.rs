@@ -1,7 +1,6 @@
-//! The helper's requests, from the client's side: a blocking [`Client`], and under it the [`codec`] that an event-driven client
-//! uses with a socket of its own.
+//! The client of the helper: a blocking [`Client`], and the [`codec`] that event-driven clients use with their own socket.
 //!
-//! What arrives is decoded by `casemate-wire` to its last byte; an answer to a question that was not asked ends the connection.
+//! Every packet is decoded completely by `casemate-wire`; a reply without a request ends the connection.
 #![forbid(unsafe_code)]
 
 pub mod codec;
@@ -24,17 +23,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A request that was sent; [`Client::answer`] waits for its answer.
+/// A sent request; [`Client::answer`] waits for its reply.
 #[derive(Debug)]
 #[must_use]
 pub struct Ticket(u32);
 
-/// What is done every `interval` while an answer takes its time: a watchdog ping to the service manager.
+/// Watchdog pings to the service manager while a reply is waited for.
 #[derive(Clone)]
 pub struct Keepalive {
     /// The longest time between two pings.
     pub interval: Duration,
-    /// Sends one.
+    /// Sends a ping.
     pub ping: Arc<dyn Fn() + Send + Sync>,
 }
 
@@ -44,12 +43,12 @@ impl fmt::Debug for Keepalive {
     }
 }
 
-/// A connection to the helper whose calls wait for their answers.
+/// A connection to the helper whose calls wait for their replies.
 #[derive(Debug)]
 pub struct Client {
     socket: OwnedFd,
     codec: Codec,
-    /// The requests that were sent, with the answers that came before they were waited for.
+    /// Sent requests, with replies that arrived before they were waited for.
     answers: BTreeMap<u32, Option<Result<Answer, Error>>>,
     events: VecDeque<Event>,
     buffer: Vec<u8>,
@@ -58,8 +57,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Says hello on a connected socket ([`casemate_engine::launch::Session::connect`] makes one). `supervise`: this client
-    /// receives the events, in the place of an earlier one. A helper of any version says welcome.
+    /// Sends `Hello` on a connected socket (`casemate_engine::launch::Session::connect` makes one). `supervise`: this client receives the
+    /// events, instead of an earlier one. Helpers of all versions reply with `Welcome`.
     pub fn connect(socket: OwnedFd, supervise: bool) -> Result<Self, Error> {
         let mut client = Self {
             socket,
@@ -76,7 +75,7 @@ impl Client {
         }
     }
 
-    /// What this host can do. A helper of another version may not know the request.
+    /// The helper's facts. A helper of another version may not know the request.
     pub fn facts(&mut self) -> Result<Facts, Error> {
         match self.call(&Request::Facts(()), &[])? {
             (Reply::Facts(facts), _) => Ok(facts),
@@ -84,7 +83,7 @@ impl Client {
         }
     }
 
-    /// The containers that the helper knows, running and exited, in the order of their names.
+    /// The containers of the helper, running and exited, by name.
     pub fn containers(&mut self) -> Result<Vec<Container>, Error> {
         let mut all: Vec<Container> = Vec::new();
         loop {
@@ -102,7 +101,7 @@ impl Client {
         }
     }
 
-    /// The complete layers, in the order of their ChainIDs.
+    /// The complete layers, by ChainID.
     pub fn layers(&mut self) -> Result<Vec<Layer>, Error> {
         let mut all: Vec<Layer> = Vec::new();
         loop {
@@ -128,7 +127,7 @@ impl Client {
         }
     }
 
-    /// A request whose answer is [`Reply::Done`].
+    /// Sends a request whose reply is [`Reply::Done`].
     pub fn done(&mut self, request: &Request) -> Result<(), Error> {
         match self.call(request, &[])? {
             (Reply::Done(()), _) => Ok(()),
@@ -136,13 +135,13 @@ impl Client {
         }
     }
 
-    /// Sends one request and waits for its answer. Events that come before it are kept for [`Self::next_event`].
+    /// Sends a request and waits for its reply. Events that arrive before are kept for [`Self::next_event`].
     pub fn call(&mut self, request: &Request, descriptors: &[(&str, BorrowedFd<'_>)]) -> Result<Answer, Error> {
         let ticket = self.ask(request, descriptors)?;
         self.answer(ticket)
     }
 
-    /// Sends one request with these named descriptors; others can be sent before its answer is waited for.
+    /// Sends a request with these named descriptors. Further requests can be sent before its reply is waited for.
     pub fn ask(&mut self, request: &Request, descriptors: &[(&str, BorrowedFd<'_>)]) -> Result<Ticket, Error> {
         let (names, descriptors): (Vec<_>, Vec<_>) = descriptors.iter().copied().unzip();
         let (number, packet) = self.codec.encode(request, &names)?;
@@ -154,7 +153,7 @@ impl Client {
         Ok(Ticket(number))
     }
 
-    /// Waits for the answer to a request.
+    /// Waits for the reply to a request.
     pub fn answer(&mut self, Ticket(number): Ticket) -> Result<Answer, Error> {
         loop {
             if let Some(outcome) = self.answers.get_mut(&number).and_then(Option::take) {
@@ -165,7 +164,7 @@ impl Client {
         }
     }
 
-    /// The next event, without waiting: one kept earlier, else one that lies in the socket.
+    /// The next event, without waiting: a kept one, else one in the socket.
     pub fn next_event(&mut self) -> Result<Option<Event>, Error> {
         while self.events.is_empty() {
             let mut ready = [PollFd::new(&self.socket, PollFlags::IN)];
@@ -178,7 +177,7 @@ impl Client {
         Ok(self.events.pop_front())
     }
 
-    /// The next event, however long it takes.
+    /// Waits for the next event.
     pub fn wait_event(&mut self) -> Result<Event, Error> {
         loop {
             if let Some(event) = self.events.pop_front() {
@@ -188,30 +187,29 @@ impl Client {
         }
     }
 
-    /// Whether events were kept, so that waiting on the descriptor would sleep over them.
+    /// Whether events are kept: a wait for the descriptor would miss them.
     pub fn has_kept_events(&self) -> bool {
         !self.events.is_empty()
     }
 
-    /// From now on waiting ends with [`Error::Interrupted`] when this descriptor has something to read.
+    /// Ends waits with [`Error::Interrupted`] when this descriptor is readable.
     pub fn interrupt_on(&mut self, descriptor: impl AsFd) -> Result<(), Error> {
         let copy = rustix::io::fcntl_dupfd_cloexec(descriptor, 3).map_err(Error::Io)?;
         self.interrupt = Some(copy);
         Ok(())
     }
 
-    /// From now on only the helper ends the waiting.
+    /// Undoes [`Self::interrupt_on`].
     pub fn interrupt_never(&mut self) {
         self.interrupt = None;
     }
 
-    /// From now on the service manager's watchdog is pinged while an answer takes its time: a helper that hangs has a
-    /// watchdog of its own.
+    /// Pings the service manager's watchdog while a reply is waited for. The helper has a watchdog of its own.
     pub fn keep_alive(&mut self, keepalive: Option<Keepalive>) {
         self.keepalive = keepalive;
     }
 
-    /// Waits this long for something else than the helper, with the same watchdog pings and interrupts.
+    /// Sleeps, with the same watchdog pings and interrupts.
     pub fn sleep(&self, time: Duration) -> Result<(), Error> {
         self.ping();
         let time = Timespec::try_from(time).map_err(|_| Error::Io(Errno::INVAL))?;
@@ -223,7 +221,7 @@ impl Client {
         }
     }
 
-    /// The socket and the numbers, for an event-driven client that goes on with the connection: no answer may be awaited.
+    /// The socket and the codec, for an event-driven client that takes over the connection. No reply may be pending.
     pub fn into_parts(self) -> (OwnedFd, Codec) {
         (self.socket, self.codec)
     }
@@ -237,8 +235,8 @@ impl Client {
     fn wait(&self) -> Result<(), Error> {
         let mut ready = vec![PollFd::new(&self.socket, PollFlags::IN)];
         ready.extend(self.interrupt.iter().map(|interrupt| PollFd::new(interrupt, PollFlags::IN)));
-        let pause = self.keepalive.as_ref().and_then(|keepalive| Timespec::try_from(keepalive.interval).ok());
-        while rustix::io::retry_on_intr(|| poll(&mut ready, pause.as_ref())).map_err(Error::Io)? == 0 {
+        let interval = self.keepalive.as_ref().and_then(|keepalive| Timespec::try_from(keepalive.interval).ok());
+        while rustix::io::retry_on_intr(|| poll(&mut ready, interval.as_ref())).map_err(Error::Io)? == 0 {
             self.ping();
         }
         match ready.get(1).is_some_and(|interrupt| !interrupt.revents().is_empty()) {
@@ -247,7 +245,7 @@ impl Client {
         }
     }
 
-    /// Waits for one packet, and keeps the answer or event.
+    /// Waits for one packet, and stores the reply or event.
     fn receive(&mut self) -> Result<(), Error> {
         self.wait()?;
         let (length, descriptors) = match socket::receive(&self.socket, &mut self.buffer) {
@@ -260,7 +258,7 @@ impl Client {
             Some(Incoming::Event(event)) => self.events.push_back(event),
             Some(Incoming::Answer(number, outcome)) => match self.answers.get_mut(&number) {
                 Some(answer @ None) => *answer = Some(outcome),
-                _ => return Err(Error::Protocol("an answer to a request that was not made")),
+                _ => return Err(Error::Protocol("a reply without a request")),
             },
         }
         Ok(())
@@ -280,7 +278,7 @@ mod tests {
     use casemate_wire::{Digest, Envelope, Exit, Exited, State};
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-    /// A connection whose other end answers each request with the next batch of packets, and then closes.
+    /// A connection whose other end replies to each request with the next batch of packets, and then closes.
     fn connection(batches: Vec<Vec<Vec<u8>>>) -> OwnedFd {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
@@ -306,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn event_before_an_answer_is_kept() {
+    fn event_before_a_reply_is_kept() {
         let later = Envelope { number: 0, name: "later", descriptors: Vec::new(), body: b"x" }.encode().unwrap();
         let second = vec![later, exited().packet(0, &[]).unwrap(), Reply::Done(()).packet(2, &[]).unwrap()];
         let mut client = Client::connect(connection(vec![welcome(PROTOCOL), second]), true).unwrap();
@@ -316,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn helper_of_another_protocol_is_welcome_and_an_answer_of_another_number_is_not() {
+    fn helper_of_another_protocol_is_accepted_and_a_reply_with_a_wrong_number_is_not() {
         let done = |number| vec![Reply::Done(()).packet(number, &[]).unwrap()];
         for protocol in [0, PROTOCOL + 1, u16::MAX] {
             let mut client = Client::connect(connection(vec![welcome(protocol), done(2), done(9)]), false).unwrap();
@@ -327,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn answer_of_another_message_fails_its_request_alone() {
+    fn reply_of_another_kind_fails_its_request_only() {
         let layers = vec![Reply::Started(()).packet(2, &[]).unwrap()];
         let done = vec![Reply::Done(()).packet(3, &[]).unwrap()];
         let mut client = Client::connect(connection(vec![welcome(1), layers, done]), false).unwrap();

@@ -145,7 +145,8 @@ mod tests {
 
     #[test]
     fn lines_are_printed_complete_with_aligned_names() {
-        let (name, other) = (Name::new("web").unwrap(), Name::new("longer").unwrap());
+        let name = Name::new("web").unwrap();
+        let other = Name::new("longer").unwrap();
         let (out, out_write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         let (err, err_write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         let mut console = Console::new(ConsoleContent::OutputAndLog).unwrap();

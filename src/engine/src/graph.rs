@@ -121,7 +121,8 @@ mod tests {
 
     #[test]
     fn resources_are_free_after_the_run_that_holds_them() {
-        let (user, volume) = (Resource::User(10_001), Resource::Volume(name("data")));
+        let user = Resource::User(10_001);
+        let volume = Resource::Volume(name("data"));
         let mut held = HeldResources::default();
         held.insert(&name("a"), Some(&[user.clone(), volume.clone()]));
         held.insert(&name("b"), Some(std::slice::from_ref(&volume)));

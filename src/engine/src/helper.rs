@@ -111,7 +111,7 @@ impl Helper {
                     return Ok(Some(Incoming::Exited { name, exit }));
                 }
                 Some(codec::Incoming::Answer(number, answer)) => {
-                    let unknown = Error::Protocol("an answer to a request that was not made");
+                    let unknown = Error::Protocol("a reply without a request");
                     let kind = self.pending.remove(&number).ok_or(unknown)?;
                     return Ok(Some(Incoming::Answer { kind, answer }));
                 }

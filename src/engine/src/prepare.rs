@@ -102,7 +102,7 @@ pub fn prepare_reload(
     file.notes().iter().for_each(|note| log::warn!("{note}"));
     if read_only_stores(&file.spec.store) != context.session.directories.read_only_stores() {
         let error = Error::new(Code::Failed, file.path.display(), "reload", "`store.preload` has changed");
-        return Err(vec![error.remedy("a reload cannot change them: systemctl restart casemate.service")]);
+        return Err(vec![error.remedy("a reload cannot change it: systemctl restart casemate.service")]);
     }
     let facts = container_facts(&file, &context.host)?;
     let forwarders = connect_host_logs(&file.spec, connected).map_err(needs_restart)?;

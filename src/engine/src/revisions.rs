@@ -58,7 +58,8 @@ pub fn apply(state: &Path, text: &str, keep: usize) -> io::Result<()> {
     fs::File::open(&directory)?.sync_all()?;
     for entry in fs::read_dir(&directory)? {
         let entry = entry?;
-        let (path, name) = (entry.path(), entry.file_name());
+        let path = entry.path();
+        let name = entry.file_name();
         let stays = |name: &str| name == "current" || name == HISTORY || kept.iter().any(|kept| kept == name);
         match path.extension().and_then(OsStr::to_str) {
             _ if name.to_str().is_some_and(stays) => {}

@@ -70,7 +70,7 @@ pub fn run(
         Ok(server) => server,
         Err(errors) => return leave(context, Err(errors)),
     };
-    let start = LoopConfig {
+    let config = LoopConfig {
         mode,
         file: file.path.clone(),
         helper: client.into_parts(),
@@ -83,7 +83,7 @@ pub fn run(
         applied_order,
         context: Arc::clone(&context),
     };
-    let outcome = EventLoop::new(start).map_err(one).and_then(|mut event_loop| {
+    let outcome = EventLoop::new(config).map_err(one).and_then(|mut event_loop| {
         if mode != RunMode::Stop {
             event_loop.prepare_first(file, facts).map_err(one)?;
         }

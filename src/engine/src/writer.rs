@@ -113,7 +113,8 @@ mod tests {
         assert!(writer.pending.len() < MAX_PENDING + 200);
         // When it reads again it gets the count of dropped lines.
         let reader = std::thread::spawn(move || {
-            let (mut all, mut buffer) = (Vec::new(), [0; 65536]);
+            let mut all = Vec::new();
+            let mut buffer = [0; 65536];
             loop {
                 match rustix::io::read(&read, &mut buffer).unwrap() {
                     0 => return String::from_utf8(all).unwrap(),

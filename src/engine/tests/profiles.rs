@@ -1,5 +1,5 @@
-//! The built-in profiles below real programs that nobody here wrote: each does its work with both filters installed, as in a
-//! container, but with nothing else around it. A program that is not installed is named and skipped; tests/setup installs it.
+//! The built-in profiles with real programs of the distribution: each works with both filters installed, as in a container but without
+//! its other protections. A program that is not installed is named and skipped; tests/setup installs them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use casemate_confine::{process, seccomp};
@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 
 const NOBODY: u32 = 65534;
 
-/// Runs the test on a thread below the baseline and the profile.
-fn below(text: &str, test: impl FnOnce() + Send) {
+/// Runs the test in a thread with the baseline and the profile installed.
+fn with_filters(text: &str, test: impl FnOnce() + Send) {
     let filters = [casemate_filter::baseline(false).unwrap(), profile::compile(text).unwrap()];
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
-            become_nobody();
+            switch_to_nobody();
             process::no_new_privs().unwrap();
             filters.iter().for_each(|filter| seccomp::install_bytes(&filter.to_bytes()).unwrap());
             test();
@@ -28,29 +28,30 @@ fn below(text: &str, test: impl FnOnce() + Send) {
     });
 }
 
-/// The ids of this thread alone; the minimal profile does not let a child change them.
-fn become_nobody() {
+/// Switches the user of this thread; the minimal profile does not let a child do it.
+fn switch_to_nobody() {
     if rustix::process::geteuid().is_root() {
-        let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+        let uid = Uid::from_raw(NOBODY);
+        let gid = Gid::from_raw(NOBODY);
         rustix::thread::set_thread_groups(&[]).unwrap();
         rustix::thread::set_thread_res_gid(gid, gid, gid).unwrap();
         rustix::thread::set_thread_res_uid(uid, uid, uid).unwrap();
     }
 }
 
-/// A directory of nobody's.
-fn room() -> tempfile::TempDir {
-    let room = tempfile::tempdir().unwrap();
+/// A directory of the user nobody.
+fn directory() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
     if rustix::process::geteuid().is_root() {
-        chown(room.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        chown(directory.path(), Some(NOBODY), Some(NOBODY)).unwrap();
     }
-    room
+    directory
 }
 
-/// A command in the room.
-fn command(program: &Path, room: &Path) -> Command {
+/// A command in this directory.
+fn command(program: &Path, directory: &Path) -> Command {
     let mut command = Command::new(program);
-    command.current_dir(room).stdin(Stdio::null()).env_clear().env("HOME", room).env("PATH", "/usr/bin:/bin");
+    command.current_dir(directory).stdin(Stdio::null()).env_clear().env("HOME", directory).env("PATH", "/usr/bin:/bin");
     command
 }
 
@@ -62,7 +63,7 @@ fn find(candidates: &[&str]) -> Option<PathBuf> {
     found
 }
 
-/// Runs to the end; its output, where it ended well.
+/// Runs to the end and returns the output; panics if it failed.
 fn output(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -75,7 +76,7 @@ fn output(command: &mut Command) -> String {
     text
 }
 
-/// A server that ends with the test.
+/// A server that is killed at the end of the test.
 struct Server(Child);
 
 impl Drop for Server {
@@ -108,24 +109,24 @@ fn ask(socket: &Path, question: &str) -> String {
 }
 
 #[test]
-fn busybox_below_both_profiles() {
+fn busybox_works_with_both_profiles() {
     let Some(busybox) = find(&["/bin/busybox", "/usr/bin/busybox"]) else { return };
     for text in [profile::SERVICE, profile::MINIMAL] {
-        let room = room();
+        let directory = directory();
         let script = "set -e; b=$0; mkdir d; echo one two > d/f; cp d/f d/g; mv d/g d/h; ln -s f d/l; $b ls -la d >/dev/null;
             $b sleep 0.01; (exit 3) || echo $?; $b seq 1 3 | $b sort -r | $b head -n 1; $b sha256sum d/f >/dev/null; $b tar cf a.tar d;
             $b rm -r d; $b tar xf a.tar; $b cat d/l; $b date >/dev/null; $b ps >/dev/null; $b timeout 5 $b true; $b id -u >/dev/null";
-        below(text, || {
-            let text = output(command(&busybox, room.path()).args(["sh", "-c", script]).arg(&busybox));
+        with_filters(text, || {
+            let text = output(command(&busybox, directory.path()).args(["sh", "-c", script]).arg(&busybox));
             assert_eq!(text, "3\n3\none two\n");
         });
     }
 }
 
 #[test]
-fn python_below_the_service_profile() {
+fn python_works_with_the_service_profile() {
     let Some(python) = find(&["/usr/bin/python3"]) else { return };
-    let room = room();
+    let directory = directory();
     let script = "
 import os, socket, subprocess, sys, tempfile, threading, time, hashlib, shutil, select
 t = threading.Thread(target=time.sleep, args=(0.01,)); t.start(); t.join()
@@ -138,19 +139,19 @@ os.listxattr('file'); os.sched_getaffinity(0); os.getrandom(8); os.fork() or os.
 p = select.epoll(); p.register(b, select.EPOLLIN); os.eventfd(0) if hasattr(os, 'eventfd') else None
 print(hashlib.sha256(b'').hexdigest()[:8], os.path.exists('copy'))
 ";
-    below(profile::SERVICE, || {
-        let text = output(command(&python, room.path()).args(["-c", script]));
+    with_filters(profile::SERVICE, || {
+        let text = output(command(&python, directory.path()).args(["-c", script]));
         assert_eq!(text, "child\ne3b0c442 True\n");
     });
 }
 
 #[test]
-fn redis_below_the_service_profile() {
+fn redis_works_with_the_service_profile() {
     let Some(redis) = find(&["/usr/bin/redis-server"]) else { return };
-    let room = room();
-    let socket = room.path().join("redis.sock");
-    below(profile::SERVICE, || {
-        let mut server = command(&redis, room.path());
+    let directory = directory();
+    let socket = directory.path().join("redis.sock");
+    with_filters(profile::SERVICE, || {
+        let mut server = command(&redis, directory.path());
         server.args(["--port", "0", "--appendonly", "yes", "--unixsocket"]).arg(&socket).stdout(Stdio::null());
         let _server = Server(server.spawn().unwrap());
         let answer = ask(&socket, "SET key value\r\nGET key\r\nSAVE\r\nBGREWRITEAOF\r\nQUIT\r\n");
@@ -159,26 +160,26 @@ fn redis_below_the_service_profile() {
 }
 
 #[test]
-fn nginx_below_the_service_profile() {
+fn nginx_works_with_the_service_profile() {
     let Some(nginx) = find(&["/usr/sbin/nginx"]) else { return };
-    let room = room();
-    let socket = room.path().join("nginx.sock");
-    let here = room.path().display();
-    std::fs::write(room.path().join("page"), "a page").unwrap();
+    let directory = directory();
+    let socket = directory.path().join("nginx.sock");
+    let here = directory.path().display();
+    std::fs::write(directory.path().join("page"), "a page").unwrap();
     let settings = format!(
         "daemon off; worker_processes 2; pid {here}/pid; error_log stderr; events {{ worker_connections 64; }}
         http {{ access_log {here}/log; client_body_temp_path {here}/a; proxy_temp_path {here}/b; fastcgi_temp_path {here}/c;
         uwsgi_temp_path {here}/d; scgi_temp_path {here}/e; sendfile on; aio threads;
         server {{ listen unix:{here}/nginx.sock; root {here}; }} }}"
     );
-    std::fs::write(room.path().join("nginx.conf"), settings).unwrap();
-    below(profile::SERVICE, || {
-        let mut server = command(&nginx, room.path());
-        server.arg("-p").arg(room.path()).arg("-c").arg(room.path().join("nginx.conf")).stderr(Stdio::null());
+    std::fs::write(directory.path().join("nginx.conf"), settings).unwrap();
+    with_filters(profile::SERVICE, || {
+        let mut server = command(&nginx, directory.path());
+        server.arg("-p").arg(directory.path()).arg("-c").arg(directory.path().join("nginx.conf")).stderr(Stdio::null());
         let mut server = Server(server.spawn().unwrap());
         let answer = ask(&socket, "GET /page HTTP/1.0\r\n\r\n");
         assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("a page"), "{answer}");
-        // The master stops its workers itself; a kill would leave them behind.
+        // The master stops its workers; a kill of it would leave them running.
         let pid = rustix::process::Pid::from_child(&server.0);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         assert!(server.0.wait().unwrap().success());
@@ -186,28 +187,28 @@ fn nginx_below_the_service_profile() {
 }
 
 #[test]
-fn postgres_below_the_service_profile() {
+fn postgres_works_with_the_service_profile() {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let Some(bin) = versions.map(|entry| entry.path().join("bin")).find(|bin| bin.join("initdb").exists()) else {
         println!("skipped: needs postgresql");
         return;
     };
-    let room = room();
-    let data = room.path().join("data");
-    below(profile::SERVICE, || {
-        output(command(&bin.join("initdb"), room.path()).args(["-A", "trust", "-U", "me", "-D"]).arg(&data));
-        let mut server = command(&bin.join("postgres"), room.path());
-        server.args(["-c", "listen_addresses=", "-c", "fsync=off", "-k"]).arg(room.path()).arg("-D").arg(&data);
+    let directory = directory();
+    let data = directory.path().join("data");
+    with_filters(profile::SERVICE, || {
+        output(command(&bin.join("initdb"), directory.path()).args(["-A", "trust", "-U", "me", "-D"]).arg(&data));
+        let mut server = command(&bin.join("postgres"), directory.path());
+        server.args(["-c", "listen_addresses=", "-c", "fsync=off", "-k"]).arg(directory.path()).arg("-D").arg(&data);
         let mut server = Server(server.stderr(Stdio::null()).spawn().unwrap());
-        drop(connect(&room.path().join(".s.PGSQL.5432")));
+        drop(connect(&directory.path().join(".s.PGSQL.5432")));
         let query = "create table t as select generate_series(1, 1000) as n; select sum(n) from t";
-        let mut client = command(&bin.join("psql"), room.path());
-        client.args(["-U", "me", "-d", "postgres", "-Atqc", query, "-h"]).arg(room.path());
+        let mut client = command(&bin.join("psql"), directory.path());
+        client.args(["-U", "me", "-d", "postgres", "-Atqc", query, "-h"]).arg(directory.path());
         let start = Instant::now();
-        // The socket is there a moment before the server takes commands.
-        while !command(&bin.join("pg_isready"), room.path())
+        // The socket exists before the server accepts commands.
+        while !command(&bin.join("pg_isready"), directory.path())
             .arg("-h")
-            .arg(room.path())
+            .arg(directory.path())
             .output()
             .unwrap()
             .status
@@ -225,22 +226,22 @@ fn postgres_below_the_service_profile() {
 }
 
 #[test]
-fn go_below_both_profiles() {
+fn go_works_with_both_profiles() {
     let Some(umoci) = find(&["/usr/bin/umoci"]) else { return };
     for text in [profile::SERVICE, profile::MINIMAL] {
-        let room = room();
-        below(text, || {
-            output(command(&umoci, room.path()).args(["init", "--layout", "layout"]));
-            output(command(&umoci, room.path()).args(["new", "--image", "layout:a"]));
-            assert_eq!(output(command(&umoci, room.path()).args(["ls", "--layout", "layout"])), "a\n");
+        let directory = directory();
+        with_filters(text, || {
+            output(command(&umoci, directory.path()).args(["init", "--layout", "layout"]));
+            output(command(&umoci, directory.path()).args(["new", "--image", "layout:a"]));
+            assert_eq!(output(command(&umoci, directory.path()).args(["ls", "--layout", "layout"])), "a\n");
         });
     }
 }
 
 #[test]
-fn node_below_the_service_profile() {
+fn node_works_with_the_service_profile() {
     let Some(node) = find(&["/usr/bin/node"]) else { return };
-    let room = room();
+    let directory = directory();
     let script = "
 const http = require('http'), fs = require('fs'), { Worker } = require('worker_threads'), cp = require('child_process');
 fs.writeFileSync('f', 'x'); fs.watch('.').close(); cp.execFileSync('/bin/true');
@@ -248,8 +249,8 @@ const server = http.createServer((q, a) => a.end('page')).listen(0, '127.0.0.1',
   http.get({ port: server.address().port, host: '127.0.0.1' }, a => a.on('data', d => {
     new Worker('0', { eval: true }).on('exit', () => { console.log(String(d)); server.close(); }); })));
 ";
-    below(profile::SERVICE, || {
-        let mut node = command(&node, room.path());
+    with_filters(profile::SERVICE, || {
+        let mut node = command(&node, directory.path());
         assert_eq!(output(node.args(["-e", script]).env("NODE_OPTIONS", "")), "page\n");
     });
 }

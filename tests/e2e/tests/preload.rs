@@ -184,7 +184,7 @@ both_modes! {
             let part = lent.join(part);
             let before = fs::metadata(&part).unwrap().permissions();
             fs::set_permissions(&part, fs::Permissions::from_mode(before.mode() | 0o022)).unwrap();
-            refused("lets others write there");
+            refused("writable by other users");
             fs::set_permissions(&part, before).unwrap();
         }
         if mode == Mode::Root {
@@ -351,7 +351,7 @@ fn the_helpers_service_is_lent_what_its_file_names() {
     assert!(links(&casemate).is_empty());
     fs::set_permissions(&lent, fs::Permissions::from_mode(0o733)).unwrap();
     let refused = units.lend(&file).finish().expect(1);
-    assert!(refused.stderr.contains("lets others write there") && links(&casemate).is_empty(), "{refused:?}");
+    assert!(refused.stderr.contains("writable by other users") && links(&casemate).is_empty(), "{refused:?}");
     fs::set_permissions(&lent, fs::Permissions::from_mode(0o711)).unwrap();
     units.lend(&file).finish().expect(0);
     assert_eq!(links(&casemate), [true, true]);

@@ -386,7 +386,7 @@ both_modes! {
             (casemate.run(&["check", &file]).expect(0).stderr, casemate.run(&["check", "--json", &file]).expect(0).stdout)
         };
         let directory = casemate.directory().to_str().unwrap();
-        for (name, words) in [("nowhere", "is not there"), ("link", "symbolic link")] {
+        for (name, words) in [("nowhere", "does not exist"), ("link", "symbolic link")] {
             let path = format!("{directory}/{name}");
             let (told, json) = check(&path);
             assert!(told.contains(&path) && told.contains(words), "{told}");

@@ -59,7 +59,7 @@ impl Save {
                 return Err(Error::new(Code::Spec, format_args!("container `{}`", container.name), "bundle", reason)
                     .remedy("put the profile beside the file, and name it by a relative path"));
             }
-            let read = plan::read_profile_of(container, directory)?;
+            let read = plan::read_custom_profile(container, directory)?;
             contents.profiles.extend(read.map(|read| (profile.clone(), read)));
         }
         contents.profiles.sort();

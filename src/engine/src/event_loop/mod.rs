@@ -264,7 +264,7 @@ impl EventLoop {
             EventSource::Listener => self.server.accept(&self.reactor, EventSource::Client),
             EventSource::Client(id) => {
                 if let Some(request) = self.server.serve(id) {
-                    self.take_request(id, request);
+                    self.handle_request(id, request);
                 }
             }
             EventSource::Output(name, stream) => drop(self.pump(&name, stream)),

@@ -72,7 +72,7 @@ impl Waiting {
 
 impl EventLoop {
     /// Answers a request, or stores what its response waits for.
-    pub(super) fn take_request(&mut self, connection: ConnectionId, request: Request) {
+    pub(super) fn handle_request(&mut self, connection: ConnectionId, request: Request) {
         match request {
             Request::Ps {} => {
                 let containers = self.table.in_order().into_iter();
@@ -120,7 +120,7 @@ impl EventLoop {
             };
         }
         if condition == Condition::Running && self.table.is_stopping() {
-            let reason = "everything is being stopped".to_owned();
+            let reason = "all containers are being stopped".to_owned();
             return self.server.respond(connection, &Response::Failed { reason, code: Code::Failed as u8 }, true);
         }
         let in_order: Vec<Name> = self.table.in_order().into_iter().map(|(name, _)| name.clone()).collect();

@@ -66,7 +66,8 @@ struct Mount<'a> {
 fn mount(line: &str) -> Option<Mount<'_>> {
     let (before, after) = line.split_once(" - ")?;
     let mut fields = before.split(' ').skip(3);
-    let (root, point) = (unescape(fields.next()?), unescape(fields.next()?));
+    let root = unescape(fields.next()?);
+    let point = unescape(fields.next()?);
     let mut fields = after.split(' ');
     let unified = match fields.next()? {
         "cgroup2" => true,
@@ -79,7 +80,9 @@ fn mount(line: &str) -> Option<Mount<'_>> {
 /// Controllers and path of a line of /proc/self/cgroup, if it belongs to this mount (cgroups(7)).
 fn membership<'a>(line: &'a str, mount: &Mount<'_>) -> Option<(&'a str, &'a str)> {
     let mut fields = line.splitn(3, ':');
-    let (_, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
+    fields.next()?;
+    let controllers = fields.next()?;
+    let path = fields.next()?;
     let belongs = if mount.unified {
         controllers.is_empty()
     } else {

@@ -64,7 +64,8 @@ impl Directories {
 
     /// Creates and checks all directories. Returns the run directory, open.
     pub(super) fn prepare(&self, identities: &Identities) -> Result<OwnedFd, Error> {
-        let (manager, helper) = (identities.manager(), identities.helper());
+        let manager = identities.manager();
+        let helper = identities.helper();
         let caller = rustix::process::geteuid().as_raw();
         let state = self.state(identities)?;
         for (name, owner) in [
@@ -76,11 +77,12 @@ impl Directories {
             ("volumes", helper),
             ("roots", helper),
         ] {
-            let (shown, name) = (self.state.join(name), OsStr::new(name));
+            let path = self.state.join(name);
+            let name = OsStr::new(name);
             if caller == 0 || caller == owner.uid {
-                ensure_directory(&state, &shown, name, owner, 0o700)?;
+                ensure_directory(&state, &path, name, owner, 0o700)?;
             } else {
-                verify_directory(&state, &shown, name, owner, 0o700)?;
+                verify_directory(&state, &path, name, owner, 0o700)?;
             }
         }
         self.run(identities)
@@ -113,8 +115,8 @@ fn create_or_reuse(
     mode: u32,
     is_ours: impl Fn(&OwnedFd) -> bool,
 ) -> Result<OwnedFd, Error> {
-    let others_pass = matches!(identities, Identities::Service { .. });
-    let (opened, created) = open_or_create(path, identities.manager(), others_pass)?;
+    let traversable_by_others = matches!(identities, Identities::Service { .. });
+    let (opened, created) = open_or_create(path, identities.manager(), traversable_by_others)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = match rustix::fs::openat(&opened, ".", flags, Mode::empty()) {
         // Root's, mode 0711: the manager's user can pass and not list it.
@@ -160,7 +162,8 @@ mod tests {
         for _ in 0..2 {
             directories.prepare(&identities).unwrap();
         }
-        let (manager, helper) = (identities.manager(), identities.helper());
+        let manager = identities.manager();
+        let helper = identities.helper();
         let state = if manager == helper { manager } else { Ids::ROOT };
         for (path, uid, gid, mode) in [
             ("s", state.uid, state.gid, if manager == helper { 0o700 } else { 0o711 }),

@@ -170,10 +170,10 @@ fn instance(run: &Path) -> String {
 }
 
 fn listen(run: &OwnedFd, directories: &Directories, identities: &Identities) -> Result<OwnedFd, Error> {
-    let shown = directories.helper_socket();
+    let path = directories.helper_socket();
     let step = |name| {
-        let shown = shown.clone();
-        move |errno| Error::at(&shown, name, errno)
+        let path = path.clone();
+        move |errno| Error::at(&path, name, errno)
     };
     let socket = seqpacket().map_err(step("open"))?;
     // bind(2) takes the mode of the socket's inode (unix_bind). Never chmod by name here: the directory is the manager's, and a
@@ -185,7 +185,7 @@ fn listen(run: &OwnedFd, directories: &Directories, identities: &Identities) -> 
     let file = rustix::fs::openat(run, SOCKET, flags, Mode::empty()).map_err(step("open"))?;
     let stat = rustix::fs::fstat(&file).map_err(step("stat"))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Socket || stat.st_nlink != 1 {
-        return Err(Error::at(&shown, "change the owner", "another process has replaced it"));
+        return Err(Error::at(&path, "change the owner", "another process has replaced it"));
     }
     let manager = identities.manager();
     rustix::fs::chownat(&file, "", Some(manager.user()), Some(manager.group()), AtFlags::EMPTY_PATH)
@@ -196,14 +196,14 @@ fn listen(run: &OwnedFd, directories: &Directories, identities: &Identities) -> 
 
 /// Creates an empty file of the manager's user in the run directory.
 fn create(run: &OwnedFd, directories: &Directories, name: &str, identities: &Identities) -> Result<OwnedFd, Error> {
-    let shown = directories.run.join(name);
+    let path = directories.run.join(name);
     secure_path::remove_file(run, &directories.run, name)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::APPEND | OFlags::CLOEXEC;
     let file = rustix::fs::openat(run, name, flags, Mode::from_raw_mode(0o600))
-        .map_err(|errno| Error::at(&shown, "create", errno))?;
+        .map_err(|errno| Error::at(&path, "create", errno))?;
     let manager = identities.manager();
     rustix::fs::fchown(&file, Some(manager.user()), Some(manager.group()))
-        .map_err(|errno| Error::at(&shown, "change the owner", errno))?;
+        .map_err(|errno| Error::at(&path, "change the owner", errno))?;
     Ok(file)
 }
 
@@ -229,16 +229,16 @@ fn join_lines(paths: &[&Path]) -> Vec<u8> {
 /// Removes the cgroups of an ended helper. The manager's user can write the list: a line is accepted only if it is a cgroup of this
 /// instance in a hierarchy of this host.
 fn remove_cgroups(run: &OwnedFd, directories: &Directories) -> Result<(), Error> {
-    let shown = directories.run.join(CGROUPS);
+    let path = directories.run.join(CGROUPS);
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::openat(run, CGROUPS, flags, Mode::empty()) {
         Ok(file) => std::fs::File::from(file),
         Err(Errno::NOENT) => return Ok(()),
-        Err(errno) => return Err(Error::at(&shown, "open", errno)),
+        Err(errno) => return Err(Error::at(&path, "open", errno)),
     };
     let mut text = String::new();
     std::io::Read::read_to_string(&mut std::io::Read::take(file, 64 * 1024), &mut text)
-        .map_err(|error| Error::at(&shown, "read", error))?;
+        .map_err(|error| Error::at(&path, "read", error))?;
     let name = instance(&directories.run);
     let hierarchies = cgroup_delegation::hierarchies_of_host()?;
     let is_of_instance = |path: &Path| {

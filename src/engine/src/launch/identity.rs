@@ -67,7 +67,8 @@ pub enum Identities {
 impl Identities {
     /// As root the service users, else the caller.
     pub fn of_caller() -> Result<Self, Error> {
-        let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+        let uid = rustix::process::geteuid();
+        let gid = rustix::process::getegid();
         if !uid.is_root() {
             return Ok(Self::User(Ids { uid: uid.as_raw(), gid: gid.as_raw() }));
         }

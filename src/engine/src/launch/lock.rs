@@ -12,19 +12,19 @@ pub struct Lock(OwnedFd);
 
 impl Lock {
     /// Opens or creates the lock file in the run directory, without locking it.
-    pub(super) fn open(run: &OwnedFd, shown: &Path, name: &str, owner: Ids) -> Result<Self, Error> {
-        let shown = shown.join(name);
+    pub(super) fn open(run: &OwnedFd, path: &Path, name: &str, owner: Ids) -> Result<Self, Error> {
+        let path = path.join(name);
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = rustix::fs::openat(run, name, flags, Mode::from_raw_mode(0o600))
-            .map_err(|errno| Error::at(&shown, "open", errno))?;
-        let stat = rustix::fs::fstat(&file).map_err(|errno| Error::at(&shown, "stat", errno))?;
+            .map_err(|errno| Error::at(&path, "open", errno))?;
+        let stat = rustix::fs::fstat(&file).map_err(|errno| Error::at(&path, "stat", errno))?;
         // The manager's user can write the directory: change the owner of a regular file without other links only.
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink != 1 {
-            return Err(Error::at(&shown, "open", "not a regular file").remedy("remove it"));
+            return Err(Error::at(&path, "open", "not a regular file").remedy("remove it"));
         }
         if stat.st_uid != owner.uid {
             rustix::fs::fchown(&file, Some(owner.user()), Some(owner.group()))
-                .map_err(|errno| Error::at(&shown, "change the owner", errno))?;
+                .map_err(|errno| Error::at(&path, "change the owner", errno))?;
         }
         Ok(Self(file))
     }

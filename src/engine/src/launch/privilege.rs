@@ -46,7 +46,8 @@ pub fn switch_to_helper_user(ids: Ids) -> Result<(), Error> {
 
 /// Fails unless the real and effective user and group are these, without supplementary groups, as the unit sets them.
 pub fn verify_user(ids: Ids) -> Result<(), Error> {
-    let (user, group) = (rustix::process::getuid(), rustix::process::getgid());
+    let user = rustix::process::getuid();
+    let group = rustix::process::getgid();
     let groups = rustix::process::getgroups().map_err(step("list its groups"))?;
     let same = user == rustix::process::geteuid() && group == rustix::process::getegid();
     if same && (user, group) == (ids.user(), ids.group()) && groups.iter().all(|other| *other == group) {
@@ -79,7 +80,8 @@ pub fn verify_helper_capabilities() -> Result<(), Error> {
 
 fn set_user(ids: Ids) -> Result<(), Error> {
     rustix::thread::set_thread_groups(&[]).map_err(step("clear its groups"))?;
-    let (user, group) = (ids.user(), ids.group());
+    let user = ids.user();
+    let group = ids.group();
     rustix::thread::set_thread_res_gid(group, group, group).map_err(step("set its group"))?;
     rustix::thread::set_thread_res_uid(user, user, user).map_err(step("set its user"))
 }

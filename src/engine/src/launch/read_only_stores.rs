@@ -17,20 +17,21 @@ const COPY: &str = "a read-only store is a state directory of the same users, by
 
 /// Checks every component of the path, and the parts of the store.
 pub(super) fn check(store: &Path, identities: &Identities) -> Result<(), Error> {
-    let (owner, others_pass) = match identities {
+    let (owner, traversable_by_others) = match identities {
         Identities::Service { .. } => (Ids::ROOT, true),
         Identities::User(user) => (*user, false),
     };
-    let top = secure_path::open(store, owner, others_pass)?;
+    let top = secure_path::open(store, owner, traversable_by_others)?;
     let mode = fstat(&top).map_err(|errno| Error::at(store, "stat", errno))?.st_mode & 0o7777;
     // A sticky directory is accepted in the path, not here: others must not add names either.
     if mode & 0o022 != 0 {
-        return Err(Error::at(store, "check", format!("mode {mode:04o} lets others write there")).remedy(COPY));
+        return Err(Error::at(store, "check", format!("mode {mode:04o}: writable by other users")).remedy(COPY));
     }
-    if others_pass && mode & 0o001 == 0 {
-        return Err(Error::at(store, "check", format!("mode {mode:04o} keeps the service users out")).remedy(COPY));
+    if traversable_by_others && mode & 0o001 == 0 {
+        return Err(Error::at(store, "check", format!("mode {mode:04o}: service users cannot enter")).remedy(COPY));
     }
-    let (manager, helper) = (identities.manager(), identities.helper());
+    let manager = identities.manager();
+    let helper = identities.helper();
     for (name, owner) in [("blobs", manager), ("images", manager), ("layers", helper)] {
         let part = store.join(name);
         let stat = statat(&top, name, AtFlags::SYMLINK_NOFOLLOW)
@@ -43,7 +44,7 @@ pub(super) fn check(store: &Path, identities: &Identities) -> Result<(), Error> 
             return Err(Error::at(&part, "check", reason).remedy(COPY));
         }
         if stat.st_mode & 0o022 != 0 {
-            let reason = format!("mode {:04o} lets others write there", stat.st_mode & 0o7777);
+            let reason = format!("mode {:04o}: writable by other users", stat.st_mode & 0o7777);
             return Err(Error::at(&part, "check", reason).remedy(COPY));
         }
     }
@@ -143,7 +144,7 @@ mod tests {
                 if open == 0o1777 && path.ends_with("..") {
                     check(&path_of_store, &identities).unwrap();
                 } else {
-                    refused("lets others write there");
+                    refused("writable by other users");
                 }
             }
             mode(&path, before);
@@ -190,14 +191,18 @@ mod tests {
         std::os::unix::fs::lchown(&link, Some(60_001), None).unwrap();
         assert!(check(&link, &identities).is_err());
         fs::set_permissions(&path_of_store, fs::Permissions::from_mode(0o700)).unwrap();
-        assert!(check(&path_of_store, &identities).unwrap_err().to_string().contains("keeps the service users out"));
+        assert!(check(&path_of_store, &identities).unwrap_err().to_string().contains("service users cannot enter"));
     }
 
     #[test]
     fn layers_are_linked_and_own_layers_stay() {
         let base = tempfile::tempdir().unwrap();
-        let (state, first, second) = (base.path().join("state"), base.path().join("first"), base.path().join("second"));
-        let (a, b, c) = ("a".repeat(64), "b".repeat(64), "c".repeat(64));
+        let state = base.path().join("state");
+        let first = base.path().join("first");
+        let second = base.path().join("second");
+        let a = "a".repeat(64);
+        let b = "b".repeat(64);
+        let c = "c".repeat(64);
         store(&first, &a);
         store(&second, &a);
         fs::create_dir(second.join("layers/sha256").join(&b)).unwrap();

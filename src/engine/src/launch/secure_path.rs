@@ -18,22 +18,22 @@ const OPEN: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC)
 
 /// Opens the absolute path. Directories may be owned by root and `owner` only; symbolic links are followed if root or the caller made
 /// them. Missing directories are created as the caller, 0755; `true` if the last one was.
-pub(super) fn open_or_create(path: &Path, owner: Ids, others_pass: bool) -> Result<(OwnedFd, bool), Error> {
+pub(super) fn open_or_create(path: &Path, owner: Ids, traversable_by_others: bool) -> Result<(OwnedFd, bool), Error> {
     // Not the manager's links: the caller changes the owner of their target, and a compromised manager must not choose it.
     let link_owner = rustix::process::geteuid().as_raw();
-    resolve(path, (owner.uid, link_owner), others_pass, true)
+    resolve(path, (owner.uid, link_owner), traversable_by_others, true)
 }
 
 /// Like [`open_or_create`], for an existing directory that is only read: links of `owner` are followed too.
-pub(super) fn open(path: &Path, owner: Ids, others_pass: bool) -> Result<OwnedFd, Error> {
-    Ok(resolve(path, (owner.uid, owner.uid), others_pass, false)?.0)
+pub(super) fn open(path: &Path, owner: Ids, traversable_by_others: bool) -> Result<OwnedFd, Error> {
+    Ok(resolve(path, (owner.uid, owner.uid), traversable_by_others, false)?.0)
 }
 
 /// `owner` of directories and `link_owner` of symbolic links are accepted besides root.
 fn resolve(
     path: &Path,
     (owner, link_owner): (u32, u32),
-    others_pass: bool,
+    traversable_by_others: bool,
     create: bool,
 ) -> Result<(OwnedFd, bool), Error> {
     let fail = |at: &Path, step, reason: &dyn std::fmt::Display| Err(Error::at(at, step, reason));
@@ -77,8 +77,8 @@ fn resolve(
             FileType::Directory => {
                 let last = pending.is_empty();
                 require_not_writable_by_others(&next, &stat)?;
-                if others_pass && !last && stat.st_mode & 0o001 == 0 {
-                    let reason = format!("mode {:04o} keeps the service users out", stat.st_mode & 0o7777);
+                if traversable_by_others && !last && stat.st_mode & 0o001 == 0 {
+                    let reason = format!("mode {:04o}: service users cannot enter", stat.st_mode & 0o7777);
                     return Err(Error::at(&next, "check", reason)
                         .remedy(format!("chmod o+x {} or name another directory", next.display())));
                 }
@@ -114,7 +114,7 @@ fn require_not_writable_by_others(path: &Path, stat: &Stat) -> Result<(), Error>
     if stat.st_mode & 0o022 == 0 || stat.st_mode & 0o1000 != 0 {
         return Ok(());
     }
-    let reason = format!("mode {:04o} lets others write there", stat.st_mode & 0o7777);
+    let reason = format!("mode {:04o}: writable by other users", stat.st_mode & 0o7777);
     Err(Error::at(path, "check", reason).remedy(format!("chmod go-w {}", path.display())))
 }
 
@@ -122,79 +122,79 @@ fn require_not_writable_by_others(path: &Path, stat: &Stat) -> Result<(), Error>
 /// `owner` or the caller.
 pub(super) fn ensure_directory(
     parent: &OwnedFd,
-    shown: &Path,
+    path: &Path,
     name: &OsStr,
     owner: Ids,
     mode: u32,
 ) -> Result<OwnedFd, Error> {
     match rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o700)) {
         Ok(()) | Err(Errno::EXIST) => {}
-        Err(errno) => return Err(Error::at(shown, "create the directory", errno)),
+        Err(errno) => return Err(Error::at(path, "create the directory", errno)),
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory =
-        rustix::fs::openat(parent, name, flags, Mode::empty()).map_err(|errno| Error::at(shown, "open", errno))?;
-    set_owner_and_mode(&directory, shown, owner, mode)?;
+        rustix::fs::openat(parent, name, flags, Mode::empty()).map_err(|errno| Error::at(path, "open", errno))?;
+    set_owner_and_mode(&directory, path, owner, mode)?;
     Ok(directory)
 }
 
 /// Checks the same where the caller can neither create the directory nor change its owner.
 pub(super) fn verify_directory(
     parent: &OwnedFd,
-    shown: &Path,
+    path: &Path,
     name: &OsStr,
     owner: Ids,
     mode: u32,
 ) -> Result<(), Error> {
     let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(|errno| Error::at(shown, "stat", errno).remedy(CREATE))?;
-    verify_stat(shown, &stat, owner, mode)
+        .map_err(|errno| Error::at(path, "stat", errno).remedy(CREATE))?;
+    verify_stat(path, &stat, owner, mode)
 }
 
-fn verify_stat(shown: &Path, stat: &Stat, owner: Ids, mode: u32) -> Result<(), Error> {
+fn verify_stat(path: &Path, stat: &Stat, owner: Ids, mode: u32) -> Result<(), Error> {
     let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
     if directory && stat.st_uid == owner.uid && stat.st_mode & 0o7777 == mode {
         return Ok(());
     }
-    Err(Error::at(shown, "check", format!("not a directory of user {} with mode {mode:04o}", owner.uid)).remedy(CREATE))
+    Err(Error::at(path, "check", format!("not a directory of user {} with mode {mode:04o}", owner.uid)).remedy(CREATE))
 }
 
 /// Sets owner, group and mode of an open directory. It must be owned by `owner` or the caller.
-pub(super) fn set_owner_and_mode(directory: &OwnedFd, shown: &Path, owner: Ids, mode: u32) -> Result<(), Error> {
-    let stat = rustix::fs::fstat(directory).map_err(|errno| Error::at(shown, "stat", errno))?;
+pub(super) fn set_owner_and_mode(directory: &OwnedFd, path: &Path, owner: Ids, mode: u32) -> Result<(), Error> {
+    let stat = rustix::fs::fstat(directory).map_err(|errno| Error::at(path, "stat", errno))?;
     let caller = rustix::process::geteuid().as_raw();
     if caller != 0 && caller != owner.uid {
-        return verify_stat(shown, &stat, owner, mode);
+        return verify_stat(path, &stat, owner, mode);
     }
     if stat.st_uid != owner.uid && stat.st_uid != rustix::process::geteuid().as_raw() {
         let reason = format!("owned by user {}, not by user {}", stat.st_uid, owner.uid);
-        return Err(Error::at(shown, "check", reason).remedy("give another directory, or change its owner"));
+        return Err(Error::at(path, "check", reason).remedy("give another directory, or change its owner"));
     }
     if (stat.st_uid, stat.st_gid) != (owner.uid, owner.gid) {
         rustix::fs::fchown(directory, Some(owner.user()), Some(owner.group()))
-            .map_err(|errno| Error::at(shown, "change the owner", errno))?;
+            .map_err(|errno| Error::at(path, "change the owner", errno))?;
     }
     if stat.st_mode & 0o7777 != mode {
         rustix::fs::fchmod(directory, Mode::from_raw_mode(mode))
-            .map_err(|errno| Error::at(shown, "set the mode", errno))?;
+            .map_err(|errno| Error::at(path, "set the mode", errno))?;
     }
     Ok(())
 }
 
 /// Whether the directory has no entry.
-pub(super) fn is_empty(directory: &OwnedFd, shown: &Path) -> Result<bool, Error> {
-    let mut entries = rustix::fs::Dir::read_from(directory).map_err(|e| Error::at(shown, "list", e))?;
+pub(super) fn is_empty(directory: &OwnedFd, path: &Path) -> Result<bool, Error> {
+    let mut entries = rustix::fs::Dir::read_from(directory).map_err(|e| Error::at(path, "list", e))?;
     entries
         .find(|entry| !matches!(entry, Ok(entry) if matches!(entry.file_name().to_bytes(), b"." | b"..")))
         .map_or(Ok(true), |entry| entry.map(|_| false))
-        .map_err(|errno| Error::at(shown, "list", errno))
+        .map_err(|errno| Error::at(path, "list", errno))
 }
 
 /// Removes a file if it exists.
-pub(super) fn remove_file(directory: &OwnedFd, shown: &Path, name: &str) -> Result<(), Error> {
+pub(super) fn remove_file(directory: &OwnedFd, path: &Path, name: &str) -> Result<(), Error> {
     match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(errno) => Err(Error::at(&shown.join(name), "remove", errno)),
+        Err(errno) => Err(Error::at(&path.join(name), "remove", errno)),
     }
 }
 
@@ -231,7 +231,7 @@ mod tests {
         fs::create_dir(&closed).unwrap();
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
         let error = open_or_create(&closed.join("x"), me(), true).unwrap_err().to_string();
-        assert!(error.contains("keeps the service users out"), "{error}");
+        assert!(error.contains("service users cannot enter"), "{error}");
     }
 
     #[test]

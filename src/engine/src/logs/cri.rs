@@ -26,7 +26,8 @@ impl Stream {
 pub fn format(chunk: &[u8], stream: Stream, nanoseconds: u64, out: &mut Vec<u8>) {
     let time = timestamp(nanoseconds);
     let head = |tag: &str| format!("{time} {} {tag} ", stream.name()).into_bytes();
-    let (full, part) = (head("F"), head("P"));
+    let full = head("F");
+    let part = head("P");
     for line in chunk.split_inclusive(|byte| *byte == b'\n') {
         let whole = line.last() == Some(&b'\n');
         out.extend_from_slice(if whole { &full } else { &part });
@@ -70,10 +71,14 @@ pub fn parse(line: &[u8]) -> Option<Record<'_>> {
 
 /// RFC 3339 in UTC with nanoseconds, of nanoseconds since 1970.
 pub fn timestamp(nanoseconds: u64) -> String {
-    let (seconds, fraction) = (nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000);
-    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
+    let seconds = nanoseconds / 1_000_000_000;
+    let fraction = nanoseconds % 1_000_000_000;
+    let days = seconds / 86_400;
+    let of_day = seconds % 86_400;
     let (year, month, day) = civil(days);
-    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+    let hour = of_day / 3600;
+    let minute = of_day / 60 % 60;
+    let second = of_day % 60;
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{fraction:09}Z")
 }
 
@@ -81,7 +86,8 @@ pub fn timestamp(nanoseconds: u64) -> String {
 /// last of a year.
 fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+    let era = shifted / 146_097;
+    let of_era = shifted % 146_097;
     let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * of_year + 2) / 153;

@@ -86,7 +86,9 @@ fn no_line_is_lost_or_duplicated_when_the_pump_is_killed() {
         command.args([test.as_str(), "--exact", "--nocapture"]).env(VARIABLE, &arguments).stdout(Stdio::null());
         command.spawn().unwrap()
     };
-    let (begin, mut kills, mut random) = (Instant::now(), 0, 88_172_645_463_325_252_u64);
+    let begin = Instant::now();
+    let mut kills = 0;
+    let mut random = 88_172_645_463_325_252_u64;
     while !base.path().join("ended").exists() {
         let mut child = start();
         // A copy needs a few milliseconds to start.

@@ -88,7 +88,8 @@ impl Log for ManagerLog {
 
 impl State {
     fn record(&mut self, level: Level, container: Option<&str>, text: &str) {
-        let (priority, text) = (priority(level), escaped(text));
+        let priority = priority(level);
+        let text = escaped(text);
         if let Some(host) = &mut self.host {
             let field = container.map(|name| (CONTAINER, name));
             host.put(&Record { identifier: "casemate", priority, fields: field.as_slice(), text: text.as_bytes() });

@@ -216,7 +216,7 @@ impl Pump {
         let gone = gone.map_err(at("discard the chunk"))?;
         let bytes = self.chunk.get_mut(..gone).unwrap_or_default();
         self.scratch.read_exactly(bytes).map_err(at("discard the chunk"))?;
-        if gone == length { Ok(()) } else { Err(at("discard the chunk")(io::Error::other("it is not whole"))) }
+        if gone == length { Ok(()) } else { Err(at("discard the chunk")(io::Error::other("incomplete"))) }
     }
 
     /// Writes the chunk in the spool pipe: an earlier manager's, or one whose write failed.
@@ -259,7 +259,8 @@ mod tests {
         let pipes: Vec<_> = (0..3).map(|_| rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap()).collect();
         let [(stdout, payload), (stderr, _), (spool, spool_write)] = <[_; 3]>::try_from(pipes).unwrap();
         let pipes = Pipes { stdout: Rc::new(stdout), stderr: Rc::new(stderr), spool, spool_write };
-        let (logs, bounds) = (base.path().join("logs"), Bounds { size: 1 << 20, count: 2 });
+        let logs = base.path().join("logs");
+        let bounds = Bounds { size: 1 << 20, count: 2 };
         let (mut pump, _) =
             Pump::adopt(pipes, ScratchPipe::new().unwrap(), &logs, bounds, &base.path().join("j")).unwrap();
         rustix::fs::fcntl_setfl(&payload, rustix::fs::OFlags::DIRECT).unwrap();

@@ -101,7 +101,8 @@ mod tests {
     use super::*;
 
     fn rest(reader: &mut Reader) -> String {
-        let (mut all, mut buffer) = (Vec::new(), [0; 7]);
+        let mut all = Vec::new();
+        let mut buffer = [0; 7];
         loop {
             match reader.read(&mut buffer).unwrap() {
                 0 => return String::from_utf8(all).unwrap(),

@@ -1,25 +1,25 @@
-//! Why there is no job: the container, the rule that is broken, what to do.
+//! The error of a plan: the container, the violated rule, the reason, the remedy.
 
 use casemate_error::Code;
 use casemate_wire::Name;
 use std::fmt;
 
-/// One container cannot be planned.
+/// A container cannot be planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     /// The container.
     pub container: Name,
     /// The rule's or control's id, as `limits` or `image-command`.
     pub rule: &'static str,
-    /// What is the case.
+    /// The reason.
     pub reason: String,
-    /// What to do about it.
+    /// What the user can do.
     pub remedy: Option<String>,
-    /// The exit code that it leads to.
+    /// The exit code.
     pub code: Code,
 }
 
-/// An error without its container, which the caller adds.
+/// An error of one rule; the caller adds the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RuleError {
     rule: &'static str,
@@ -42,7 +42,7 @@ impl RuleError {
         self
     }
 
-    pub(super) fn of(self, container: &Name) -> Error {
+    pub(super) fn for_container(self, container: &Name) -> Error {
         let Self { rule, reason, remedy, code } = self;
         Error { container: container.clone(), rule, reason, remedy, code }
     }

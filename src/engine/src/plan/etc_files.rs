@@ -1,4 +1,4 @@
-//! The files that are written for every container. Their content follows from the spec alone.
+//! Generated files of every container, from the spec only.
 
 /// `/etc/resolv.conf`.
 pub(super) const RESOLV_CONF: &[u8] = b"# this container has no network: no name server\n";

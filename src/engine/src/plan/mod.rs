@@ -1,7 +1,7 @@
-//! Spec, image and host facts to a job: all decisions about one container, and none left to the helper.
+//! Plans one container: spec, image and facts to a job, with all decisions made.
 //!
-//! Enters: the judged file, a proven image, what the helper found at its start, and [`ContainerFacts`]. Leaves: a [`Job`] that the
-//! helper checks again, or an [`Error`] that names the rule. Pure but for [`ContainerFacts::read`] and [`HostFacts::read`].
+//! Input: the checked spec, a proven image, the helper's facts, and [`ContainerFacts`]. Output: a [`Job`] that the helper checks again, or
+//! an [`Error`] that names the rule. Pure, except [`ContainerFacts::read`] and [`HostFacts::read`].
 
 mod error;
 mod etc_files;
@@ -13,14 +13,16 @@ mod mounts;
 mod process;
 
 pub use error::Error;
-pub use host_facts::{ContainerFacts, HostFacts, not_here};
+pub use host_facts::{ContainerFacts, HostFacts, missing_on_host};
 
 use crate::profile;
 use casemate_confine::ceiling;
 use casemate_error::Code;
 use casemate_image::Image;
 use casemate_spec::{ContainerSpec, Root, Seccomp, Spec};
-use casemate_wire::{Confinement, Device, Digest, Facts, IdSpace, Ids, Job, Network, Rootfs, WritableRoot};
+use casemate_wire::{
+    Confinement, Device, Digest, Facts as HelperFacts, IdSpace, Ids, Job, Network, Rootfs, WritableRoot,
+};
 use error::RuleError;
 use sha2::{Digest as _, Sha256};
 use std::path::Path;
@@ -30,28 +32,28 @@ pub fn job(
     spec: &Spec,
     container: &ContainerSpec,
     image: &Image,
-    facts: &Facts,
-    found: &ContainerFacts,
+    helper_facts: &HelperFacts,
+    container_facts: &ContainerFacts,
 ) -> Result<Job, Error> {
-    plan(spec, container, image, facts, found).map_err(|refusal| refusal.of(&container.name))
+    plan(spec, container, image, helper_facts, container_facts).map_err(|error| error.for_container(&container.name))
 }
 
 fn plan(
     spec: &Spec,
     container: &ContainerSpec,
     image: &Image,
-    facts: &Facts,
-    found: &ContainerFacts,
+    helper_facts: &HelperFacts,
+    container_facts: &ContainerFacts,
 ) -> Result<Job, RuleError> {
     let mounts = mounts::mounts(container, &image.config)?;
     let mut job = Job {
         name: container.name.clone(),
         digest: Digest::from_bytes([0; 32]),
         confinement: Confinement {
-            ids: ids(container, facts)?,
+            ids: ids(container, helper_facts)?,
             capabilities: capabilities(container)?,
-            landlock: landlock::landlock(container, &mounts, facts)?,
-            seccomp: seccomp(container, found.profile.as_deref())?,
+            landlock: landlock::landlock(container, &mounts, helper_facts)?,
+            seccomp: seccomp(container, container_facts.profile.as_deref())?,
         },
         rootfs: Rootfs {
             layers: image.chain(),
@@ -59,11 +61,11 @@ fn plan(
             mounts,
             devices: devices(container),
             shm_size: container.shm_size.bytes(),
-            proc: masks::proc(container, found),
+            proc: masks::proc(container, container_facts),
             sysfs: container.sysfs,
         },
         process: process::process(container, &image.config)?,
-        limits: limits::limits(spec, container, facts, found)?,
+        limits: limits::limits(spec, container, helper_facts, container_facts)?,
         network: Network {
             hostname: container.hostname.clone(),
             hosts: etc_files::hosts(&container.hostname),
@@ -92,12 +94,13 @@ fn devices(container: &ContainerSpec) -> Vec<Device> {
     container.devices.iter().map(device).collect()
 }
 
-/// The ids of the file. A range of A may be shorter than the ids that a file can name.
-fn ids(container: &ContainerSpec, facts: &Facts) -> Result<Ids, RuleError> {
-    let (uid, gid) = (container.user.uid.get(), container.user.gid.get());
-    match facts.ids {
+/// The container's ids. The id range of the outer user namespace (A) may be shorter than the file allows.
+fn ids(container: &ContainerSpec, helper_facts: &HelperFacts) -> Result<Ids, RuleError> {
+    let uid = container.user.uid.get();
+    let gid = container.user.gid.get();
+    match helper_facts.ids {
         IdSpace::Range { count } if uid.max(gid) > count => {
-            let reason = format!("user {uid}:{gid} lies outside the {count} ids that this host gives");
+            let reason = format!("user {uid}:{gid} is outside the {count} ids of this host's range");
             let remedy = "choose a lower number, or give casemate-helper a longer range in /etc/subuid and /etc/subgid";
             Err(RuleError::new(Code::NotEnforceable, "user-range", reason).remedy(remedy))
         }
@@ -105,8 +108,8 @@ fn ids(container: &ContainerSpec, facts: &Facts) -> Result<Ids, RuleError> {
     }
 }
 
-/// The file's, and what a capability needs to have an effect: P does not own the network namespace, so there the low ports
-/// are opened instead.
+/// The file's sysctls. NET_BIND_SERVICE has no effect in the container's user namespace (P), which does not own the network namespace, so
+/// low ports are opened by a sysctl instead.
 fn sysctls(container: &ContainerSpec) -> Result<Vec<(String, String)>, RuleError> {
     const LOW_PORTS: &str = "net.ipv4.ip_unprivileged_port_start";
     let mut sysctls = container.sysctls.clone();
@@ -131,20 +134,19 @@ fn capabilities(container: &ContainerSpec) -> Result<Vec<u8>, RuleError> {
     }
 }
 
-/// Judges what the file only names: the seccomp profile of a container, where it has one of its own. `directory` is that of the
-/// file.
+/// Checks the container's own seccomp profile, if it has one; `directory`: that of the file.
 pub fn check_profile(container: &ContainerSpec, directory: &Path) -> Result<(), Error> {
-    let judged = host_facts::own_profile(container, directory).and_then(|own| seccomp(container, own.as_deref()));
-    judged.map(drop).map_err(|refusal| refusal.of(&container.name))
+    let program = host_facts::custom_profile(container, directory).and_then(|text| seccomp(container, text.as_deref()));
+    program.map(drop).map_err(|error| error.for_container(&container.name))
 }
 
-/// The text of the seccomp profile that a container names, proven; `None`: it has none of its own.
-pub fn read_profile_of(container: &ContainerSpec, directory: &Path) -> Result<Option<String>, Error> {
-    host_facts::own_profile(container, directory).map_err(|refusal| refusal.of(&container.name))
+/// The text of the container's own seccomp profile; `None`: it uses a built-in one.
+pub fn read_custom_profile(container: &ContainerSpec, directory: &Path) -> Result<Option<String>, Error> {
+    host_facts::custom_profile(container, directory).map_err(|error| error.for_container(&container.name))
 }
 
-fn seccomp(container: &ContainerSpec, own: Option<&str>) -> Result<Vec<u8>, RuleError> {
-    let text = match (&container.security.seccomp, own) {
+fn seccomp(container: &ContainerSpec, custom: Option<&str>) -> Result<Vec<u8>, RuleError> {
+    let text = match (&container.security.seccomp, custom) {
         (Seccomp::Service, _) => profile::SERVICE,
         (Seccomp::Minimal, _) => profile::MINIMAL,
         (Seccomp::File { .. }, Some(text)) => text,
@@ -158,7 +160,7 @@ fn seccomp(container: &ContainerSpec, own: Option<&str>) -> Result<Vec<u8>, Rule
     Ok(program.to_bytes())
 }
 
-/// sha256 over the job as it stands, its digest zero.
+/// sha256 of the encoded job with a zero digest.
 fn digest(job: &Job) -> Result<Digest, RuleError> {
     let bytes = job.encode().map_err(|error| {
         RuleError::spec("job-size", format!("the job cannot be sent: {error}"))

@@ -1,23 +1,23 @@
-//! Mounts besides the fixed ones: the file's, and a tmpfs for each VOLUME of the image that the file does not mount.
+//! Mounts of a container besides the fixed ones: the file's, and a tmpfs for each VOLUME of the image that the file does not mount.
 
 use super::error::RuleError;
 use casemate_image::ImageConfig;
 use casemate_spec::{ContainerSpec, Mount as SpecMount};
 use casemate_wire::Mount;
 
-/// Size of an image VOLUME's tmpfs, in bytes, and its inodes. A file that needs more names a volume or a tmpfs there.
+/// Size in bytes and inodes of an image VOLUME's tmpfs. A file that needs more mounts a volume or a tmpfs there.
 const IMAGE_VOLUME: (u64, u64) = (64 << 20, 65_536);
-/// Most VOLUMEs of an image.
+/// The number of VOLUMEs that an image may have.
 const MAX_IMAGE_VOLUMES: usize = 32;
-/// Where the helper mounts what it makes; an image has no say there.
+/// Mount points of the helper; an image cannot mount over them.
 const RESERVED: &[&str] = &["/proc", "/sys", "/dev", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
 
-/// In the file's order, then the image's.
+/// The file's mounts in file order, then the image's.
 pub(super) fn mounts(container: &ContainerSpec, image: &ImageConfig) -> Result<Vec<Mount>, RuleError> {
     let mut mounts: Vec<Mount> = container.mounts.iter().map(mount).collect();
     if image.volumes.len() > MAX_IMAGE_VOLUMES {
         let reason =
-            format!("the image declares {} volumes, at most {MAX_IMAGE_VOLUMES} are made", image.volumes.len());
+            format!("the image declares {} volumes, at most {MAX_IMAGE_VOLUMES} are mounted", image.volumes.len());
         return Err(RuleError::spec("image-volume", reason).remedy("build the image with fewer"));
     }
     for path in &image.volumes {
@@ -57,16 +57,16 @@ fn mount(mount: &SpecMount) -> Mount {
     }
 }
 
-/// An absolute path of plain names, one `/` at its end taken off, that is neither the root nor the helper's.
+/// The path without a trailing `/`, if it is absolute, without `.` and `..`, and neither the root nor reserved.
 fn normal(path: &str) -> Option<&str> {
     let path = path.strip_suffix('/').unwrap_or(path);
     let plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(|c: char| c.is_control());
     let names = path.strip_prefix('/')?;
-    let free = RESERVED.iter().all(|reserved| !nested(reserved, path));
-    (path.len() <= 1024 && names.split('/').all(plain) && free).then_some(path)
+    let is_free = RESERVED.iter().all(|reserved| !nested(reserved, path));
+    (path.len() <= 1024 && names.split('/').all(plain) && is_free).then_some(path)
 }
 
-/// Whether one is the other, or lies below it.
+/// Whether one path is the other or below it.
 fn nested(a: &str, b: &str) -> bool {
     let below = |a: &str, b: &str| a.strip_prefix(b).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     below(a, b) || below(b, a)

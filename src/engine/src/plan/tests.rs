@@ -1,4 +1,4 @@
-//! Plans of whole files: text in, job out.
+//! Plans of complete files: text in, job out.
 
 use super::*;
 use casemate_image::{ImageConfig, Layer};
@@ -7,7 +7,7 @@ use casemate_wire::{CgroupFacts, Limits, Mount, PathAccess, Process, Rlimit};
 
 const ALL: PathAccess = PathAccess { read: true, write: true, execute: true, ioctl_dev: false };
 
-/// A file of one container, its lines added to the table of the container.
+/// A file with one container; `lines` are added to its table.
 fn spec(lines: &str) -> Spec {
     let image = format!("site.example/app@sha256:{}", "1".repeat(64));
     let text = format!(
@@ -27,9 +27,9 @@ fn image() -> Image {
     Image { manifest: digest, config, layers: vec![layer], names: Vec::new() }
 }
 
-fn facts() -> Facts {
+fn facts() -> HelperFacts {
     let all = ["memory", "pids", "cpu", "cpuset", "io"].map(str::to_owned).to_vec();
-    Facts {
+    HelperFacts {
         job_version: casemate_wire::JOB_VERSION,
         ids: IdSpace::Range { count: 65_535 },
         cgroup: CgroupFacts { v2: all, v1: Vec::new() },
@@ -37,7 +37,7 @@ fn facts() -> Facts {
     }
 }
 
-fn plan_with(lines: &str, image: &Image, facts: &Facts) -> Result<Job, Error> {
+fn plan_with(lines: &str, image: &Image, facts: &HelperFacts) -> Result<Job, Error> {
     let spec = spec(lines);
     job(&spec, spec.container("web").unwrap(), image, facts, &ContainerFacts { cpus: 2, ..ContainerFacts::default() })
 }
@@ -46,7 +46,7 @@ fn plan_of(lines: &str) -> Job {
     plan_with(lines, &image(), &facts()).unwrap()
 }
 
-fn refused(lines: &str, image: &Image, facts: &Facts) -> Error {
+fn refused(lines: &str, image: &Image, facts: &HelperFacts) -> Error {
     let error = plan_with(lines, image, facts).unwrap_err();
     assert_eq!(error.container.as_str(), "web");
     assert!(error.remedy.is_some(), "{error}");
@@ -62,7 +62,7 @@ fn access(job: &Job, path: &str) -> Option<PathAccess> {
 }
 
 #[test]
-fn a_silent_file_gets_every_wall() {
+fn minimal_file_gets_every_protection() {
     let job = plan_of("");
     assert_eq!((job.name.as_str(), job.network.hostname.as_str()), ("web", "web"));
     assert_eq!(job.rootfs.layers, [Digest::from_bytes([3; 32])]);
@@ -85,13 +85,14 @@ fn a_silent_file_gets_every_wall() {
     let Limits::Enforced(resources) = &job.limits else { panic!("{:?}", job.limits) };
     assert_eq!((resources.memory.max, resources.memory.swap, resources.pids), (64 << 20, 0, 10));
     assert_eq!(resources.cpu_quota, Some(50_000));
-    let (hosts, resolv) = (&job.network.hosts, &job.network.resolv_conf);
+    let hosts = &job.network.hosts;
+    let resolv = &job.network.resolv_conf;
     assert!(hosts.starts_with(b"127.0.0.1\tlocalhost\n") && hosts.ends_with(b"\tweb\n"));
     assert!(resolv.starts_with(b"#") && !resolv.windows(10).any(|part| part == b"nameserver"));
 }
 
 #[test]
-fn the_digest_names_the_job_and_every_change_of_it() {
+fn digest_changes_with_the_job() {
     let job = plan_of("");
     let zero = Job { digest: Digest::from_bytes([0; 32]), ..job.clone() };
     let bytes = zero.encode().unwrap();
@@ -103,7 +104,7 @@ fn the_digest_names_the_job_and_every_change_of_it() {
 }
 
 #[test]
-fn entrypoint_and_command_are_dockers() {
+fn entrypoint_and_command_combine_as_in_docker() {
     let words = |entrypoint: &[&str], cmd: &[&str], lines: &str| {
         let owned = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
         let mut image = image();
@@ -123,7 +124,7 @@ fn entrypoint_and_command_are_dockers() {
 }
 
 #[test]
-fn environment_is_the_images_then_the_files() {
+fn environment_of_the_file_overrides_the_images() {
     let mut image = image();
     image.config.env = ["PATH=/app", "A=1", "B=2", "A=3"].map(str::to_owned).to_vec();
     let job = plan_with("environment = { B = \"x=y\", HOME = \"/data\" }", &image, &facts()).unwrap();
@@ -133,22 +134,22 @@ fn environment_is_the_images_then_the_files() {
 }
 
 #[test]
-fn threat_10_no_name_and_no_number_of_the_image_decides_who_runs() {
+fn threat_10_user_of_the_image_is_ignored() {
     for user in ["root", "0", "0:0", "4294967295", "4294967296", "-1", "+0", " 0", "00", "app:root", "", "1000:0", "\0"]
     {
         let mut image = image();
         image.config.user = Some(user.to_owned());
         assert_eq!(plan_with("", &image, &facts()).unwrap(), plan_of(""), "{user:?}");
     }
-    let short = Facts { ids: IdSpace::Range { count: 1000 }, ..facts() };
+    let short = HelperFacts { ids: IdSpace::Range { count: 1000 }, ..facts() };
     let error = refused("", &image(), &short);
     assert_eq!((error.rule, error.code), ("user-range", Code::NotEnforceable));
-    let single = Facts { ids: IdSpace::Single, ..facts() };
+    let single = HelperFacts { ids: IdSpace::Single, ..facts() };
     assert_eq!(plan_with("", &image(), &single).unwrap().confinement.ids.uid, 1000);
 }
 
 #[test]
-fn threat_10_a_user_is_one_or_two_plain_numbers() {
+fn threat_10_user_is_one_or_two_plain_numbers() {
     let parse = |user: &str| {
         let image = format!("site.example/app@sha256:{}", "1".repeat(64));
         let user: String = user.chars().map(|c| format!("\\U{:08x}", u32::from(c))).collect();
@@ -180,7 +181,7 @@ fn threat_10_a_user_is_one_or_two_plain_numbers() {
 }
 
 #[test]
-fn threat_13_what_the_image_says_changes_its_process_and_volumes_only() {
+fn threat_13_image_config_changes_process_and_volumes_only() {
     let mut image = image();
     image.config = ImageConfig {
         working_dir: Some("/srv".to_owned()),
@@ -207,7 +208,7 @@ fn threat_13_what_the_image_says_changes_its_process_and_volumes_only() {
 }
 
 #[test]
-fn threat_13_a_volume_of_the_image_is_a_sized_tmpfs_and_never_a_place_of_the_host() {
+fn threat_13_image_volume_is_a_sized_tmpfs_and_never_a_host_path() {
     let volumes = |paths: &[&str], lines: &str| {
         let mut image = image();
         image.config.volumes = paths.iter().map(|&path| path.to_owned()).collect();
@@ -237,7 +238,7 @@ fn threat_13_a_volume_of_the_image_is_a_sized_tmpfs_and_never_a_place_of_the_hos
 }
 
 #[test]
-fn landlock_says_the_same_as_the_mounts() {
+fn landlock_rules_follow_the_mounts() {
     let lines = "tmpfs = [\"/tmp:size=16MiB\"]\nvolumes = [{ type = \"volume\", source = \"data\", target = \"/data\" },\n\
                  { type = \"bind\", source = \"/srv/site\", target = \"/site\" }]\n\
                  devices = [{ source = \"/dev/ttyS0\", target = \"/dev/modem\", permissions = \"rw\" }, { source = \"/dev/rtc0\", permissions = \"r\" }]";
@@ -265,7 +266,7 @@ fn landlock_says_the_same_as_the_mounts() {
 }
 
 #[test]
-fn the_file_narrows_landlock_and_the_fixed_room_stays() {
+fn file_narrows_landlock_and_the_fixed_rules_stay() {
     let narrow = "[containers.web.security]\nlandlock = { read = [\"/app\"], write = [], execute = [\"/app/bin\"], connect_tcp = [443] }";
     let job = plan_of(&format!("tmpfs = [\"/tmp:size=1MiB\"]\n{narrow}"));
     assert_eq!(access(&job, "/"), None);
@@ -274,16 +275,16 @@ fn the_file_narrows_landlock_and_the_fixed_room_stays() {
     assert_eq!(access(&job, "/app/bin"), Some(PathAccess { read: false, write: false, ..ALL }));
     assert!(access(&job, "/dev/null").unwrap().write && access(&job, "/proc").unwrap().read);
     assert_eq!(job.confinement.landlock.connect_tcp, Some(vec![443]));
-    let old = Facts { landlock: 3, ..facts() };
+    let old = HelperFacts { landlock: 3, ..facts() };
     let error = refused(narrow, &image(), &old);
     assert_eq!((error.rule, error.code), ("landlock-tcp", Code::NotEnforceable));
     assert!(!plan_with("", &image(), &old).unwrap().confinement.landlock.scoped);
-    let error = refused("", &image(), &Facts { landlock: 0, ..facts() });
+    let error = refused("", &image(), &HelperFacts { landlock: 0, ..facts() });
     assert_eq!((error.rule, error.code), ("landlock", Code::NotEnforceable));
 }
 
 #[test]
-fn a_read_only_device_needs_a_rule_that_can_hold_it() {
+fn read_only_device_is_refused_where_dev_is_writable() {
     let device = "devices = [{ source = \"/dev/rtc0\", permissions = \"r\" }]";
     let writable = "read_only = false\nwritable_root = { type = \"ephemeral\", size = \"16MiB\" }";
     assert!(plan_with(device, &image(), &facts()).is_ok());
@@ -299,7 +300,7 @@ fn a_read_only_device_needs_a_rule_that_can_hold_it() {
 fn threat_27_proc_is_masked_and_minimal_sees_processes_only() {
     let job = plan_of("");
     assert!(!job.rootfs.proc.subset_pid);
-    // moby's list (daemon/pkg/oci/defaults.go) and the row's own, as far as procfs goes.
+    // moby's list (daemon/pkg/oci/defaults.go) and the threat's own, as far as procfs has them.
     for path in [
         "acpi", "asound", "interrupts", "kcore", "keys", "latency_stats", "sched_debug", "scsi", "sysrq-trigger",
         "timer_list", "timer_stats",
@@ -327,7 +328,7 @@ fn threat_27_proc_is_masked_and_minimal_sees_processes_only() {
 fn threat_28_limits_are_enforced_or_the_start_is_refused() {
     let facts_of = |v2: &[&str], v1: &[&str]| {
         let owned = |list: &[&str]| list.iter().map(|&name| name.to_owned()).collect();
-        Facts { cgroup: CgroupFacts { v2: owned(v2), v1: owned(v1) }, ..facts() }
+        HelperFacts { cgroup: CgroupFacts { v2: owned(v2), v1: owned(v1) }, ..facts() }
     };
     for missing in ["memory", "pids", "cpu"] {
         let rest: Vec<&str> = ["memory", "pids", "cpu"].into_iter().filter(|name| *name != missing).collect();
@@ -338,7 +339,7 @@ fn threat_28_limits_are_enforced_or_the_start_is_refused() {
     let v1 = facts_of(&["io"], &["memory", "pids", "cpu"]);
     assert!(matches!(plan_with("", &image(), &v1).unwrap().limits, Limits::Enforced(_)));
     let with = |key: &str| format!("[containers.web.resources]\nmemory = \"64MiB\"\npids = 10\ncpus = 0.5\n{key}");
-    let text = |key: &str, facts: &Facts| {
+    let text = |key: &str, facts: &HelperFacts| {
         let image_line = format!("image = \"site.example/app@sha256:{}\"", "1".repeat(64));
         let text = format!(
             "schema = 1\n[appliance]\nname = \"test\"\n[containers.web]\n{image_line}\nuser = \"1000\"\n{}\n",
@@ -357,16 +358,16 @@ fn threat_28_limits_are_enforced_or_the_start_is_refused() {
 }
 
 #[test]
-fn a_waiver_lets_it_run_where_limits_cannot_be_had_and_only_there() {
+fn waiver_applies_only_where_limits_cannot_be_enforced() {
     let waiver =
         "[[waivers]]\nrule = \"limits\"\ncontainer = \"web\"\nreason = \"no cgroup here\"\nexpires = 2027-01-31";
-    let bare = Facts { cgroup: CgroupFacts::default(), ..facts() };
+    let bare = HelperFacts { cgroup: CgroupFacts::default(), ..facts() };
     assert_eq!(plan_with(waiver, &image(), &bare).unwrap().limits, Limits::Waived);
     assert!(matches!(plan_with(waiver, &image(), &facts()).unwrap().limits, Limits::Enforced(_)));
 }
 
 #[test]
-fn a_low_port_is_opened_in_the_containers_own_network() {
+fn net_bind_service_opens_low_ports_by_sysctl() {
     let job = plan_of("security = { cap_add = [\"NET_BIND_SERVICE\"] }");
     assert_eq!(job.confinement.capabilities, [ceiling::NET_BIND_SERVICE]);
     assert_eq!(job.network.sysctls, [("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned())]);
@@ -376,7 +377,7 @@ fn a_low_port_is_opened_in_the_containers_own_network() {
 }
 
 #[test]
-fn what_the_spec_should_have_refused_is_refused_again() {
+fn plan_checks_ceilings_again() {
     let spec = spec("");
     let mut container = spec.container("web").unwrap().clone();
     let plan = |container: &ContainerSpec| job(&spec, container, &image(), &facts(), &ContainerFacts::default());
@@ -388,15 +389,15 @@ fn what_the_spec_should_have_refused_is_refused_again() {
 }
 
 #[test]
-fn a_profile_of_ones_own_is_proven_by_its_digest() {
-    let room = tempfile::tempdir().unwrap();
+fn custom_profile_is_verified_by_its_digest() {
+    let directory = tempfile::tempdir().unwrap();
     let text = "schema = 1\ncomment = \"test\"\n[[allow]]\ncomment = \"all\"\ncalls = [\"execve\"]\n";
-    std::fs::write(room.path().join("own.toml"), text).unwrap();
+    std::fs::write(directory.path().join("own.toml"), text).unwrap();
     let read = |digest: &str, name: &str| {
         let line = format!("security = {{ seccomp = {{ profile = \"{name}\", sha256 = \"{digest}\" }} }}");
         let spec = spec(&line);
         let container = spec.container("web").unwrap();
-        let found = ContainerFacts::read(container, room.path(), &HostFacts::default())?;
+        let found = ContainerFacts::read(container, directory.path(), &HostFacts::default())?;
         job(&spec, container, &image(), &facts(), &found)
     };
     let right = Digest::from_bytes(Sha256::digest(text).into()).hex();

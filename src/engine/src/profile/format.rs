@@ -1,17 +1,17 @@
-//! The TOML of a profile: `schema`, `comment`, and rules with calls, a comment, and conditions.
+//! The TOML format of a profile: `schema`, `comment`, and rules with system calls, a comment and conditions.
 
 use casemate_filter::{Call, Condition, Lookup, Operator, lookup};
 use serde::Deserialize;
 use std::fmt;
 
-/// Why a text is not a profile.
+/// The error of a profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
-    /// Not TOML, or not of this shape: the parser's words.
+    /// Invalid TOML or keys: the parser's message.
     Syntax(String),
-    /// A rule (counted from 1) is wrong, and how.
+    /// An invalid rule (counted from 1), and the reason.
     Rule(usize, String),
-    /// It compiles to no filter.
+    /// The filter does not compile.
     Compile(casemate_filter::Error),
 }
 
@@ -68,14 +68,14 @@ const fn low_half() -> u8 {
     32
 }
 
-/// The calls of a profile, one for each name of each rule.
+/// The system calls of a profile, one for each name of each rule.
 pub(super) fn read(text: &str) -> Result<Vec<Call>, Error> {
     let profile: Profile = toml::from_str(text).map_err(|error| syntax(text, &error))?;
     if profile.schema != 1 {
         return Err(Error::Syntax(format!("schema {} is not known, write schema = 1", profile.schema)));
     }
     if profile.comment.trim().is_empty() {
-        return Err(Error::Syntax("the comment that says what the profile is for is empty".to_owned()));
+        return Err(Error::Syntax("the comment is empty: say what the profile is for".to_owned()));
     }
     let mut calls = Vec::new();
     for (number, rule) in (1..).zip(&profile.allow) {
@@ -87,7 +87,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Call>, Error> {
     Ok(calls)
 }
 
-/// The parser's words on one line: where it is shown, a line feed would be an escape.
+/// The parser's message on one line: a line feed would be printed as an escape.
 fn syntax(text: &str, error: &toml::de::Error) -> Error {
     let before = error.span().and_then(|span| text.get(..span.start));
     let line = before.map_or(1, |before| before.split('\n').count());
@@ -97,7 +97,7 @@ fn syntax(text: &str, error: &toml::de::Error) -> Error {
 impl Rule {
     fn calls(&self) -> Result<Vec<Call>, String> {
         if self.comment.trim().is_empty() {
-            return Err("its comment is empty: say who needs it".to_owned());
+            return Err("its comment is empty: say which program needs it".to_owned());
         }
         if self.calls.is_empty() {
             return Err("it names no system call".to_owned());

@@ -1,7 +1,7 @@
-//! Seccomp profiles: TOML to classic BPF; pure.
+//! Seccomp profiles: TOML to classic BPF. Pure.
 //!
-//! Enters: the text of a built-in profile, or of a file whose digest was proven. Leaves: a program that allows what the
-//! rules name and answers EPERM to everything else. Unknown keys and unknown system calls are errors.
+//! Input: the text of a built-in profile, or of a file with the pinned digest. Output: a program that allows the system calls of the
+//! rules and answers EPERM to all others. Unknown keys and unknown system calls are errors.
 
 mod format;
 

@@ -1,4 +1,4 @@
-//! The profiles that are built in: what they allow, compiled and run through an interpreter of the filter.
+//! The built-in profiles and the errors of invalid ones.
 
 use super::*;
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ fn names(text: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn threat_25_the_default_profile_allows_less_than_dockers() {
+fn threat_25_default_profile_allows_less_than_dockers() {
     let service = names(SERVICE);
     assert!(service.len() < MOBY, "{}", service.len());
     assert!(names(MINIMAL).is_subset(&service));
@@ -25,7 +25,7 @@ fn threat_25_the_default_profile_allows_less_than_dockers() {
 }
 
 #[test]
-fn built_in_profiles_compile_to_what_a_job_can_carry() {
+fn built_in_profiles_compile_and_fit_into_a_job() {
     for text in [SERVICE, MINIMAL] {
         let program = compile(text).unwrap();
         assert!(casemate_confine::seccomp::instructions(&program.to_bytes()).is_ok());
@@ -33,7 +33,7 @@ fn built_in_profiles_compile_to_what_a_job_can_carry() {
 }
 
 #[test]
-fn every_mistake_of_a_profile_is_named() {
+fn invalid_profile_is_refused_with_its_reason() {
     let rule = |rule: &str| format!("schema = 1\ncomment = \"c\"\n[[allow]]\n{rule}");
     let when = |when: &str| rule(&format!("comment = \"c\"\ncalls = [\"read\"]\nwhen = [{{ {when} }}]"));
     let table = [
