@@ -176,7 +176,7 @@ both_modes! {
         up.until_line("sleeping");
         until_state(&casemate, "b", "running");
         let refused = casemate.run(&["reload"]).expect(2);
-        assert!(refused.stderr.contains("`casemate up` does not read its file again"), "{refused:?}");
+        assert!(refused.stderr.contains("`casemate up` does not reload its file"), "{refused:?}");
         casemate.run(&["down"]).expect(0);
         up.wait(poll::PATIENCE);
         poll::until("the end of all programs", || casemate.processes().is_empty().then_some(()));
@@ -199,7 +199,7 @@ both_modes! {
         assert!(begin.elapsed() < Duration::from_secs(8), "nobody ignored the signal, but it took {:?}", begin.elapsed());
         let position = |text: &str| output.stderr.find(text).unwrap_or_else(|| panic!("no {text:?}: {output:?}"));
         // What a person at the terminal sees: the signal was heard, and the order.
-        assert!(position("Ctrl-C again kills") < position("casemate: second: exited"), "{output:?}");
+        assert!(position("second Ctrl-C kills") < position("casemate: second: exited"), "{output:?}");
         assert!(position("casemate: second: exited") < position("casemate: first: exited"), "{output:?}");
         poll::until("the end of all programs", || casemate.processes().is_empty().then_some(()));
     }
