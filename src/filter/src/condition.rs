@@ -1,25 +1,25 @@
 //! Conditions on the arguments of a system call.
 
-/// A test of one argument.
+/// A condition on one argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Condition {
-    /// 0 to 5.
+    /// Index of the argument, 0 to 5.
     pub argument: u8,
-    /// Look at the low 32 bits only, as the kernel does with an `int`.
+    /// Compare the low 32 bits only, as the kernel does with an `int`.
     pub bits32: bool,
-    /// How to compare.
+    /// Comparison.
     pub operator: Operator,
-    /// With what.
+    /// Value to compare the argument with.
     pub value: u64,
 }
 
-/// How an argument is compared.
+/// Comparison of an argument with a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operator {
     /// Equal.
     Equal,
     /// Not equal.
     NotEqual,
-    /// Equal in the bits of this mask.
+    /// Equal after this mask is applied to the argument.
     MaskedEqual(u64),
 }
