@@ -1,4 +1,4 @@
-# `make` says what there is. Everything works from a clean checkout, as root and as an ordinary user.
+# `make` lists the targets. Each works from a clean checkout, as root and as an ordinary user unless it says that it needs root.
 
 CARGO        ?= cargo
 PREFIX       ?= /usr/local
@@ -12,7 +12,7 @@ programs := casemate casemate-helper casemate-unpack casemate-init casemate-fetc
 libexec   = $(DESTDIR)$(PREFIX)/libexec/casemate
 share     = $(DESTDIR)$(PREFIX)/share/casemate
 units     = $(DESTDIR)$(PREFIX)/lib/systemd/system
-# Where the .deb is put together, and the one tool that is fetched for it: not optimised, for it runs for a second.
+# The staging directory of the .deb, and cargo-deb, which is built without optimisation as it runs for a second.
 staged    = $(target)/deb/root
 tools     = $(abspath $(target))/tools
 
@@ -29,7 +29,7 @@ help: ## this text
 build: ## the programs, static, in release form
 	$(CARGO) build --locked --release
 
-demo: setup ## boots two containers from one file, shows their sandbox
+demo: setup ## starts two containers from one file, prints their sandbox from inside
 	$(CARGO) build --locked --workspace --bins
 	scripts/demo $(target)/$(triple)/debug
 
@@ -37,7 +37,7 @@ test: setup ## every test, as root and as an ordinary user
 	$(CARGO) build --locked --workspace --bins
 	tests/run $(CARGO) test --locked --workspace --no-fail-fast
 
-test-vm: ## a Debian host booted in qemu: systemd, cgroup v2, crashes, power cuts; needs root
+test-vm: ## Debian hosts booted in qemu: systemd, cgroup v2, crashes, power cuts; needs root
 	tests/vm/run
 
 lint: ## formatting, clippy, licences, the rules of the repository
@@ -59,7 +59,7 @@ fuzz: ## every parser for FUZZ_SECONDS each, with cargo-fuzz
 	        -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
 
-# The programs find each other in the directory of the one that was called, so they stay together.
+# A program finds the others in its own directory, so they are installed together.
 install: build ## programs and units below DESTDIR and PREFIX, none setuid
 	install -d -m 0755 $(libexec) $(DESTDIR)$(PREFIX)/bin
 	install -m 0755 $(addprefix $(release)/,$(programs)) $(libexec)
@@ -70,20 +70,20 @@ install: build ## programs and units below DESTDIR and PREFIX, none setuid
 	$(call place,policies/apparmor/casemate-helper,$(share)/apparmor)
 	$(call place,$(wildcard config/*.toml),$(share)/examples)
 
-# Copies files into a directory; what is written for /usr gets the prefix.
+# Copies files into a directory and replaces /usr in the paths of programs by the prefix.
 define place
 	install -d -m 0755 $(2)
 	install -m 0644 $(1) $(2)
 	sed -i 's|/usr/libexec/casemate/|$(PREFIX)/libexec/casemate/|' $(addprefix $(2)/,$(notdir $(1)))
 endef
 
-deb: ## a Debian package in target/deb, of what install puts in place
+deb: ## a Debian package in target/deb, of the files of `make install`
 	rm -rf $(staged)
 	$(MAKE) install DESTDIR=$(staged) PREFIX=/usr
 	test -x $(tools)/bin/cargo-deb || $(CARGO) install --locked --debug --root $(tools) cargo-deb
 	PATH="$(tools)/bin:$$PATH" $(CARGO) deb --no-build --no-strip --package casemate --output $(target)/deb
 
-clean: ## everything that was built
+clean: ## removes everything that was built
 	$(CARGO) clean
 
 setup:
