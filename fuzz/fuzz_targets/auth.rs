@@ -1,4 +1,4 @@
-//! docker's config.json: any bytes are answered, and no error quotes them.
+//! docker's config.json: any bytes give a login or an error, and an error does not quote them.
 #![no_main]
 
 use casemate_fetch_wire::Login;

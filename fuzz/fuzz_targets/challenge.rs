@@ -1,4 +1,4 @@
-//! WWW-Authenticate and Location: any bytes are answered, and what is taken keeps the bounds that the client relies on.
+//! WWW-Authenticate and Location: any bytes are parsed or refused without a panic, and parsed values keep the bounds of the client.
 #![no_main]
 
 use casemate_fetch::challenge::{Challenge, choose, parse};

@@ -1,4 +1,4 @@
-//! Two lists of a layer's files: any bytes are answered, in words that a terminal takes, and equal lists have no difference.
+//! Two inventories of a layer: any bytes give differences without control characters or an error, and equal inventories have none.
 #![no_main]
 
 use casemate_image::store::difference::differences;

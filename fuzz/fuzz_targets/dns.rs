@@ -1,4 +1,4 @@
-//! Replies of DNS, resolv.conf and hosts: any bytes are answered, within bounds.
+//! DNS replies, resolv.conf and hosts: any bytes are parsed within bounds or refused, without a panic.
 #![no_main]
 
 use casemate_fetch::resolve::{Answer, Kind, Names, answer, question};

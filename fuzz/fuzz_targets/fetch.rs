@@ -1,4 +1,4 @@
-//! The protocol of casemate-fetch, both ways: what decodes encodes to the same bytes.
+//! The protocol of casemate-fetch, in both directions: a decoded message encodes and decodes to an equal one.
 #![no_main]
 
 use casemate_fetch_wire::{decode_config, decode_reply, decode_request, encode, encode_config};

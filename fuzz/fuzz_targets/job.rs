@@ -1,4 +1,4 @@
-//! Jobs: what decodes has one meaning, and a job that passes the check keeps its promises.
+//! Jobs: a decoded job encodes and decodes to an equal one, and a job that passes the check keeps the helper's invariants.
 #![no_main]
 
 use casemate_wire::{IdSpace, Job};

@@ -1,4 +1,4 @@
-//! Layers and image archives: any bytes, decompressed within a bound, end in entries that keep their promises or in a refusal.
+//! Layers and image archives: any bytes, decompressed within a bound, give entries that keep the reader's invariants or an error.
 #![no_main]
 
 use casemate_unpack::decode::Stream;

@@ -1,4 +1,4 @@
-//! Packets of the helper's socket: what decodes has one spelling, and every message can be read or is refused by its name.
+//! Packets of the helper's socket: a decoded packet has one encoding, and a message that cannot be read is refused by its name.
 #![no_main]
 
 use casemate_wire::{Envelope, Event, Reply, Request};

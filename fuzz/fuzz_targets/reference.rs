@@ -1,4 +1,4 @@
-//! Image references: what is taken as a pin prints as it was read, and holds nothing that a terminal or a path could misread.
+//! Image references: a parsed pin prints as the text that was parsed, and has no control character or path component `.` or `..`.
 #![no_main]
 
 use casemate_spec::ImagePin;

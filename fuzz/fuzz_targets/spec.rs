@@ -1,4 +1,4 @@
-//! casemate.toml: any bytes are answered with a spec or with errors, bounded, at places of the text, and can be shown.
+//! casemate.toml: any bytes give a spec or a bounded list of errors with positions in the text, printed without control characters.
 #![no_main]
 
 use casemate_spec::{self as spec, Date, Severity};
