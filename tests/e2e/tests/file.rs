@@ -57,7 +57,7 @@ both_modes! {
         };
         check(&oci::sha256(text.as_bytes())).expect(0);
         let other = check(&"0".repeat(64)).expect(4);
-        assert!(other.stderr.contains("own.toml is sha256:"), "{other:?}");
+        assert!(other.stderr.contains("own.toml has digest sha256:"), "{other:?}");
         let broken = casemate.write("own.toml", "schema = 1\n");
         let error = check(&oci::sha256(&fs::read(broken).unwrap())).expect(3);
         assert!(error.stderr.contains("policies/seccomp"), "{error:?}");

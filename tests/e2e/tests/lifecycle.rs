@@ -323,7 +323,7 @@ both_modes! {
         up.until_line("cannot write its log");
         casemate.run(&["down"]).expect(0);
         let output = up.wait(poll::PATIENCE);
-        assert!(output.stderr.contains("b: its last output is lost"), "{}", output.stderr);
+        assert!(output.stderr.contains("b: cannot write its log: its last output is lost"), "{}", output.stderr);
         fs::set_permissions(&logs, fs::Permissions::from_mode(0o700)).unwrap();
     }
 

@@ -20,8 +20,9 @@ const V2: [&str; 5] = ["memory", "cpu", "pids", "cpuset", "io"];
 const PARENT: &str = "casemate";
 /// The helper's own cgroup in the subtree: v2 allows processes in leaves only.
 pub(super) const LEAF: &str = "helper";
-/// How long a cgroup may stay busy after its last process was killed.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a cgroup may stay busy after its last process was killed: the kernel frees namespaces and memory before it lets go, and a
+/// loaded host needs seconds for that.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the creation of a subtree is tried while another instance removes the parent directory.
 const TRIES: u32 = 100;
 

@@ -250,8 +250,8 @@ fn remove_cgroups(run: &OwnedFd, directories: &Directories) -> Result<(), Error>
     let cgroups = text.lines().map(PathBuf::from).filter(|path| is_of_instance(path) && path.exists()).collect();
     match cgroup_delegation::remove(&Delegation(cgroups)).first() {
         None => secure_path::remove_file(run, &directories.run, CGROUPS),
-        Some(left) => Err(Error::at(left, "remove the cgroup", "it still has processes")
-            .remedy("end them: cgroup.procs lists their pids")),
+        Some(left) => Err(Error::at(left, "remove the cgroup", "it is still busy after 10 s")
+            .remedy("end the processes that its cgroup.procs lists")),
     }
 }
 
