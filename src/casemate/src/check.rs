@@ -1,8 +1,7 @@
 //! `casemate check`.
 
 use super::file::{print_findings, print_warnings};
-use super::image::text::{note, print, print_json};
-use super::{Code, Error};
+use super::{Code, Error, print};
 use casemate_engine::file::{InvalidSpecFile, SpecFile, waivers};
 use casemate_engine::plan;
 use casemate_spec::Finding;
@@ -10,17 +9,17 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-const EXAMPLE: &str = "Example:\n  casemate check casemate.toml && echo good";
+const EXAMPLE: &str = "Example:\n  casemate check casemate.toml && echo valid";
 
-/// Judge a file without starting anything
+/// Check a file without starting anything
 ///
-/// Shows all errors at once, each with its rule, its line and what to do. What the file waives comes first. A seccomp profile
-/// that the file names is proven and judged too. Needs no host: it works on a machine that runs nothing, and what only that
-/// machine lacks, a bind source or a device, is told without making the file a bad one.
+/// Prints the waivers of the file, then every error and warning with its rule, its line and a remedy. A seccomp profile that the file
+/// names is checked too, its digest included. Bind sources and devices that are missing on this machine are printed as notes, and the
+/// file stays valid: it can be written on one machine for another. Exits with 0 if the file has no errors, else with 3.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Check {
-    /// The file
+    /// The file that describes the containers (TOML)
     file: PathBuf,
     /// Print JSON
     #[arg(long)]
@@ -33,7 +32,7 @@ struct Report<'a> {
     ok: bool,
     waivers: Vec<Waiver<'a>>,
     findings: &'a [Finding],
-    /// What this machine lacks; a host that has it is not concerned.
+    /// Notes about bind sources and devices that are missing on this machine.
     not_here: Vec<String>,
 }
 
@@ -70,9 +69,10 @@ impl Check {
         }
         let file = read.map_err(|invalid| print_findings(&invalid))?;
         print_warnings(&file);
-        not_here.iter().for_each(|lacking| note(lacking));
-        let (containers, waived) = (file.spec.containers.len(), waivers(&file.spec).len());
-        print(&format!("{}: good: containers: {containers}, waivers: {waived}\n", self.file.display()))?;
+        not_here.iter().for_each(|missing| print::note(missing));
+        let containers = file.spec.containers.len();
+        let waived = waivers(&file.spec).len();
+        print::text(&format!("{}: valid: containers: {containers}, waivers: {waived}\n", self.file.display()))?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -82,7 +82,7 @@ impl Check {
             Err(invalid) => (false, [].as_slice(), invalid.findings.as_slice()),
         };
         let waivers = waivers.iter().map(Waiver::of).collect();
-        print_json(&Report { file: self.file.display().to_string(), ok, waivers, findings, not_here })?;
+        print::json(&Report { file: self.file.display().to_string(), ok, waivers, findings, not_here })?;
         Ok(if ok { ExitCode::SUCCESS } else { Code::Spec.into() })
     }
 }

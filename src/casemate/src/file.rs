@@ -1,4 +1,4 @@
-//! What verbs print of the file: its findings with line and caret, and the rules that it weakens.
+//! Reading the file for a verb: prints its findings with line and caret, and its waivers.
 
 use super::{Code, Error};
 use casemate_engine::file::{InvalidSpecFile, SpecFile, waivers};
@@ -6,12 +6,12 @@ use casemate_spec::{self as spec, Finding, Severity};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 
-/// Reads and checks a file; its findings are printed. `applied`: as for [`SpecFile::read`].
+/// Reads and checks a file. Prints the findings if it has errors. `applied`: as for [`SpecFile::read`].
 pub(super) fn read(path: &Path, applied: Option<&Path>) -> Result<SpecFile, Error> {
     SpecFile::read(path, applied)?.map_err(|invalid| print_findings(&invalid))
 }
 
-/// Prints the rules that the file weakens, then its warnings.
+/// Prints the waivers of the file, then its warnings.
 pub(super) fn print_warnings(file: &SpecFile) {
     let mut error = std::io::stderr();
     for waiver in waivers(&file.spec) {
@@ -20,7 +20,7 @@ pub(super) fn print_warnings(file: &SpecFile) {
     let _ = error.write_all(rendered(&file.path, &file.text, &file.warnings).as_bytes());
 }
 
-/// Prints every finding, and gives the error that ends the verb.
+/// Prints every finding. Returns the error that ends the verb.
 pub(super) fn print_findings(invalid: &InvalidSpecFile) -> Error {
     let _ = std::io::stderr().write_all(rendered(&invalid.path, &invalid.text, &invalid.findings).as_bytes());
     let count = invalid.findings.iter().filter(|finding| finding.severity == Severity::Error).count();
@@ -28,7 +28,7 @@ pub(super) fn print_findings(invalid: &InvalidSpecFile) -> Error {
     Error::new(Code::Spec, invalid.path.display(), "check", errors)
 }
 
-/// Prints all of them but the last, which the verb ends with.
+/// Prints all errors but the last one. Returns that one: the verb ends with it.
 pub(super) fn print_errors(path: &Path, mut errors: Vec<Error>) -> Error {
     let last = errors.pop();
     for error in errors {

@@ -1,13 +1,15 @@
 //! The command line: one verb a file, each a `clap::Args` with a `run`.
 #![forbid(unsafe_code)]
 
-mod ask;
 mod bundle;
 mod check;
+mod control;
 mod file;
 mod image;
 mod logs;
 mod pins;
+mod print;
+mod progress;
 mod ps;
 mod pull;
 mod service;
@@ -25,69 +27,71 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-const ABOUT: &str = "Runs the containers that one TOML file describes, confined, as nobody special.";
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 a container or the work failed; 2 wrong command line; \
-    3 the file is wrong; 4 bytes are not what was pinned; 5 this host cannot apply a control.";
+const ABOUT: &str = "Runs the containers that one TOML file describes, confined, without root privileges.";
+const EXIT_CODES: &str = "\
+Exit codes: 0 success; 1 a container or the operation failed; 2 wrong command line; 3 the file has errors; \
+    4 content does not match its pinned digest; 5 this host cannot enforce a protection.";
 
-/// The whole command line.
+/// The command line.
 #[derive(Debug, Parser)]
 #[command(name = "casemate", version, about = ABOUT, after_help = EXIT_CODES, max_term_width = 100)]
-struct Line {
+struct CommandLine {
     #[command(flatten)]
     global: Global,
     #[command(subcommand)]
     verb: Verb,
 }
 
-/// What every verb takes.
+/// Options of every verb.
 #[derive(Debug, clap::Args)]
 pub struct Global {
-    /// Where images, layers, volumes, revisions and logs are kept
+    /// Directory of images, layers, volumes, applied files and logs
     /// [default: /var/lib/casemate; as an ordinary user $XDG_DATA_HOME/casemate]
     #[arg(long, value_name = "DIR", global = true, help_heading = "Instance")]
     state_dir: Option<PathBuf>,
-    /// Where the sockets of this instance are
+    /// Directory of the control socket and of locks
     /// [default: /run/casemate; as an ordinary user $XDG_RUNTIME_DIR/casemate]
     #[arg(long, value_name = "DIR", global = true, help_heading = "Instance")]
     run_dir: Option<PathBuf>,
 }
 
 impl Global {
-    /// The instance's directories: as given, else the defaults.
+    /// The instance's directories: as given on the command line, else the defaults.
     pub fn directories(&self) -> Result<Directories, Error> {
         let root = rustix::process::geteuid().is_root();
         let defaults = Directories::defaults(root, |name| std::env::var_os(name).map(PathBuf::from));
-        let pick = |given: &Option<PathBuf>, default: Option<PathBuf>, option: &str| {
+        let choose = |given: &Option<PathBuf>, default: Option<PathBuf>, option: &str| {
             given.clone().or(default).ok_or_else(|| {
-                Error::new(Code::Usage, option, "find the default", "HOME or XDG_RUNTIME_DIR is not set")
+                Error::new(Code::Usage, option, "find the default directory", "HOME or XDG_RUNTIME_DIR is not set")
                     .remedy(format!("give {option} DIR"))
             })
         };
-        let state = pick(&self.state_dir, defaults.as_ref().map(|d| d.state.clone()), "--state-dir")?;
-        let run = pick(&self.run_dir, defaults.map(|d| d.run), "--run-dir")?;
+        let state = choose(&self.state_dir, defaults.as_ref().map(|d| d.state.clone()), "--state-dir")?;
+        let run = choose(&self.run_dir, defaults.map(|d| d.run), "--run-dir")?;
         let absolute = |path: PathBuf, option| {
-            std::path::absolute(path).map_err(|error| Error::new(Code::Usage, option, "make absolute", error))
+            std::path::absolute(path).map_err(|error| Error::new(Code::Usage, option, "make the path absolute", error))
         };
         Ok(Directories::new(absolute(state, "--state-dir")?, absolute(run, "--run-dir")?))
     }
 }
 
 impl Global {
-    /// As [`Self::directories`], with the stores that a file lends this instance.
-    pub fn directories_of(&self, policy: &StorePolicy) -> Result<Directories, Error> {
+    /// As [`Self::directories`], with the read-only stores of a file (`store.preload`).
+    pub fn directories_with_stores(&self, policy: &StorePolicy) -> Result<Directories, Error> {
         Ok(Directories { read_only_stores: Some(read_only_stores(policy)), ..self.directories()? })
     }
 }
 
-/// Has an instance look into the stores of an applied file, for a verb that is given none: those that are in order.
-fn look_into(session: &mut Session, policy: &StorePolicy) {
+/// Adds the read-only stores of the applied file, for a verb that reads no file itself. A store that fails its check is left out with
+/// a note.
+fn add_read_only_stores(session: &mut Session, policy: &StorePolicy) {
     for error in session.add_read_only_stores(read_only_stores(policy)) {
-        let _ = writeln!(std::io::stderr(), "casemate: not looked into: {error}");
+        let _ = writeln!(std::io::stderr(), "casemate: read-only store left out: {error}");
     }
 }
 
 impl Global {
-    /// The same options for this program once more.
+    /// These options as arguments for a child process of this program.
     pub fn arguments(&self) -> Vec<OsString> {
         let option = |name: &str, value: &Option<PathBuf>| -> Vec<OsString> {
             value.iter().flat_map(|value| [OsString::from(name), value.clone().into_os_string()]).collect()
@@ -100,30 +104,44 @@ impl Global {
 enum Verb {
     Check(check::Check),
     Up(up::Up),
-    /// Stop all containers in reverse order, and the manager with them
-    Down,
-    /// Have casemate.service read its file again, and wait until what is new in it is up
+    /// Stop all containers and the manager
     ///
-    /// What is the same in both files is left alone. A file that is wrong changes nothing, and the errors are shown.
+    /// Stops the containers in reverse file order, each with its stop signal and its grace period, then SIGKILL. Returns when all have
+    /// ended. Images, volumes and logs are kept.
+    Down,
+    /// Apply a changed file to the running service
+    ///
+    /// casemate.service reads its file again: new containers are started, changed ones are restarted, removed ones are stopped, all
+    /// others keep running. A file with errors changes nothing, and its errors are printed. Returns when all containers of the file are
+    /// running or completed. After `casemate up`, end that command and start it again instead.
+    #[command(after_help = "Example:\n  casemate check /etc/casemate/casemate.toml && casemate reload")]
     Reload,
     Ps(ps::Ps),
     Logs(logs::Logs),
-    /// Stop containers: their signal, their grace period, then SIGKILL
+    /// Stop containers
     ///
-    /// A stopped container stays stopped until `casemate start` or the next `casemate up`.
+    /// Sends each container its stop signal (`stop_signal`: SIGTERM by default), waits for its grace period (`stop_grace_period`: 10
+    /// seconds by default), then sends SIGKILL. Returns when all have ended. A stopped container stays stopped until `casemate start`
+    /// or the next `casemate up`; restarting the manager does not start it.
     #[command(after_help = "Example:\n  casemate stop web")]
-    Stop(ask::Names),
-    /// Start containers that were stopped or have ended
-    #[command(after_help = "Example:\n  casemate start web")]
-    Start(ask::Names),
-    /// Stop containers and start them again
-    #[command(after_help = "Example:\n  casemate restart web db")]
-    Restart(ask::Names),
-    /// Wait until containers have ended, and show their exit codes
+    Stop(control::Names),
+    /// Start containers that are stopped or have ended
     ///
-    /// Exits with 0 if all ended with 0, else with 1.
+    /// Returns when they are running or completed. Only containers of the applied file can be started.
+    #[command(after_help = "Example:\n  casemate start web")]
+    Start(control::Names),
+    /// Stop containers and start them again
+    ///
+    /// Stops them as `casemate stop` does. Returns when they are running or completed again. A changed file is not read: see `casemate
+    /// reload`.
+    #[command(after_help = "Example:\n  casemate restart web db")]
+    Restart(control::Names),
+    /// Wait until containers have ended, and print their exit codes
+    ///
+    /// Prints one line per container, name and exit code; `-` for a container that never ran. Exits with 0 if all exit codes are 0,
+    /// else with 1.
     #[command(after_help = "Example:\n  casemate wait migrate && echo migrated")]
-    Wait(ask::Names),
+    Wait(control::Names),
     Image(image::Image),
     Store(store::Store),
     Pull(pull::Pull),
@@ -133,11 +151,11 @@ enum Verb {
     Supervise(service::Supervise),
     #[command(hide = true)]
     Helper(service::Helper),
-    /// Show the version, and that of the manager that runs
+    /// Print the version of this program and of the running manager
     Version,
 }
 
-/// The program: its exit code is the process's.
+/// Runs the program; returns its exit code. Under the name of a stage it runs that stage of a launch instead.
 pub fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let name = arguments.next().unwrap_or_default();
@@ -150,23 +168,23 @@ pub fn main() -> ExitCode {
         let _ = writeln!(std::io::stderr(), "casemate-launch: {error}");
         return Code::Failed.into();
     }
-    let line = match Line::try_parse() {
-        Ok(line) => line,
+    let command_line = match CommandLine::try_parse() {
+        Ok(command_line) => command_line,
         Err(error) => {
-            // A closed standard output or error is nobody's fault here.
+            // Printing fails if the stream is closed; the exit code remains.
             let _ = error.print();
             return if error.use_stderr() { Code::Usage.into() } else { ExitCode::SUCCESS };
         }
     };
-    let outcome = run(&line);
+    let outcome = run(&command_line);
     outcome.unwrap_or_else(|error| {
         let _ = writeln!(std::io::stderr(), "casemate: {error}");
         error.code().into()
     })
 }
 
-/// The descriptors that these arguments name, as a shell does for `<(COMMAND)`: those the caller means.
-fn named(arguments: impl Iterator<Item = OsString>) -> Vec<i32> {
+/// The descriptors that arguments name as /dev/fd/N or /proc/self/fd/N, as a shell does for `<(COMMAND)`.
+fn descriptors_in(arguments: impl Iterator<Item = OsString>) -> Vec<i32> {
     let number = |rest: &str| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
     let numbers = |argument: OsString| -> Vec<i32> {
         let argument = argument.to_string_lossy();
@@ -176,16 +194,17 @@ fn named(arguments: impl Iterator<Item = OsString>) -> Vec<i32> {
     arguments.flat_map(numbers).collect()
 }
 
-fn run(Line { global, verb }: &Line) -> Result<ExitCode, Error> {
-    // Many verbs go on as another user and read what others wrote. Only the helper takes a socket that its starter opened.
+fn run(CommandLine { global, verb }: &CommandLine) -> Result<ExitCode, Error> {
+    // Many verbs change to another user and read untrusted data: inherited descriptors must not survive that. `helper` needs the socket
+    // that systemd passes.
     if !matches!(verb, Verb::Helper(_)) {
-        launch::close_inherited(&named(std::env::args_os().skip(1)))?;
+        launch::close_inherited(&descriptors_in(std::env::args_os().skip(1)))?;
     }
     match verb {
         Verb::Check(verb) => verb.run(),
         Verb::Up(verb) => verb.run(global),
-        Verb::Down => ask::down(global),
-        Verb::Reload => ask::reload(global),
+        Verb::Down => control::down(global),
+        Verb::Reload => control::reload(global),
         Verb::Ps(verb) => verb.run(global),
         Verb::Logs(verb) => verb.run(global),
         Verb::Stop(names) => names.stop(global),
@@ -200,7 +219,7 @@ fn run(Line { global, verb }: &Line) -> Result<ExitCode, Error> {
         Verb::Store(verb) => verb.run(global).map(|()| ExitCode::SUCCESS),
         Verb::Supervise(verb) => verb.run(global),
         Verb::Helper(verb) => verb.run(global),
-        Verb::Version => ask::version(global),
+        Verb::Version => control::version(global),
     }
 }
 
@@ -209,8 +228,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_descriptor_that_an_argument_names_is_meant() {
-        let of = |words: &[&str]| named(words.iter().map(OsString::from));
+    fn descriptors_in_arguments_are_found() {
+        let of = |arguments: &[&str]| descriptors_in(arguments.iter().map(OsString::from));
         assert_eq!(of(&["up", "/dev/fd/63"]), [63]);
         assert_eq!(of(&["--output=/proc/self/fd/4", "a=/dev/fd/5/x", "/dev/fd/5"]), [4, 5, 5]);
         assert!(of(&["up", "/dev/fd/", "/dev/fd/x", "fd/3", "/proc/1/fd/3", "/dev/fd/99999999999"]).is_empty());

@@ -1,6 +1,6 @@
 //! `casemate logs`.
 
-use super::{Code, Error, Global, ask};
+use super::{Code, Error, Global, control};
 use casemate_engine::control::{Error as ControlError, Request, send as send_to_manager};
 use casemate_engine::launch::{self, Role};
 use casemate_engine::logs::{Reader, Stream, cri};
@@ -12,35 +12,38 @@ use std::process::ExitCode;
 
 const EXAMPLE: &str = "Examples:\n  casemate logs web --tail 100 -f\n  casemate logs web --since 15m --timestamps";
 
-/// Show what a container has written
+/// Print the output of a container
 ///
-/// Its standard output goes to standard output, its standard error to standard error. What earlier runs of it have written comes
-/// first, as far back as its log files go. Control characters are shown, not obeyed, unless --raw is given.
+/// Prints the container's standard output to standard output and its standard error to standard error, earlier runs included, as far
+/// back as its log files go (`logging` in the file sets their size and number). Control characters are printed as escapes, unless --raw
+/// is given. Works without a running manager too, except for --follow.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Logs {
-    /// The container
+    /// The container, by the name that it has in the file
     name: String,
-    /// Go on with what it writes from now on
+    /// Keep printing new output until the container has ended
     #[arg(short, long)]
     follow: bool,
-    /// Only lines since then: 30s, 15m, 12h, 7d, or a time such as 2026-01-31T12:00:00Z
+    /// Print only lines since this time: a duration before now (30s, 15m, 12h, 7d) or a UTC time (2026-01-31T12:00:00Z)
     #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<Since>,
-    /// Only the last so many lines of what is there
+    /// Print only the last COUNT lines of the log
     #[arg(long, value_name = "COUNT")]
     tail: Option<u64>,
-    /// Show when each line was written
+    /// Print the time of each line in front of it (RFC 3339, UTC)
     #[arg(short, long)]
     timestamps: bool,
-    /// Give the bytes as the container wrote them
+    /// Print the bytes as the container wrote them, control characters included
     #[arg(long)]
     raw: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Since {
+    /// Seconds before now.
     Ago(u64),
+    /// The beginning of an RFC 3339 time, without the `Z`: log records compare with it as text.
     Time(String),
 }
 
@@ -66,7 +69,7 @@ fn since(text: &str) -> Result<Since, String> {
     if fits && day().is_some() && of_day() == Some(true) {
         Ok(Since::Time(time.to_owned()))
     } else {
-        Err("neither 15m nor 2026-01-31T12:00:00Z".to_owned())
+        Err("expected a duration such as 15m or a UTC time such as 2026-01-31T12:00:00Z".to_owned())
     }
 }
 
@@ -74,19 +77,19 @@ impl Logs {
     pub(super) fn run(&self, global: &Global) -> Result<ExitCode, Error> {
         let directories = global.directories()?;
         let request = Request::Logs { name: self.name.clone(), follow: self.follow, tail: self.tail };
-        let shown = directories.run.display();
+        let run = directories.run.display();
         match send_to_manager(&directories.control_socket(), &request) {
-            Ok(mut answers) => {
+            Ok(mut responses) => {
                 launch::switch_to_manager_user()?;
-                answers.next_response().map_err(|error| ask::failed(&shown, error))?;
-                self.show(answers.records())?;
+                responses.next_response().map_err(|error| control::failed(&run, error))?;
+                self.show(responses.records())?;
             }
-            // Nobody writes: the files say it all.
+            // Without a manager nothing is written to the log: read the files.
             Err(ControlError::NotRunning) if !self.follow => {
                 let session = launch::enter(directories, Role::Store)?;
                 self.show(BufReader::new(Files(self.files(&session.directories)?)))?;
             }
-            Err(error) => return Err(ask::failed(&shown, error)),
+            Err(error) => return Err(control::failed(&run, error)),
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -130,14 +133,15 @@ impl Logs {
             *begun = !record.ends;
             match written {
                 Ok(()) => {}
-                // Whoever read has seen enough.
+                // The reader has closed the pipe, as `head` does.
                 Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
-                Err(error) => return Err(Error::new(Code::Failed, &self.name, "show its log", error)),
+                Err(error) => return Err(Error::new(Code::Failed, &self.name, "print its log", error)),
             }
         }
     }
 
-    /// One record for the reader; one that goes on in the next has no line feed yet.
+    /// One record as it is printed. A partial record, which the next one continues, has no line feed. `begun`: the previous record of
+    /// this stream was partial, so this one gets no timestamp.
     fn piece(&self, record: &cri::Record<'_>, begun: bool) -> Vec<u8> {
         let mut piece = Vec::with_capacity(record.text.len() + 40);
         if self.timestamps && !begun {
@@ -158,12 +162,12 @@ impl Logs {
     }
 }
 
-/// The time so many seconds before this one, in nanoseconds since 1970; not before that.
+/// The time `seconds` before `now` (nanoseconds since 1970), but not before 1970.
 fn before(now: u64, seconds: u64) -> String {
     cri::timestamp(now.saturating_sub(seconds.saturating_mul(1_000_000_000)))
 }
 
-/// The files as a stream that ends where they end now.
+/// The log files as one stream. It ends at their current end.
 struct Files(Reader);
 
 impl Read for Files {
@@ -177,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn since_is_a_span_or_a_time() {
+    fn since_accepts_a_duration_or_a_time() {
         assert_eq!(since("90s"), Ok(Since::Ago(90)));
         assert_eq!(since("2h"), Ok(Since::Ago(7200)));
         assert_eq!(since("200000000000000d"), Ok(Since::Ago(200_000_000_000_000 * 86_400)));
@@ -189,9 +193,9 @@ mod tests {
         for bad in ["", "5", "m", "-5m", "yesterday", "2026-1-31", "é", "99999999999999999999d", "2026-01-31 12:00"] {
             assert!(since(bad).is_err(), "{bad}");
         }
-        // Compared as text, these would give what nobody asked for.
-        for no_time in ["2026-13-01", "2026-02-30", "2026-01-31T24:00", "2026-01-31T1", "2026-01-31T12:60:00Z"] {
-            assert!(since(no_time).is_err(), "{no_time}");
+        // These times do not exist; compared as text, they would select wrong lines.
+        for invalid in ["2026-13-01", "2026-02-30", "2026-01-31T24:00", "2026-01-31T1", "2026-01-31T12:60:00Z"] {
+            assert!(since(invalid).is_err(), "{invalid}");
         }
     }
 }

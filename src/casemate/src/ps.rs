@@ -1,13 +1,17 @@
 //! `casemate ps`.
 
-use super::image::text::{fit, print, print_json};
-use super::{Code, Error, Global, ask};
+use super::print::{self, column};
+use super::{Code, Error, Global, control};
 use casemate_engine::control::{Request, Response, Status};
 use std::process::ExitCode;
 
 const EXAMPLE: &str = "Example:\n  casemate ps --json | jq '.[] | select(.state != \"running\") | .name'";
 
-/// Show the containers of the running manager
+/// List the containers of the running manager
+///
+/// STATE is waiting, running, stopping, restarting, completed (restart policy "no" or "on-failure", exit code 0), exited, stopped or
+/// failed, with the exit code of the last run in parentheses. PID is the container's first process as the host numbers it. --json also has the pinned digest, the start time and the
+/// reason of a failed start.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Ps {
@@ -19,17 +23,17 @@ pub struct Ps {
 impl Ps {
     pub(super) fn run(&self, global: &Global) -> Result<ExitCode, Error> {
         let run = global.directories()?.run;
-        let mut answers = ask::manager(global, &Request::Ps {})?;
-        let answer = answers.next_response().map_err(|error| ask::failed(&run.display(), error))?;
-        let Response::Containers { containers } = answer else {
-            return Err(Error::new(Code::Failed, run.display(), "ask", "not the answer to this request"));
+        let mut responses = control::request(global, &Request::Ps {})?;
+        let response = responses.next_response().map_err(|error| control::failed(&run.display(), error))?;
+        let Response::Containers { containers } = response else {
+            return Err(Error::new(Code::Failed, run.display(), "request", "the manager sent another response"));
         };
-        if self.json { print_json(&containers) } else { print(&table(&containers)) }?;
+        if self.json { print::json(&containers) } else { print::text(&table(&containers)) }?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// 80 columns.
+/// The table, at most 80 columns wide.
 fn table(containers: &[Status]) -> String {
     let mut lines =
         format!("{:<16} {:<13} {:>7} {:>7} {:>8}  {}\n", "NAME", "STATE", "PID", "UPTIME", "RESTARTS", "IMAGE");
@@ -39,15 +43,15 @@ fn table(containers: &[Status]) -> String {
             _ => container.state.clone(),
         };
         let pid = container.pid.map_or("-".to_owned(), |pid| pid.to_string());
-        let uptime = container.uptime.map_or("-".to_owned(), span);
-        // The digest is for `--json`: what people look for stands before it.
+        let uptime = container.uptime.map_or("-".to_owned(), duration);
+        // Without the digest, which `--json` has.
         let image = container.image.split('@').next().unwrap_or_default();
         let row = format!(
             "{} {} {pid:>7} {uptime:>7} {:>8}  {}",
-            fit(&container.name, 16),
-            fit(&state, 13),
+            column(&container.name, 16),
+            column(&state, 13),
             container.restarts,
-            fit(image, 23)
+            column(image, 23)
         );
         lines.push_str(row.trim_end());
         lines.push('\n');
@@ -55,8 +59,8 @@ fn table(containers: &[Status]) -> String {
     lines
 }
 
-/// Seconds as the two largest units that say something.
-fn span(seconds: u64) -> String {
+/// Seconds in the two largest units that are not zero.
+fn duration(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
@@ -70,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_is_no_wider_than_80_columns() {
+    fn table_is_at_most_80_columns_wide() {
         let status = Status {
             name: "a-name-that-is-longer-than-its-column".into(),
             state: "restarting".into(),
@@ -90,8 +94,8 @@ mod tests {
     }
 
     #[test]
-    fn spans() {
-        let shown = [59, 60, 3599, 3600, 86_399, 86_400].map(span);
+    fn durations_have_at_most_two_units() {
+        let shown = [59, 60, 3599, 3600, 86_399, 86_400].map(duration);
         assert_eq!(shown, ["59s", "1m00s", "59m59s", "1h00m", "23h59m", "1d00h"]);
     }
 }

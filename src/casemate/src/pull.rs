@@ -1,8 +1,10 @@
-//! `casemate pull`: what a file names comes into the store, through casemate-fetch.
+//! `casemate pull`: downloads the images of a file into the store, through casemate-fetch.
 
 use super::file;
-use super::image::{LimitFlags, Work, text, waiting};
+use super::image::{LimitFlags, Work};
 use super::{Code, Error, Global};
+use crate::print;
+use crate::progress::waiting_for_store;
 use casemate_engine::launch;
 use casemate_image::registry::{Connection, RegistryAccess};
 use casemate_image::transfer::pull::{self, Progress, PullOptions, Pulled};
@@ -16,16 +18,15 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-/// Where a file is looked for, in this order.
+/// Paths of the file when none is given, in this order.
 const PLACES: [&str; 2] = ["casemate.toml", "/etc/casemate/casemate.toml"];
 const EXAMPLE: &str = "Example:\n  casemate pull casemate.toml && casemate up casemate.toml\n\n\
-    Without FILE it is ./casemate.toml, else /etc/casemate/casemate.toml. What an interrupted pull has got, the next one does not \
-    ask for again.";
+    Without FILE, it is ./casemate.toml, else /etc/casemate/casemate.toml. A pull continues the downloads of an interrupted one.";
 
-/// Bring the images that a file names
+/// Pull the images of a file
 ///
-/// Each comes from its registry, or from a mirror that the file gives for it, for this machine's platform, and every byte is proven
-/// against the digest in the file. What is there already is not asked for. Nothing is started, and `up` needs no network afterwards.
+/// Pulls each image from its registry, or from a mirror in the file, for the platform of this host, and verifies every byte against the
+/// digest in the file. Blobs in the store are not downloaded again. Nothing is started, and `up` needs no network afterwards.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Pull {
@@ -36,7 +37,7 @@ pub struct Pull {
 }
 
 impl Pull {
-    /// The steps: read the file, collect credentials, start casemate-fetch, enter, configure casemate-fetch, confine, pull, leave.
+    /// Reads the file and credentials, connects to casemate-fetch, enters the instance, confines this process, pulls, leaves.
     pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
         let path = self.place()?;
         let file = file::read(&path, None)?;
@@ -60,9 +61,9 @@ impl Pull {
         }
         let found = PLACES.iter().map(PathBuf::from).find(|path| path.exists());
         let path = found.ok_or_else(|| {
-            Error::new(Code::Usage, PLACES.join(" and "), "find a file", "neither is there").remedy("give FILE")
+            Error::new(Code::Usage, PLACES.join(" and "), "find the file", "neither exists").remedy("give FILE")
         })?;
-        text::note(&format!("the file is {}", path.display()));
+        print::note(&format!("the file is {}", path.display()));
         Ok(path)
     }
 
@@ -78,7 +79,7 @@ impl Pull {
         let connections = connections.collect::<Result<Vec<_>, _>>()?;
         work.confine()?;
         work.client.interrupt_on(stop)?;
-        let writer = pull::lock(&work.store, stop.as_fd(), waiting)?;
+        let writer = pull::lock(&work.store, stop.as_fd(), waiting_for_store)?;
         let options = PullOptions {
             limits: self.limits.limits(),
             rate: policy.max_download_rate.map(ByteSize::bytes),
@@ -89,7 +90,7 @@ impl Pull {
     }
 }
 
-/// Leaves; a connection that was interrupted in the middle of an answer is replaced for it.
+/// Leaves the instance. After an interrupted request, the connection to the helper is replaced first.
 fn leave(work: Work, pulled: Result<Vec<Pulled>, Error>) -> Result<Vec<Pulled>, Error> {
     let Work { session, client, store } = work;
     match pulled {
@@ -107,19 +108,19 @@ fn leave(work: Work, pulled: Result<Vec<Pulled>, Error>) -> Result<Vec<Pulled>, 
 fn print(pulled: &[Pulled]) -> Result<(), Error> {
     let line = |image: &Pulled| match image.received {
         Some(bytes) => {
-            format!("{}: pulled, {} of {}\n", image.name, text::size(bytes), text::size(image.record.bytes()))
+            format!("{}: pulled, {} of {}\n", image.name, print::size(bytes), print::size(image.record.bytes()))
         }
-        None => format!("{}: there already\n", image.name),
+        None => format!("{}: already in the store\n", image.name),
     };
-    text::print(&pulled.iter().map(line).collect::<String>())
+    print::text(&pulled.iter().map(line).collect::<String>())
 }
 
-/// Bars on a terminal, a line for each end elsewhere.
+/// Progress bars on a terminal, else one line per finished blob.
 fn progress() -> Box<dyn Progress> {
     if std::io::stderr().is_terminal() { Box::new(Bars::default()) } else { Box::new(Lines::default()) }
 }
 
-/// Enough of a digest to tell one from another.
+/// `sha256:` and the first 12 digits of a digest.
 fn short(digest: &Digest) -> String {
     digest.to_string().chars().take(19).collect()
 }
@@ -131,7 +132,7 @@ impl Progress for Lines {
     fn begin(&self, blob: &Digest, at: u64, size: u64) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(*blob, size);
         if at > 0 {
-            text::note(&format!("{}: going on at {} of {}", short(blob), text::size(at), text::size(size)));
+            print::note(&format!("{}: continuing at {} of {}", short(blob), print::size(at), print::size(size)));
         }
     }
 
@@ -140,12 +141,12 @@ impl Progress for Lines {
     fn end(&self, blob: &Digest, verified: bool) {
         let size = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(blob);
         if let Some(size) = size.filter(|_| verified) {
-            text::note(&format!("{}: {}, proven", short(blob), text::size(size)));
+            print::note(&format!("{}: {}, verified", short(blob), print::size(size)));
         }
     }
 
     fn layer(&self, image: &str, number: usize, of: usize) {
-        text::note(&format!("{image}: unpacking layer {number} of {of}"));
+        print::note(&format!("{image}: unpacking layer {number} of {of}"));
     }
 }
 
@@ -195,7 +196,7 @@ impl Progress for Bars {
 
 impl Drop for Bars {
     fn drop(&mut self) {
-        // Bars of a pull that failed would stay on the screen.
+        // After an error, the bars would stay on the screen.
         let _ = self.all.clear();
     }
 }

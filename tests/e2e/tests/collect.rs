@@ -176,7 +176,7 @@ both_modes! {
         let spec = Spec::new([Container::new("a", &image, 10_001).command(&["true"])]);
         let file = casemate.write("new.toml", &casemate.text_of(&spec));
         set_imported(&casemate, &image, 1_000_000_000);
-        assert!(casemate.run(&["pull", &file]).expect(0).stdout.contains("there already"));
+        assert!(casemate.run(&["pull", &file]).expect(0).stdout.contains("already in the store"));
         casemate.run(&["store", "gc"]).expect(0);
         casemate.up_to_the_end(&spec).expect(0);
     }

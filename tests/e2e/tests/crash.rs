@@ -165,7 +165,7 @@ both_modes! {
                 casemate.run(&["image", "ls"]).expect(0);
             }
             if ended {
-                // What is there already takes no time any more; begin again.
+                // What is already in the store takes no time any more; begin again.
                 casemate.run(&["image", "rm", &digest]).expect(0);
             }
         }

@@ -106,7 +106,7 @@ both_modes! {
         // The verbs that take no file know of it by the one that was applied.
         let told = |words: &[&str]| {
             let output = casemate.run(words).expect(0).stdout;
-            assert!(output.contains("only read"), "{words:?}: {output}");
+            assert!(output.contains("read-only"), "{words:?}: {output}");
         };
         told(&["image", "ls"]);
         told(&["store", "df"]);
@@ -167,7 +167,7 @@ both_modes! {
         fs::write(&blob, &bytes).unwrap();
         for words in [&["store", "fsck"][..], &["store", "fsck", "--repair"]] {
             let found = casemate.run(words).expect(4).stdout;
-            assert!(found.contains(lent.to_str().unwrap()) && found.contains("only read"), "{found}");
+            assert!(found.contains(lent.to_str().unwrap()) && found.contains("read-only store"), "{found}");
         }
         assert_eq!(fs::read(&blob).unwrap(), bytes);
         casemate.up_to_the_end(&spec(&lent, &image)).expect(4);
@@ -202,7 +202,7 @@ both_modes! {
         refused("No such file");
         // A verb that has to work for a way out says so and goes on.
         let told = casemate.run(&["image", "ls"]).expect(0).stderr;
-        assert!(told.contains("not looked into"), "{told}");
+        assert!(told.contains("read-only store left out"), "{told}");
         casemate.up_to_the_end(&Spec::new([Container::new("a", &image, 10_001)])).expect(4);
         assert!(links(&casemate).is_empty());
     }
@@ -213,7 +213,7 @@ both_modes! {
         // No registry of this name is asked.
         let file = casemate.write("pull.toml", &casemate.text_of(&spec(&lent, &image)));
         let pulled = casemate.run(&["pull", &file]).expect(0).stdout;
-        assert!(pulled.contains("there already"), "{pulled}");
+        assert!(pulled.contains("already in the store"), "{pulled}");
         casemate.up_to_the_end(&spec(&lent, &image)).expect(0);
         let [_, more] = layers(&casemate, "b");
         // The base as it lies there, byte for byte: a layer's digest is that of its archive.
@@ -249,7 +249,7 @@ both_modes! {
         casemate.run(&["stop", "a"]).expect(0);
         let other = Spec::new([Container::new("b", &own, 10_002).command(&["misbehave", "sleep"])]);
         let pulled = casemate.run(&["pull", &casemate.write("other.toml", &casemate.text_of(&other))]).expect(0).stdout;
-        assert!(pulled.contains("there already"), "{pulled}");
+        assert!(pulled.contains("already in the store"), "{pulled}");
         assert_eq!(links(&casemate).iter().filter(|link| **link).count(), 2);
         casemate.run(&["start", "a"]).expect(0);
         up.signal(Signal::INT);
@@ -261,7 +261,7 @@ both_modes! {
         let blobs = count(&casemate.state().join("blobs/sha256"));
         let file = casemate.write("lent.toml", &casemate.text_of(&spec(&lent, &image)));
         let pulled = casemate.run(&["pull", &file]).expect(0).stdout;
-        assert!(pulled.contains("there already"), "{pulled}");
+        assert!(pulled.contains("already in the store"), "{pulled}");
         assert_eq!((links(&casemate), count(&casemate.state().join("blobs/sha256"))), (vec![false; 4], blobs));
         assert_eq!(casemate.run(&["pull", &file]).expect(0).stdout, pulled);
         up.signal(Signal::INT);

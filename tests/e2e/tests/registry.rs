@@ -88,7 +88,7 @@ both_modes! {
         // Again: nothing is asked for, not even whether it has changed.
         let asked = registry.log().len();
         let again = casemate.run(&["pull", &file]).expect(0);
-        assert_eq!(again.stdout, format!("{image}: there already\n"));
+        assert_eq!(again.stdout, format!("{image}: already in the store\n"));
         // Another image shares its large layer: only what is new comes.
         let (layout, other) = probe_layout(&casemate, &below, "two", "two");
         registry.push(&layout, "team/app", "2");
@@ -96,7 +96,7 @@ both_modes! {
         let other = format!("{name}/team/app:2@{other}");
         let (both, _) = pull_file(&casemate, &head, &[image.clone(), other.clone()]);
         let output = casemate.run(&["pull", &both]).expect(0);
-        assert!(output.stdout.contains(&format!("{image}: there already")), "{output:?}");
+        assert!(output.stdout.contains(&format!("{image}: already in the store")), "{output:?}");
         let new = output.stdout.lines().find(|line| line.starts_with(&other)).unwrap();
         assert!(new.contains("KiB of") && new.ends_with("MiB"), "{new}");
         // With the registry gone, it starts.
@@ -176,7 +176,7 @@ both_modes! {
         assert_eq!(locked.stdout, format!("a: {name}/team/app:1@{one}\n"));
         assert_eq!(read(), pinned("1", &one));
         nothing_secret(&format!("{locked:?}"));
-        assert!(casemate.run(&["lock", &file]).expect(0).stdout.contains("every image has its digest"));
+        assert!(casemate.run(&["lock", &file]).expect(0).stdout.contains("every image has a digest"));
         assert!(casemate.run(&["update", &file]).expect(0).stdout.contains("up to date"));
         // The tag moves on.
         let two = push("two", "1", &json!({ "Entrypoint": ["/probe", "x"], "Env": ["A=1", "B=2"], "ExposedPorts": { "80/tcp": {} } }));

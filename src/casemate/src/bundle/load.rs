@@ -2,7 +2,9 @@
 
 use super::output::written_by;
 use crate::file;
-use crate::image::{LimitFlags, Work, import, progress, text, unpacker, waiting};
+use crate::image::{LimitFlags, Work, import, unpacker};
+use crate::print;
+use crate::progress::{self, waiting_for_store};
 use crate::{Error, Global};
 use casemate_engine::file::SpecFile;
 use casemate_image::layout::{Input, Opened};
@@ -17,16 +19,16 @@ use std::process::ExitCode;
 
 const EXAMPLE: &str = "Example:\n  casemate bundle load pump-station.tar -o casemate.toml";
 
-/// Bring all images of a bundle in, and its file out
+/// Import all images of a bundle, and extract its file
 ///
-/// The file is judged, and every image that it pins has to be in the bundle: all of them appear in the store, or none. Profiles that
-/// the file names are proven too; `tar -xf ARCHIVE casemate` has the file and its profiles.
+/// Checks the file; every image that it pins must be in the bundle. All of them are imported, or none. The digests of its seccomp
+/// profiles are verified too; `tar -xf ARCHIVE casemate` extracts the file with its profiles.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Load {
     /// The archive, or the directory of an OCI layout
     archive: PathBuf,
-    /// Write the file there, which must not exist; - for standard output, and the pins go to standard error
+    /// Write the file to this path, which must not exist; - for standard output, with the pins on standard error
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -50,8 +52,8 @@ impl Load {
         let (file, records) = work.leave(loaded)?;
         file::print_warnings(&file);
         if to_stdout {
-            import::references(&records).for_each(|line| text::note(&line));
-            text::print(&file.text)?;
+            import::references(&records).for_each(|line| print::note(&line));
+            print::text(&file.text)?;
         } else {
             import::print_imported(&records, false)?;
         }
@@ -61,9 +63,9 @@ impl Load {
     fn load(&self, work: &mut Work, opened: Opened, unpacker: &Path) -> Result<(SpecFile, Vec<Record>), Error> {
         let input = opened.index(unpacker)?;
         work.confine()?;
-        let file = judged(&input)?;
+        let file = checked_file(&input)?;
         let pins: Vec<Digest> = file.spec.containers.iter().map(|container| container.image.digest).collect();
-        let writer = work.store.lock(waiting)?;
+        let writer = work.store.lock(waiting_for_store)?;
         let mut progress = progress::progress();
         let limits = self.limits.limits();
         let records = casemate_image::transfer::import::import(
@@ -78,8 +80,8 @@ impl Load {
     }
 }
 
-/// The file of a bundle, and its profiles proven.
-fn judged(input: &Input) -> Result<SpecFile, Error> {
+/// The checked file of a bundle; the digests of its profiles are verified.
+fn checked_file(input: &Input) -> Result<SpecFile, Error> {
     let text = bundle::file(input, MAX_FILE)?;
     let file = SpecFile::of_text(Path::new("casemate.toml in the bundle"), &text);
     let file = file.map_err(|invalid| file::print_findings(&invalid))?;

@@ -1,4 +1,4 @@
-//! `casemate bundle`: a file and all that it needs, as one archive.
+//! `casemate bundle`.
 
 mod load;
 mod output;
@@ -7,9 +7,10 @@ mod save;
 use crate::{Error, Global};
 use std::process::ExitCode;
 
-/// Carry a file and its images to a machine without a network
+/// Move a file and its images to a host without a network
 ///
-/// A bundle is an OCI archive: skopeo, podman and containerd read its images. The file and its profiles lie below casemate/ in it.
+/// A bundle is an OCI archive, with the file and its seccomp profiles in the directory casemate/: skopeo, podman and containerd can read
+/// its images.
 #[derive(Debug, clap::Args)]
 pub struct Bundle {
     #[command(subcommand)]

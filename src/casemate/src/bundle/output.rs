@@ -1,5 +1,5 @@
-//! A new file of the caller's that appears whole or not at all, though the one who writes it is the manager's user: it is written by
-//! this program once more, whose standard output it is.
+//! Output of a verb as a new file of the caller, complete or not at all. A child process, which changes to the manager's user, writes it
+//! as its standard output.
 
 use crate::{Code, Error, Global};
 use std::ffi::{OsStr, OsString};
@@ -7,15 +7,16 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
-/// Runs `casemate` with these words and has its standard output in the file.
+/// Runs `casemate` with these arguments and its standard output in the new file.
 pub fn written_by(path: &Path, words: &[&OsStr], global: &Global) -> Result<ExitCode, Error> {
     let failed = |step| move |error: std::io::Error| Error::new(Code::Failed, path.display(), step, error);
     if fs::symlink_metadata(path).is_ok() {
-        return Err(Error::new(Code::Usage, path.display(), "create", "it exists already")
-            .remedy("remove it, or choose another name"));
+        return Err(
+            Error::new(Code::Usage, path.display(), "create", "it exists").remedy("remove it, or choose another name")
+        );
     }
     let Some(name) = path.file_name() else {
-        return Err(Error::new(Code::Usage, path.display(), "create", "it names no file"));
+        return Err(Error::new(Code::Usage, path.display(), "create", "the path has no file name"));
     };
     let mut partial = OsString::from(".");
     partial.push(name);
@@ -28,7 +29,7 @@ pub fn written_by(path: &Path, words: &[&OsStr], global: &Global) -> Result<Exit
         Command::new(program).args(global.arguments()).args(words).stdin(Stdio::null()).stdout(output).status();
     let written = match status {
         Ok(status) if status.success() => file.sync_all().and_then(|()| fs::rename(&partial, path)),
-        // It has said why.
+        // The child has printed the reason.
         Ok(status) => {
             let _ = fs::remove_file(&partial);
             let code = status.code().and_then(|code| u8::try_from(code).ok());
@@ -37,7 +38,7 @@ pub fn written_by(path: &Path, words: &[&OsStr], global: &Global) -> Result<Exit
         Err(error) => Err(error),
     };
     if written.is_err() {
-        // The first error counts; what cannot be removed is named after the output.
+        // The first error is returned. The name of a leftover shows which output it belongs to.
         let _ = fs::remove_file(&partial);
     }
     written.map(|()| ExitCode::SUCCESS).map_err(failed("write"))

@@ -2,7 +2,8 @@
 
 use super::output::written_by;
 use crate::file;
-use crate::image::{opened, progress, text};
+use crate::image::opened;
+use crate::progress::{self, waiting_for_removal};
 use crate::{Code, Error, Global};
 use casemate_engine::file::SpecFile;
 use casemate_engine::launch::{self, Role};
@@ -16,9 +17,9 @@ use std::process::ExitCode;
 
 const EXAMPLE: &str = "Example:\n  casemate bundle save casemate.toml -o pump-station.tar";
 
-/// Write a file and all its images into one archive
+/// Write a file and all its images to one archive
 ///
-/// Every image of the file has to be in the store. Digests stay what they are; the same file and store give the same archive.
+/// Every image of the file must be in the store. Digests do not change; the same file and images give the same archive.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub struct Save {
@@ -37,10 +38,10 @@ impl Save {
         }
         let file = file::read(&self.file, None)?;
         let contents = self.contents(&file)?;
-        let session = launch::enter(global.directories_of(&file.spec.store)?, Role::Store)?;
+        let session = launch::enter(global.directories_with_stores(&file.spec.store)?, Role::Store)?;
         session.confine()?;
         let store = opened(&session)?;
-        let _references = store.lock_references(|| text::note("waiting for a process that removes images"))?;
+        let _references = store.lock_references(waiting_for_removal)?;
         let out = BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
         bundle::save(&store, &contents, out, progress::progress().as_mut())?;
         Ok(ExitCode::SUCCESS)
@@ -55,9 +56,9 @@ impl Save {
             contents.images.push((container.image.digest, name));
             let Seccomp::File { profile, .. } = &container.security.seccomp else { continue };
             if !bundle::includes(profile) {
-                let reason = format!("its profile {profile} lies elsewhere");
+                let reason = format!("its seccomp profile {profile} is not below the directory of the file");
                 return Err(Error::new(Code::Spec, format_args!("container `{}`", container.name), "bundle", reason)
-                    .remedy("put the profile beside the file, and name it by a relative path"));
+                    .remedy("move the profile beside the file, and use a relative path"));
             }
             let read = plan::read_custom_profile(container, directory)?;
             contents.profiles.extend(read.map(|read| (profile.clone(), read)));

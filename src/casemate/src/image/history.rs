@@ -1,18 +1,19 @@
 //! `casemate image history`.
 
-use super::{entered, opened, text};
+use super::{entered, opened};
+use crate::print;
 use crate::{Error, Global, escaped};
 use casemate_engine::launch::Role;
 use casemate_image::documents::history;
 use casemate_image::{Image, store};
 use serde::Serialize;
 
-/// Show how an image was built, by its own account, newest step first
+/// Show the build history in an image, newest step first
 ///
-/// Steps that made a layer show the size of its blob. The text is the image's own and is not verified.
+/// A step that made a layer shows the size of its blob. The history is what the image says of itself and proves nothing.
 #[derive(Debug, clap::Args)]
 pub struct History {
-    /// A name, a pin, or the first six digits of a digest and more
+    /// A name, a pin, or at least the first six digits of a digest
     #[arg(value_name = "NAME|DIGEST")]
     image: String,
     /// Show whole commands
@@ -40,11 +41,11 @@ impl History {
         let store = opened(&session)?;
         let pin = store::select(&store.all_records()?, &self.image)?.pin;
         let rows = rows(&store.resolve(&pin)?, store.history(&pin)?);
-        if self.json { text::print_json(&rows) } else { text::print(&table(&rows, self.no_trunc)) }
+        if self.json { print::json(&rows) } else { print::text(&table(&rows, self.no_trunc)) }
     }
 }
 
-/// Newest first. History is optional: layers that belong to no step get a row of their own.
+/// Newest first. History is optional in an image: a layer without a step has a row of its own.
 fn rows(image: &Image, steps: Vec<history::Step>) -> Vec<Row> {
     let mut layers = image.layers.iter();
     let mut rows = Vec::new();
@@ -69,7 +70,7 @@ fn table(rows: &[Row], whole: bool) -> String {
     let mut lines = vec![format!("{:<10} {:>9}  CREATED BY\n", "CREATED", "SIZE")];
     for row in rows {
         let created: String = row.created.as_deref().unwrap_or("-").chars().take(10).collect();
-        let size = row.bytes.map_or_else(|| "-".to_owned(), text::size);
+        let size = row.bytes.map_or_else(|| "-".to_owned(), print::size);
         let by = escaped(row.created_by.as_deref().or(row.comment.as_deref()).unwrap_or("-"));
         let mut shown: String = by.chars().take(if whole { usize::MAX } else { 57 }).collect();
         if shown.len() < by.len() {

@@ -1,6 +1,8 @@
 //! `casemate image import`.
 
-use super::{LimitFlags, Work, progress, text, unpacker, waiting};
+use super::{LimitFlags, Work, unpacker};
+use crate::print;
+use crate::progress::{self, waiting_for_store};
 use crate::{Error, Global};
 use casemate_image::layout::Opened;
 use casemate_image::names;
@@ -16,14 +18,14 @@ const EXAMPLES: &str = "Example:\n\
 /// Import images from a directory or an archive
 ///
 /// Reads OCI layout directories, OCI archives, and the archives of `docker save` and `podman save`. Every byte is verified and every
-/// layer unpacked before an image appears; if anything is wrong, nothing is imported. Prints the pin of each image: paste it
-/// after `image =` in the file.
+/// layer is unpacked before the image is in the store; after an error, nothing is imported. Prints the pin of each image, for
+/// `image =` in the file.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Import {
-    /// An OCI layout directory, or an archive that is not compressed
+    /// An OCI layout directory, or an uncompressed archive
     path: PathBuf,
-    /// The image's name; without a registry it is localhost/NAME [default: the input's]
+    /// Name of the image; without a registry it is localhost/NAME [default: the name in the input]
     #[arg(long)]
     name: Option<String>,
     /// Print JSON
@@ -53,7 +55,7 @@ impl Import {
     ) -> Result<Vec<Record>, Error> {
         let input = opened.index(unpacker)?;
         work.confine()?;
-        let writer = work.store.lock(waiting)?;
+        let writer = work.store.lock(waiting_for_store)?;
         let mut progress = progress::progress();
         let limits = self.limits.limits();
         let selection = name.map_or(Selection::All, Selection::Named);
@@ -72,7 +74,7 @@ struct Row<'a> {
     layers: usize,
 }
 
-/// Every name with its pin, as a file pins it.
+/// Every name with its pin, as `image` in the file.
 pub(crate) fn references(records: &[Record]) -> impl Iterator<Item = String> {
     records.iter().flat_map(|record| record.names.iter().map(|name| names::pinned(name, &record.pin)))
 }
@@ -81,7 +83,7 @@ pub(crate) fn references(records: &[Record]) -> impl Iterator<Item = String> {
 pub(crate) fn print_imported(records: &[Record], json: bool) -> Result<(), Error> {
     if !json {
         let lines = references(records).map(|line| line + "\n");
-        return text::print(&lines.collect::<String>());
+        return print::text(&lines.collect::<String>());
     }
     let rows = records.iter().map(|record| Row {
         pin: record.pin.to_string(),
@@ -91,5 +93,5 @@ pub(crate) fn print_imported(records: &[Record], json: bool) -> Result<(), Error
         bytes: record.bytes(),
         layers: record.layers.len(),
     });
-    text::print_json(&rows.collect::<Vec<_>>())
+    print::json(&rows.collect::<Vec<_>>())
 }

@@ -1,6 +1,7 @@
 //! `casemate image inspect`.
 
-use super::{Work, text};
+use super::Work;
+use crate::print;
 use crate::{Error, Global, escaped};
 use casemate_image::documents::rfc3339;
 use casemate_image::store::{self, InventoryRecord, Record, layers};
@@ -10,13 +11,13 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// Show what an image is: its defaults, its layers, and what was left out of them
+/// Show the defaults and layers of an image, and what was left out of the layers
 ///
-/// The defaults are what the file may override; nothing else of an image's config is read. Left out of the layers are device
-/// nodes, set-id bits and extended attributes: each is counted, and the first are named.
+/// The file can override each of the defaults; nothing else of the image's config is used. Device nodes, set-id bits and extended
+/// attributes are left out of layers: each is counted, and the first are listed.
 #[derive(Debug, clap::Args)]
 pub struct Inspect {
-    /// A name, a pin, or the first six digits of a digest and more
+    /// A name, a pin, or at least the first six digits of a digest
     #[arg(value_name = "NAME|DIGEST")]
     image: String,
     /// Print JSON
@@ -55,9 +56,9 @@ struct ShownLayer {
     size: u64,
     diff_id: String,
     chain_id: String,
-    /// Other images of the store that stand on the same layer.
+    /// Number of other images in the store with the same layer.
     shared_with: usize,
-    /// `null`: not unpacked here.
+    /// `null`: the layer is not unpacked.
     unpacked: Option<Unpacked>,
 }
 
@@ -76,7 +77,7 @@ impl Inspect {
         let mut work = Work::enter(global)?;
         let shown = self.look(&mut work);
         let shown = work.leave(shown)?;
-        if self.json { text::print_json(&shown) } else { text::print(&page(&shown)) }
+        if self.json { print::json(&shown) } else { print::text(&page(&shown)) }
     }
 
     fn look(&self, work: &mut Work) -> Result<Shown, Error> {
@@ -148,7 +149,7 @@ fn page(shown: &Shown) -> String {
     line("manifest", &shown.manifest);
     line("media type", &shown.media_type);
     line("imported", &shown.imported);
-    line("size", &text::size(shown.bytes));
+    line("size", &print::size(shown.bytes));
     let defaults = &shown.defaults;
     let words = |words: &[String]| words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" ");
     line("entrypoint", &words(&defaults.entrypoint));
@@ -175,11 +176,11 @@ fn page(shown: &Shown) -> String {
 }
 
 fn layer_line(layer: &ShownLayer) -> String {
-    let mut text = format!("{} {}", layer.chain_id, text::size(layer.size));
+    let mut text = format!("{} {}", layer.chain_id, print::size(layer.size));
     match &layer.unpacked {
-        None => text.push_str(", not unpacked here"),
+        None => text.push_str(", not unpacked"),
         Some(unpacked) => {
-            let _ = write!(text, ", unpacked {} in {} entries", text::size(unpacked.bytes), unpacked.entries);
+            let _ = write!(text, ", unpacked {} in {} entries", print::size(unpacked.bytes), unpacked.entries);
             let counts = [
                 (unpacked.devices, "device nodes"),
                 (unpacked.set_id, "set-id bits"),

@@ -1,6 +1,7 @@
 //! `casemate image ls`.
 
-use super::{entered, opened, text};
+use super::{entered, opened};
+use crate::print;
 use crate::{Error, Global, escaped};
 use casemate_engine::launch::Role;
 use casemate_image::documents::rfc3339;
@@ -12,7 +13,7 @@ use std::path::Path;
 /// List the images of the store
 #[derive(Debug, clap::Args)]
 pub struct Ls {
-    /// Show names and digests whole
+    /// Show full names and digests
     #[arg(long)]
     no_trunc: bool,
     /// Print JSON
@@ -40,15 +41,15 @@ impl Ls {
         let records = store.all_records()?;
         if self.json {
             let rows = records.iter().map(|record| Ok(row(record, store.read_only_store_of(&record.pin)?)));
-            return text::print_json(&rows.collect::<Result<Vec<_>, Error>>()?);
+            return print::json(&rows.collect::<Result<Vec<_>, Error>>()?);
         }
         let table = if self.no_trunc { whole(&records) } else { table(&records) };
         let read_only = store.read_only().iter().map(|other| Ok(line_of(&store, other, &records)?));
-        text::print(&(table + &read_only.collect::<Result<String, Error>>()?))
+        print::text(&(table + &read_only.collect::<Result<String, Error>>()?))
     }
 }
 
-/// The line below the table with the images that are used from a read-only store.
+/// The line below the table: images in a read-only store.
 fn line_of(store: &Store, other: &ReadOnlyStore, records: &[Record]) -> Result<String, image::Error> {
     let mut pins = Vec::new();
     for record in records {
@@ -57,7 +58,7 @@ fn line_of(store: &Store, other: &ReadOnlyStore, records: &[Record]) -> Result<S
         }
     }
     let pins = if pins.is_empty() { "none of these".to_owned() } else { pins.join(" ") };
-    Ok(format!("only read, in {}: {pins}\n", escaped(&other.path().to_string_lossy())))
+    Ok(format!("read-only store {}: {pins}\n", escaped(&other.path().to_string_lossy())))
 }
 
 fn row<'a>(record: &'a Record, read_only_store: Option<&'a Path>) -> Row<'a> {
@@ -72,32 +73,32 @@ fn row<'a>(record: &'a Record, read_only_store: Option<&'a Path>) -> Row<'a> {
     }
 }
 
-/// As [`table`], as wide as it takes; NAME and DIGEST with an `@` between them are what a file pins.
+/// As [`table`], without truncation: NAME@DIGEST is `image` in the file.
 fn whole(records: &[Record]) -> String {
     let names = records.iter().flat_map(|record| &record.names);
     let width = names.map(|name| escaped(name).chars().count()).max().unwrap_or(0).max(4);
     let mut lines = vec![format!("{:<width$} {:<71} {:>9} {:>6}  IMPORTED\n", "NAME", "DIGEST", "SIZE", "LAYERS")];
     for record in records {
         let rest = rest(record, &record.pin.to_string());
-        lines.extend(record.names.iter().map(|name| format!("{} {rest}", text::fit(name, width))));
+        lines.extend(record.names.iter().map(|name| format!("{} {rest}", print::column(name, width))));
     }
     lines.concat()
 }
 
-/// What follows a name.
+/// The columns after the name.
 fn rest(record: &Record, digest: &str) -> String {
-    let size = text::size(record.bytes());
+    let size = print::size(record.bytes());
     let date: String = rfc3339(record.imported).chars().take(10).collect();
     format!("{digest} {size:>9} {:>6}  {date}\n", record.layers.len())
 }
 
-/// One line a name; a digest is shown as far as it tells images apart for people, --no-trunc the whole.
+/// One line per name, with the first 12 digits of the digest.
 fn table(records: &[Record]) -> String {
     let mut lines = vec![format!("{:<36} {:<12} {:>9} {:>6}  IMPORTED\n", "NAME", "DIGEST", "SIZE", "LAYERS")];
     for record in records {
         let digest: String = record.pin.hex().chars().take(12).collect();
         let rest = rest(record, &digest);
-        lines.extend(record.names.iter().map(|name| format!("{} {rest}", text::fit(name, 36))));
+        lines.extend(record.names.iter().map(|name| format!("{} {rest}", print::column(name, 36))));
     }
     lines.concat()
 }

@@ -1,4 +1,4 @@
-//! `casemate image`: import, list, inspect, remove, pack, push.
+//! `casemate image`.
 
 mod history;
 pub(super) mod import;
@@ -6,12 +6,10 @@ mod inspect;
 mod list;
 mod pack;
 mod pin;
-pub(super) mod progress;
 mod push;
 mod remove;
-pub(super) mod text;
 
-use crate::{Code, Error, Global, look_into};
+use crate::{Code, Error, Global, add_read_only_stores};
 use casemate_client::Client;
 use casemate_engine::launch::{self, Role, Session};
 use casemate_engine::revisions;
@@ -19,10 +17,10 @@ use casemate_image::{Limits, Store};
 use casemate_spec::{self as spec, ByteSize, StorePolicy};
 use std::path::PathBuf;
 
-/// Bring images in, look at them, make them
+/// Import, inspect, pack and push images
 ///
-/// An image is named by the digest of its manifest or index. What the store holds was proven against that digest, byte by
-/// byte, and is proven again at every start.
+/// An image is identified by the digest of its manifest or index. Every byte in the store was verified against that digest, and is
+/// verified again at every start.
 #[derive(Debug, clap::Args)]
 pub struct Image {
     #[command(subcommand)]
@@ -37,9 +35,9 @@ enum Verb {
     Inspect(inspect::Inspect),
     History(history::History),
     Rm(remove::Rm),
-    /// Keep images, whether a file names them or not
+    /// Protect images from `store gc`
     Pin(pin::Pin),
-    /// Let `store gc` have them again
+    /// Stop protecting images from `store gc`
     Unpin(pin::Pin),
     Pack(Box<pack::Pack>),
     Push(push::Push),
@@ -62,11 +60,11 @@ impl Image {
     }
 }
 
-/// How much an image may be. A bomb ends at one of these bounds, and nothing of it stays.
+/// Limits on the size of an image. An image above one of them is not imported.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Limits")]
 pub(super) struct LimitFlags {
-    /// Bytes of one blob as it comes, compressed or not
+    /// Bytes of one blob, compressed if the layer is
     #[arg(long, value_name = "SIZE", default_value = "8GiB")]
     max_blob: ByteSize,
     /// Bytes of one layer, unpacked
@@ -75,16 +73,16 @@ pub(super) struct LimitFlags {
     /// Bytes of all layers of an image, unpacked
     #[arg(long, value_name = "SIZE", default_value = "16GiB")]
     max_image: ByteSize,
-    /// Entries of one layer; the unpacker's memory has room for about a million
+    /// Entries of one layer; the memory limit of casemate-unpack is sufficient for about a million
     #[arg(long, value_name = "COUNT", default_value_t = 1_000_000)]
     max_entries: u64,
-    /// Unpacked bytes for each compressed byte, after the first 16 MiB
+    /// Unpacked bytes per compressed byte, after the first 16 MiB
     #[arg(long, value_name = "RATIO", default_value_t = 200)]
     max_ratio: u32,
 }
 
 impl LimitFlags {
-    /// The same flags for this program once more.
+    /// The flags as arguments for a child process of this program.
     pub(super) fn arguments(&self) -> Vec<String> {
         vec![
             format!("--max-blob={}", self.max_blob.bytes()),
@@ -106,7 +104,7 @@ impl LimitFlags {
     }
 }
 
-/// An instance with its store and, for what needs it, the helper.
+/// The session of a verb: the instance, its store and the connection to its helper.
 pub(super) struct Work {
     pub(super) session: Session,
     pub(super) client: Client,
@@ -114,15 +112,15 @@ pub(super) struct Work {
 }
 
 impl Work {
-    /// Becomes the manager and connects to the helper, which is started for the time of the work if none runs.
+    /// Changes to the manager's user and connects to the helper. If no helper runs, one is started until [`Self::leave`].
     pub(super) fn enter(global: &Global) -> Result<Self, Error> {
         let (session, policy) = entered(global, Role::Client)?;
         Self::connect(session, &policy)
     }
 
-    /// As [`Self::enter`], by the policy of a file that is given.
+    /// As [`Self::enter`], with the store policy of a given file.
     pub(super) fn enter_with(global: &Global, policy: &StorePolicy) -> Result<Self, Error> {
-        Self::connect(launch::enter(global.directories_of(policy)?, Role::Client)?, policy)
+        Self::connect(launch::enter(global.directories_with_stores(policy)?, Role::Client)?, policy)
     }
 
     fn connect(session: Session, policy: &StorePolicy) -> Result<Self, Error> {
@@ -131,13 +129,13 @@ impl Work {
         Ok(Self { session, client, store })
     }
 
-    /// Shuts this process in, as a supervisor does, before it reads what others wrote: no program is started afterwards, and
-    /// no file but those of the instance can be opened.
+    /// Confines this process, as the manager does, before it reads untrusted data: it can execute no program and open only files of
+    /// the instance.
     pub(super) fn confine(&self) -> Result<(), Error> {
         Ok(self.session.confine()?)
     }
 
-    /// Ends the work; its own error counts more than one of leaving.
+    /// Ends the session. An error of the verb takes precedence over one of leaving.
     pub(super) fn leave<T, E: Into<Error>>(self, outcome: Result<T, E>) -> Result<T, Error> {
         drop(self.client);
         let left = self.session.leave();
@@ -147,7 +145,7 @@ impl Work {
     }
 }
 
-/// Becomes the manager for a verb that is given no file: what the applied one says of the store holds.
+/// Changes to the manager's user, for a verb without a file: the store policy is that of the applied file.
 fn entered(global: &Global, role: Role) -> Result<(Session, StorePolicy), Error> {
     let mut session = launch::enter(global.directories()?, role)?;
     let state = &session.directories.state;
@@ -155,24 +153,19 @@ fn entered(global: &Global, role: Role) -> Result<(Session, StorePolicy), Error>
         Error::new(Code::Failed, state.join("revisions/current").display(), "read the applied file", error)
     })?;
     let policy = applied.map(|text| spec::store_policy(&text)).unwrap_or_default();
-    look_into(&mut session, &policy);
+    add_read_only_stores(&mut session, &policy);
     Ok((session, policy))
 }
 
-/// The store of an instance, with those that it looks into.
+/// The store of an instance, with its read-only stores.
 pub(super) fn opened(session: &Session) -> Result<Store, Error> {
     let directories = &session.directories;
     Ok(Store::open_with(&directories.state, directories.read_only_stores())?)
 }
 
-/// The program that reads archives; it lies beside this one.
+/// The path of casemate-unpack, which lies beside this program.
 pub(super) fn unpacker() -> Result<PathBuf, Error> {
     let program = std::env::current_exe();
     let program = program.map_err(|error| Error::new(Code::Failed, "/proc/self/exe", "find the programs", error))?;
     Ok(program.with_file_name("casemate-unpack"))
-}
-
-/// Says that another process changes the store.
-pub(super) fn waiting() {
-    text::note("waiting for another process that changes the store");
 }

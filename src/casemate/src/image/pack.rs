@@ -1,6 +1,8 @@
 //! `casemate image pack`.
 
-use super::{LimitFlags, Work, import, progress, text, waiting};
+use super::{LimitFlags, Work, import};
+use crate::print;
+use crate::progress::{self, waiting_for_store};
 use crate::{Code, Error, Global};
 use casemate_image::documents::Platform;
 use casemate_image::layout::Output;
@@ -17,22 +19,22 @@ const EXAMPLES: &str = "Examples:\n\
     \x20 casemate image pack rootfs/ --entrypoint /bin/app --output app.tar\n\
     \x20 casemate image pack --platform amd64=x86/server --platform arm64=arm/server --name server:1 --output server.tar";
 
-/// Make an image from a directory or from one static binary, for one machine or for several
+/// Make an image from a directory or from one static binary, for one platform or for several
 ///
 /// The same input gives the same digest on every machine: entries are sorted, times are 0 or SOURCE_DATE_EPOCH, owners are
-/// root or --owner, extended attributes and set-id bits are left out. Without --output the image goes straight into the
-/// store. Needs nothing but the right to read the source.
+/// root or --owner, extended attributes and set-id bits are left out. Without --output the image is imported into
+/// the store. Needs only read access to the source.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Pack {
     /// The directory whose content becomes the image's root
     #[arg(value_name = "DIR", required_unless_present_any = ["binary", "platform"], conflicts_with = "binary")]
     directory: Option<PathBuf>,
-    /// One static binary: the image holds it alone, and runs it unless --entrypoint says otherwise
+    /// One static binary, the only file of the image and its entrypoint unless --entrypoint is given
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
-    /// For this machine, in Go's words, a directory or a static binary; repeat for more, and the image is an index of them all. It goes
-    /// to --output: the store has images for its own machine. `image push --from` sends it
+    /// A directory or static binary for this platform, in Go's terms; repeat it for an index of several platforms. Needs --output, since
+    /// the store has images of its own platform only; `image push --from` pushes the result
     #[arg(
         long,
         value_name = "ARCH[/VARIANT]=SOURCE",
@@ -40,22 +42,22 @@ pub struct Pack {
         requires = "output"
     )]
     platform: Vec<String>,
-    /// Write an OCI layout directory, or an archive if OUT ends with .tar, instead of to the store
+    /// Write an OCI layout directory, or an archive if OUT ends with .tar, instead of importing the image
     #[arg(short, long, value_name = "OUT")]
     output: Option<PathBuf>,
-    /// The image's name; without a registry it is localhost/NAME [default: the source's name]
+    /// Name of the image; without a registry it is localhost/NAME [default: the name of the source]
     #[arg(long)]
     name: Option<String>,
-    /// A word of the entrypoint; repeat for more
+    /// One argument of the entrypoint; repeat for more
     #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
     entrypoint: Vec<String>,
-    /// A word of the command; repeat for more
+    /// One argument of the command; repeat for more
     #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
     cmd: Vec<String>,
-    /// The default user, numeric: a file still has to say who runs
+    /// The default user, numeric; `user` in the file is required all the same
     #[arg(long, value_name = "UID[:GID]")]
     user: Option<String>,
-    /// An entry of the environment; repeat for more
+    /// An environment variable; repeat for more
     #[arg(long, value_name = "NAME=VALUE")]
     env: Vec<String>,
     /// The working directory, absolute
@@ -64,10 +66,10 @@ pub struct Pack {
     /// A label; repeat for more
     #[arg(long, value_name = "KEY=VALUE")]
     label: Vec<String>,
-    /// Who owns every file of the layer
+    /// Owner of every file in the layer
     #[arg(long, value_name = "UID:GID", default_value = "0:0")]
     owner: String,
-    /// For which machine, in Go's words (amd64, arm64, arm/v7, riscv64) [default: this one]
+    /// Platform, in Go's terms: amd64, arm64, arm/v7, riscv64 [default: that of this host]
     #[arg(long, value_name = "ARCH[/VARIANT]")]
     arch: Option<String>,
     /// Print JSON
@@ -90,11 +92,11 @@ impl Pack {
         let output = self.output.clone().map(Output::new);
         let packed = pack::pack(&recipe)?;
         for path in &packed.set_id {
-            text::note(&format!("{}: its set-id bits are left out", path.display()));
+            print::note(&format!("{}: its set-id bits are left out", path.display()));
         }
         let Some(output) = output else {
             let mut work = Work::enter(global)?;
-            let imported = work.store.lock(waiting).and_then(|writer| {
+            let imported = work.store.lock(waiting_for_store).and_then(|writer| {
                 let mut progress = progress::progress();
                 let limits = self.limits.limits();
                 transfer::import::import(
@@ -111,11 +113,11 @@ impl Pack {
         output.write(&packed.input, recipe.time)?;
         let reference = names::pinned(&recipe.name, &packed.pin);
         if !self.json {
-            return text::print(&format!("{reference}\n"));
+            return print::text(&format!("{reference}\n"));
         }
         let (Output::Directory(path) | Output::Archive(path)) = &output;
         let output = path.display().to_string();
-        text::print_json(&Written { pin: packed.pin.to_string(), reference, output })
+        print::json(&Written { pin: packed.pin.to_string(), reference, output })
     }
 
     fn recipe(&self) -> Result<Recipe, Error> {
@@ -137,7 +139,7 @@ impl Pack {
         Ok(Recipe { builds, name, defaults, owner: self.owner()?, time: time()? })
     }
 
-    /// What is packed, for each machine once.
+    /// The source of each platform.
     fn builds(&self) -> Result<Vec<(Platform, PackSource)>, Error> {
         let binary = self.binary.clone().map(PackSource::Binary);
         if let Some(source) = binary.or_else(|| self.directory.clone().map(PackSource::Directory)) {
@@ -160,7 +162,7 @@ impl Pack {
         Ok(builds)
     }
 
-    /// Numbers that a file would take: the image says nothing that casemate would refuse to do.
+    /// Accepts the ids that a file can have: casemate would refuse to run an image with others.
     fn user(&self) -> Result<Option<String>, Error> {
         let Some(user) = &self.user else { return Ok(None) };
         let number =
@@ -182,7 +184,7 @@ impl Pack {
 
     fn owner(&self) -> Result<(u32, u32), Error> {
         let ids = self.owner.split_once(':').and_then(|(uid, gid)| Some((uid.parse().ok()?, gid.parse().ok()?)));
-        // A layer's ids are those of A: 0 and its range.
+        // The ids of a layer are those of the outer user namespace (A): 0 and its range.
         ids.filter(|(uid, gid)| *uid < 65_536 && *gid < 65_536).ok_or_else(|| {
             let reason = format!("`{}` is not UID:GID, each 0 to 65535", self.owner);
             Error::new(Code::Usage, "--owner", "read", reason)

@@ -1,7 +1,9 @@
 //! `casemate image push`.
 
-use super::{entered, opened, text, unpacker};
+use super::{entered, opened, unpacker};
 use crate::file;
+use crate::print;
+use crate::progress::waiting_for_removal;
 use crate::{Code, Error, Global};
 use casemate_engine::launch::{self, Role};
 use casemate_image::layout::Opened;
@@ -15,26 +17,26 @@ use std::path::PathBuf;
 const EXAMPLE: &str = "Example:\n\
     \x20 casemate image pack --binary app --name app:1\n\
     \x20 casemate image push app:1 registry.site.example:5000/team/app:1 --file casemate.toml\n\n\
-    For several machines:\n\
+    For several platforms:\n\
     \x20 casemate image pack --platform amd64=x86/app --platform arm64=arm/app --name app:1 --output app.tar\n\
     \x20 casemate image push app:1 registry.site.example:5000/team/app:1 --from app.tar --file casemate.toml";
 
-/// Send an image to a registry
+/// Push an image to a registry
 ///
-/// From the store, or from an OCI layout or archive; of an index the store sends what is for this machine, a layout all of it. What
-/// the registry has already is not sent. The image keeps its digest there. How the registry is reached, with which login and
-/// certificate authorities, stands in the [registries] tables of a file; mirrors are not sent to.
+/// Pushes from the store, or from an OCI layout or archive with --from. Of an index, the store pushes the manifest of this platform, a
+/// layout all manifests. Blobs that the registry has are not sent again. The digest stays the same. The [registries] tables of the file
+/// have the login, the certificate authorities and the address; mirrors are not used.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXAMPLE)]
 pub struct Push {
-    /// A name, a pin, or the first digits of one
+    /// A name, a pin, or at least the first six digits of a digest
     image: String,
-    /// Where to: REGISTRY/REPOSITORY[:TAG]
+    /// Target: REGISTRY/REPOSITORY[:TAG]
     to: String,
-    /// The image is not the store's but of this OCI layout directory or archive
+    /// Push from this OCI layout directory or archive instead of the store
     #[arg(long, value_name = "LAYOUT")]
     from: Option<PathBuf>,
-    /// The file whose [registries] tables hold [default: none, so TLS and no login]
+    /// The file with the [registries] tables [default: none: TLS without login]
     #[arg(long)]
     file: Option<PathBuf>,
 }
@@ -61,16 +63,16 @@ impl Push {
         let input = layout.map(|layout| layout.index(&unpacker)).transpose()?;
         let mut connection = Connection::open(connection, &config)?;
         session.confine()?;
-        let progress = |digest: &Digest, size: u64| text::note(&format!("{digest}: {}", text::size(size)));
+        let progress = |digest: &Digest, size: u64| print::note(&format!("{digest}: {}", print::size(size)));
         let mut target = Target { connection: &mut connection, to: &request, progress: &progress };
         let digest = if let Some(input) = &input {
             push::from_layout(input, &self.image, &mut target)?
         } else {
             let store = opened(&session)?;
-            let _references = store.lock_references(|| text::note("waiting for a process that removes images"))?;
+            let _references = store.lock_references(waiting_for_removal)?;
             let pin = select(&store.all_records()?, &self.image)?.pin;
             push::from_store(&store, &pin, &mut target)?
         };
-        text::print(&format!("{}\n", ImagePin { digest, ..to }))
+        print::text(&format!("{}\n", ImagePin { digest, ..to }))
     }
 }

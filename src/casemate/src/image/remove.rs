@@ -1,6 +1,8 @@
 //! `casemate image rm`.
 
-use super::{Work, text, waiting};
+use super::Work;
+use crate::print;
+use crate::progress::waiting_for_store;
 use crate::{Error, Global};
 use casemate_image::store::{Record, remove, select};
 use casemate_image::{self as image};
@@ -8,13 +10,13 @@ use casemate_wire::Digest;
 use serde::Serialize;
 use std::path::Path;
 
-/// Remove images, and what only they used
+/// Remove images, with the layers and blobs that no other image shares
 ///
-/// Refuses an image that an applied file pins: a boot would not find it. Layers and blobs that another image shares stay.
-/// A layer that a container still stands on goes with the next removal or import.
+/// Refuses an image that an applied file pins, since the next boot needs it. A layer that a container still uses is removed by the
+/// next removal or import.
 #[derive(Debug, clap::Args)]
 pub struct Rm {
-    /// Names, pins, or the first six digits of a digest and more
+    /// Names, pins, or at least the first six digits of a digest
     #[arg(required = true, value_name = "NAME|DIGEST")]
     images: Vec<String>,
     /// Print JSON
@@ -36,15 +38,15 @@ impl Rm {
         let (pins, bytes) = work.leave(outcome)?;
         if self.json {
             let removed = pins.iter().map(Digest::to_string).collect();
-            return text::print_json(&Outcome { removed, bytes });
+            return print::json(&Outcome { removed, bytes });
         }
         let lines: String = pins.iter().map(|pin| format!("removed {pin}\n")).collect();
-        text::print(&format!("{lines}freed {} of blobs\n", text::size(bytes)))
+        print::text(&format!("{lines}freed {} of blobs\n", print::size(bytes)))
     }
 
     fn remove(&self, work: &mut Work, revisions: &Path) -> Result<(Vec<Digest>, u64), image::Error> {
-        let _references = work.store.lock_references_exclusively(waiting)?;
-        let writer = work.store.lock(waiting)?;
+        let _references = work.store.lock_references_exclusively(waiting_for_store)?;
+        let writer = work.store.lock(waiting_for_store)?;
         let records = work.store.all_records()?;
         let selected = self.images.iter().map(|text| select(&records, text));
         let selected: Vec<&Record> = selected.collect::<Result<_, _>>()?;

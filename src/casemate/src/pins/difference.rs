@@ -1,11 +1,11 @@
-//! What is different between two images, as far as it concerns who runs them: pure.
+//! The differences between two images that matter to the file: defaults and layers.
 
 use casemate_error::escaped;
 use casemate_image::Image;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-/// One line a difference, each indented; empty where nothing of it is different.
+/// One indented line per difference, and one for the layers.
 pub fn lines(old: &Image, new: &Image) -> String {
     let mut out = String::new();
     let (before, after) = (&old.config, &new.config);
@@ -20,10 +20,10 @@ pub fn lines(old: &Image, new: &Image) -> String {
     listed(&mut out, "volumes", &before.volumes, &after.volumes);
     let known: BTreeSet<_> = old.layers.iter().map(|layer| layer.blob).collect();
     let fresh: Vec<_> = new.layers.iter().filter(|layer| !known.contains(&layer.blob)).collect();
-    // The sizes are what a manifest says: nobody has them yet.
+    // The sizes are those of the manifest; the layers are not downloaded.
     let size = fresh.iter().fold(0_u64, |sum, layer| sum.saturating_add(layer.size));
     let of = new.layers.len();
-    let _ = writeln!(out, "  layers       {} of {of} are new, {}", fresh.len(), crate::image::text::size(size));
+    let _ = writeln!(out, "  layers       {} of {of} are new, {}", fresh.len(), crate::print::size(size));
     out
 }
 

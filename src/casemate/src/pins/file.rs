@@ -1,4 +1,4 @@
-//! The file that digests are written into: which of its images are meant, and how the new text takes the place of the old one.
+//! The file that digests are written into: its images, and the atomic replacement of its text.
 
 use crate::{Code, Error, file};
 use casemate_engine::file::SpecFile;
@@ -9,22 +9,22 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-/// What docker means where no tag is given.
+/// The tag of a reference without one, as with docker.
 const LATEST: &str = "latest";
 
-/// An image of the file that is to be resolved.
+/// An image of the file to resolve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
-    /// Where it stands.
+    /// Its place in the file.
     pub at: ImageAt,
-    /// What is to stand there; its digest is the old one, or zeros where there is none.
+    /// The reference to resolve; its digest is the old one, or zeros without one.
     pub pin: ImagePin,
-    /// Whether there is an old one.
+    /// Whether it has an old digest.
     pub pinned: bool,
 }
 
 impl Target {
-    /// Reads what stands there, or what is to stand there.
+    /// Parses the image of the file, or the one given in its place.
     pub fn new(at: ImageAt, image: &str) -> Result<Self, Error> {
         let pinned = image.contains('@');
         let text = if pinned { image.to_owned() } else { format!("{image}@{}", Digest::from_bytes([0; 32])) };
@@ -37,13 +37,13 @@ impl Target {
         Ok(Self { at, pin, pinned })
     }
 
-    /// The same with another digest.
+    /// The reference with another digest.
     pub fn with(&self, digest: Digest) -> ImagePin {
         ImagePin { digest, ..self.pin.clone() }
     }
 }
 
-/// The file as it is.
+/// The file as it was read.
 #[derive(Debug)]
 pub struct Pins {
     path: PathBuf,
@@ -53,12 +53,12 @@ pub struct Pins {
 }
 
 impl Pins {
-    /// Reads it with the caller's rights. A link is followed once: what it leads to is what is replaced.
+    /// Reads the file with the caller's rights. A symbolic link is resolved first: its target is replaced later.
     pub fn read(path: &Path) -> Result<Self, Error> {
         let real = fs::canonicalize(path).map_err(|error| Error::new(Code::Usage, path.display(), "find", error))?;
         let bytes = casemate_engine::file::read(&real)?;
-        let text = spec::text(&bytes)
-            .map_err(|_| Error::new(Code::Spec, path.display(), "read", "it is no text of a file"))?;
+        let text =
+            spec::text(&bytes).map_err(|_| Error::new(Code::Spec, path.display(), "read", "it is not UTF-8 text"))?;
         Ok(Self { path: real, text: text.to_owned(), images: spec::images(text) })
     }
 
@@ -69,27 +69,27 @@ impl Pins {
                 Code::Usage,
                 format!("container `{container}`"),
                 "find its image",
-                "the file has no such container with an `image`",
+                "the file has no container with this name and an `image`",
             )
         })
     }
 
-    /// What the file means with these images in it, judged whole.
-    pub fn judged(&self, targets: &[Target]) -> Result<Spec, Error> {
+    /// Checks the whole file with these images in it.
+    pub fn checked(&self, targets: &[Target]) -> Result<Spec, Error> {
         let images: Vec<_> = targets.iter().map(|target| (target.at.span.clone(), target.pin.to_string())).collect();
         let text = spec::replaced(&self.text, &images);
         let file = SpecFile::of_text(&self.path, &text).map_err(|invalid| file::print_findings(&invalid))?;
         Ok(file.spec)
     }
 
-    /// Writes the new digests into it: the file is the old one or the new one, whatever happens.
+    /// Writes the new digests. After a crash, the file is the old or the new one.
     pub fn write(&self, targets: &[Target], digests: &[Digest]) -> Result<(), Error> {
         let new: Vec<Target> = targets
             .iter()
             .zip(digests)
             .map(|(target, digest)| Target { pin: target.with(*digest), ..target.clone() })
             .collect();
-        self.judged(&new)?;
+        self.checked(&new)?;
         let images: Vec<_> = new.iter().map(|target| (target.at.span.clone(), target.pin.to_string())).collect();
         let text = spec::replaced(&self.text, &images);
         let failed = |step| move |error: std::io::Error| Error::new(Code::Failed, self.path.display(), step, error);
@@ -99,7 +99,7 @@ impl Pins {
                 Code::Failed,
                 self.path.display(),
                 "write",
-                "somebody else has changed it meanwhile",
+                "another program has changed it; run the command again",
             ));
         }
         self.replace(&text).map_err(failed("write"))

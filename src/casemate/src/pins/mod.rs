@@ -1,12 +1,12 @@
-//! `casemate lock` and `casemate update`: tags become digests in the file, and a digest that its tag has left behind is shown beside
-//! the new one. Only digests are ever written, and only into the file that was named.
+//! `casemate lock` resolves the tags of a file to digests; `casemate update` shows which tags have a newer digest. Both write digests only,
+//! and only to the given file.
 
-mod apart;
 mod difference;
 mod file;
+mod unprivileged;
 
-use super::image::text;
 use super::{Code, Error, Global};
+use crate::print;
 use casemate_engine::launch;
 use casemate_image::registry::{Connection, ImageRequest, RegistryAccess};
 use casemate_image::transfer::pull::{inspect, resolve_tag};
@@ -20,24 +20,24 @@ const LOCK_EXAMPLE: &str =
     "Example:\n  casemate lock casemate.toml\n  casemate lock casemate.toml db=docker.io/library/postgres:18";
 const UPDATE_EXAMPLE: &str = "Example:\n  casemate update casemate.toml\n  casemate update casemate.toml db --write";
 
-/// Write digests into a file: resolve the tags of its images
+/// Resolve the tags of a file and write the digests into it
 ///
-/// An image without digest gets the one that its tag stands for at its registry now, and keeps the tag for people. Images that have a
-/// digest stay as they are, but for those that are given. Comments and layout stay.
+/// Adds to each image without a digest the current digest of its tag at its registry; the tag stays for readers. Images with a digest
+/// stay as they are, except those given as NAME=REF. Comments and layout stay.
 #[derive(Debug, clap::Args)]
 #[command(after_help = LOCK_EXAMPLE)]
 pub struct Lock {
     /// The file
     file: PathBuf,
-    /// Give this container another image
+    /// Change the image of this container
     #[arg(value_name = "NAME=REF")]
     images: Vec<String>,
 }
 
-/// Show which images of a file have a newer digest, and what is different
+/// Show which tags of a file have a newer digest, and what changed in the image
 ///
-/// Asks what each tag stands for now. Where that is another digest, shows both, and what has changed in the user, the entrypoint, the
-/// environment, the ports and the layers. The file is changed only with --write.
+/// Resolves each tag. If the digest differs, shows both, and the changes of the user, the entrypoint, the environment, the ports and the
+/// layers. The file is changed only with --write.
 #[derive(Debug, clap::Args)]
 #[command(after_help = UPDATE_EXAMPLE)]
 pub struct Update {
@@ -68,14 +68,14 @@ impl Lock {
         }
         targets.extend(given);
         if targets.is_empty() {
-            pins.judged(&[])?;
-            text::print(&format!("{}: every image has its digest\n", self.file.display()))?;
+            pins.checked(&[])?;
+            print::text(&format!("{}: every image has a digest\n", self.file.display()))?;
             return Ok(ExitCode::SUCCESS);
         }
         let (access, connections) = access(global, &pins, &targets)?;
-        let found = apart::digests(targets.len(), || {
+        let found = unprivileged::digests(targets.len(), || {
             let mut connection = open(connections, &access)?;
-            targets.iter().map(|target| locked(&mut connection, &access, target)).collect()
+            targets.iter().map(|target| lock(&mut connection, &access, target)).collect()
         })?;
         match found {
             Ok(digests) => pins.write(&targets, &digests).map(|()| ExitCode::SUCCESS),
@@ -84,13 +84,13 @@ impl Lock {
     }
 }
 
-/// The digest of one target, said aloud. One that is given with its digest is believed to be meant.
-fn locked(connection: &mut Connection, access: &RegistryAccess, target: &Target) -> Result<Digest, Error> {
+/// Resolves and prints the digest of one target. A digest that was given is taken as it is.
+fn lock(connection: &mut Connection, access: &RegistryAccess, target: &Target) -> Result<Digest, Error> {
     let digest = match &target.pin.tag {
         Some(tag) if !target.pinned => resolve_tag(connection, &request(access, target)?, tag)?,
         _ => target.pin.digest,
     };
-    text::print(&format!("{}: {}\n", target.at.container, target.with(digest)))?;
+    print::text(&format!("{}: {}\n", target.at.container, target.with(digest)))?;
     Ok(digest)
 }
 
@@ -106,31 +106,31 @@ impl Update {
                     Code::Usage,
                     format!("container `{}`", at.container),
                     "update",
-                    "its image has no digest yet",
+                    "its image has no digest",
                 )
-                .remedy("casemate lock FILE gives it one"));
+                .remedy("`casemate lock FILE` adds it"));
             }
             if target.pin.tag.is_some() {
                 targets.push(target);
             } else {
-                text::note(&format!("{}: its image has no tag, so there is nothing that could be newer", at.container));
+                print::note(&format!("{}: its image has no tag, so no newer digest can be found", at.container));
             }
         }
         if targets.is_empty() {
-            pins.judged(&[])?;
+            pins.checked(&[])?;
             return Ok(ExitCode::SUCCESS);
         }
         let (access, connections) = access(global, &pins, &targets)?;
-        let found = apart::digests(targets.len(), || {
+        let found = unprivileged::digests(targets.len(), || {
             let mut connection = open(connections, &access)?;
-            targets.iter().map(|target| compared(&mut connection, &access, target)).collect()
+            targets.iter().map(|target| compare(&mut connection, &access, target)).collect()
         })?;
         match found {
             Ok(digests)
                 if self.write && targets.iter().zip(&digests).any(|(target, new)| target.pin.digest != *new) =>
             {
                 pins.write(&targets, &digests)?;
-                text::print(&format!("{}: written\n", self.file.display()))?;
+                print::text(&format!("{}: written\n", self.file.display()))?;
                 Ok(ExitCode::SUCCESS)
             }
             Ok(_) => Ok(ExitCode::SUCCESS),
@@ -139,36 +139,36 @@ impl Update {
     }
 }
 
-/// The digest that a target's tag stands for now; says what is different.
-fn compared(connection: &mut Connection, access: &RegistryAccess, target: &Target) -> Result<Digest, Error> {
+/// Resolves the tag of one target and prints the differences.
+fn compare(connection: &mut Connection, access: &RegistryAccess, target: &Target) -> Result<Digest, Error> {
     let old = request(access, target)?;
     let tag = target.pin.tag.as_deref().unwrap_or_default();
     let digest = resolve_tag(connection, &old, tag)?;
     let name = format!("{}: {}:{tag}", target.at.container, old.repository_name());
     if digest == target.pin.digest {
-        text::print(&format!("{name}: up to date\n"))?;
+        print::text(&format!("{name}: up to date\n"))?;
         return Ok(digest);
     }
     let new = ImageRequest { pin: target.with(digest), ..old.clone() };
-    // What cannot be looked at here cannot run here either, so it is no update.
+    // An image that cannot be read cannot run here either, so it is no update.
     let after = inspect(connection, &new)?;
     let shown = match inspect(connection, &old) {
         Ok(before) => difference::lines(&before, &after),
         Err(error) => format!("  the old image cannot be compared: {error}\n"),
     };
-    text::print(&format!("{name}\n  digest       {} -> {digest}\n{shown}", target.pin.digest))?;
+    print::text(&format!("{name}\n  digest       {} -> {digest}\n{shown}", target.pin.digest))?;
     Ok(digest)
 }
 
 fn request(access: &RegistryAccess, target: &Target) -> Result<ImageRequest, Error> {
     access.request(&target.pin).ok_or_else(|| {
-        Error::new(Code::Failed, &target.pin.registry, "find its servers", "no image of the file is there")
+        Error::new(Code::Failed, &target.pin.registry, "find its servers", "no image of the file is from this registry")
     })
 }
 
 /// The registry access of the file with these images in it, and a connection to casemate-fetch.
 fn access(global: &Global, pins: &Pins, targets: &[Target]) -> Result<(RegistryAccess, Vec<OwnedFd>), Error> {
-    let spec = pins.judged(targets)?;
+    let spec = pins.checked(targets)?;
     let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let access = RegistryAccess::for_file(&spec, credentials.as_deref())?;
     Ok((access, launch::fetch::connect(&global.directories()?, 1)?))

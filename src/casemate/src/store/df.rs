@@ -1,6 +1,7 @@
 //! `casemate store df`.
 
-use crate::image::{Work, text};
+use crate::image::Work;
+use crate::print;
 use crate::{Error, Global, escaped};
 use casemate_client::Error as ClientError;
 use casemate_engine::launch::Directories;
@@ -13,10 +14,10 @@ use serde::Serialize;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-/// Show what images, layers, volumes and logs take on the disk
+/// Show the disk usage of images, layers, volumes and logs
 ///
-/// What several images share is counted once. RECLAIMABLE is what no applied file needs. Layers count as what their files take,
-/// blobs as they were brought in. "only read" are images of preloaded stores, which are used in place and never written.
+/// Layers and blobs that several images share are counted once. RECLAIMABLE is not needed by an applied file. The size of a layer is
+/// that of its unpacked files, the size of a blob that of its compressed file. "read-only" are images in the stores of `store.preload`.
 #[derive(Debug, clap::Args)]
 pub struct Df {
     /// Show every image, volume and log
@@ -34,11 +35,11 @@ struct Shown {
     layers: Vec<ShownItem>,
     volumes: Vec<ShownVolume>,
     logs: Vec<ShownLog>,
-    /// Stores that are only read; nothing of them is counted above.
+    /// Read-only stores (`store.preload`), not counted above.
     preloaded: Vec<ShownStore>,
-    /// Bytes of blobs that a pull has not finished.
+    /// Bytes of unfinished downloads.
     unfinished: u64,
-    /// Bytes that can still be written on the store's file system.
+    /// Free bytes on the file system of the store.
     free: u64,
     /// `store.free_space` of the applied file.
     reserve: u64,
@@ -50,7 +51,7 @@ struct ShownImage {
     pin: String,
     /// Bytes of its blobs.
     bytes: u64,
-    /// Bytes of those that no other image needs.
+    /// Bytes of the blobs that no other image has.
     own: u64,
     applied: bool,
 }
@@ -68,7 +69,7 @@ struct ShownItem {
 #[derive(Serialize)]
 struct ShownVolume {
     name: String,
-    /// None of both: its payload has made it so that it cannot be measured, too deep above all.
+    /// `null`, as `bytes`: the volume cannot be measured, because its directories are too deep for example.
     entries: Option<u64>,
     bytes: Option<u64>,
 }
@@ -77,7 +78,7 @@ struct ShownVolume {
 struct ShownStore {
     path: PathBuf,
     images: usize,
-    /// Of its blobs, and of those of its layers that are used here.
+    /// Bytes of its blobs and of the layers that this instance uses.
     bytes: u64,
 }
 
@@ -89,15 +90,15 @@ struct ShownLog {
 
 impl Df {
     pub(super) fn run(&self, global: &Global) -> Result<(), Error> {
-        // Volumes belong to the helper's user: only who started this may see which there are.
+        // Volumes belong to the helper's user; the manager's user cannot list them.
         let volumes = names(&global.directories()?.state.join("volumes"));
         let mut work = Work::enter(global)?;
         let shown = look(&mut work, &volumes);
         let shown = work.leave(shown)?;
         if self.json {
-            return text::print_json(&shown);
+            return print::json(&shown);
         }
-        text::print(&if self.verbose { summary(&shown) + &details(&shown) } else { summary(&shown) })
+        print::text(&if self.verbose { summary(&shown) + &details(&shown) } else { summary(&shown) })
     }
 }
 
@@ -112,9 +113,9 @@ fn look(work: &mut Work, volumes: &[Name]) -> Result<Shown, Error> {
                 measured.push(ShownVolume { name: volume.to_string(), entries: Some(entries), bytes: Some(bytes) });
             }
             Ok((reply, _)) => return Err(ClientError::unexpected(&reply).into()),
-            // Gone since.
+            // Removed in the meantime.
             Err(ClientError::Failed(failure)) if failure.errno == Some(rustix::io::Errno::NOENT.raw_os_error()) => {}
-            // A payload decides what its volume looks like, and not whether all others are shown.
+            // A container can make its own volume unmeasurable; the others are shown all the same.
             Err(error @ ClientError::Failed(_)) => {
                 let _ = writeln!(std::io::stderr(), "casemate: volume `{volume}`: {error}");
                 measured.push(ShownVolume { name: volume.to_string(), entries: None, bytes: None });
@@ -135,7 +136,7 @@ fn look(work: &mut Work, volumes: &[Name]) -> Result<Shown, Error> {
     })
 }
 
-/// The directories of names, as far as the caller may look.
+/// Names of the entries of a directory; empty if the caller cannot read it.
 fn names(directory: &Path) -> Vec<Name> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let Ok(opened) = rustix::fs::open(directory, flags, Mode::empty()) else { return Vec::new() };
@@ -181,8 +182,8 @@ fn shown_item(item: &Item) -> ShownItem {
 
 fn summary(shown: &Shown) -> String {
     let row = |what: &str, count: usize, bytes: u64, reclaimable: Option<u64>| {
-        let reclaimable = reclaimable.map_or_else(|| "-".to_owned(), text::size);
-        format!("{what:<10} {count:>6} {:>10} {reclaimable:>12}\n", text::size(bytes))
+        let reclaimable = reclaimable.map_or_else(|| "-".to_owned(), print::size);
+        format!("{what:<10} {count:>6} {:>10} {reclaimable:>12}\n", print::size(bytes))
     };
     let sum = |items: &[ShownItem]| items.iter().filter_map(|item| item.bytes).sum::<u64>();
     let rest =
@@ -197,29 +198,29 @@ fn summary(shown: &Shown) -> String {
     text += &row("logs", shown.logs.len(), shown.logs.iter().map(|log| log.bytes).sum(), None);
     if !shown.preloaded.is_empty() {
         let images = shown.preloaded.iter().map(|store| store.images).sum();
-        text += &row("only read", images, shown.preloaded.iter().map(|store| store.bytes).sum(), None);
+        text += &row("read-only", images, shown.preloaded.iter().map(|store| store.bytes).sum(), None);
     }
-    let reserve = if shown.reserve > 0 { format!(", {} kept free", text::size(shown.reserve)) } else { String::new() };
-    text + &format!("free: {}{reserve}\n", text::size(shown.free))
+    let reserve = if shown.reserve > 0 { format!(", {} kept free", print::size(shown.reserve)) } else { String::new() };
+    text + &format!("free: {}{reserve}\n", print::size(shown.free))
 }
 
 fn details(shown: &Shown) -> String {
-    let mut text = format!("\n{:<36} {:>10} {:>10}  APPLIED\n", "IMAGE", "SIZE", "ITS OWN");
+    let mut text = format!("\n{:<36} {:>10} {:>10}  APPLIED\n", "IMAGE", "SIZE", "UNSHARED");
     for image in &shown.images {
         let name = image.references.first().and_then(|reference| reference.split('@').next()).unwrap_or(&image.pin);
         let applied = if image.applied { "yes" } else { "no" };
-        let (size, own) = (text::size(image.bytes), text::size(image.own));
-        text += &format!("{} {size:>10} {own:>10}  {applied}\n", text::fit(name, 36));
+        let (size, own) = (print::size(image.bytes), print::size(image.own));
+        text += &format!("{} {size:>10} {own:>10}  {applied}\n", print::column(name, 36));
     }
     let lines = |head: &str, rows: Vec<(&str, Option<u64>)>| {
-        let size = |bytes: &Option<u64>| bytes.map_or_else(|| "-".to_owned(), text::size);
+        let size = |bytes: &Option<u64>| bytes.map_or_else(|| "-".to_owned(), print::size);
         let rows = rows.iter().map(|(name, bytes)| format!("{:<36} {:>10}\n", escaped(name), size(bytes)));
         format!("\n{head:<36} {:>10}\n{}", "SIZE", rows.collect::<String>())
     };
     text += &lines("VOLUME", shown.volumes.iter().map(|volume| (volume.name.as_str(), volume.bytes)).collect());
     for store in &shown.preloaded {
         let path = escaped(&store.path.to_string_lossy());
-        text += &format!("\nonly read: {path}: {} images, {}\n", store.images, text::size(store.bytes));
+        text += &format!("\nread-only store {path}: {} images, {}\n", store.images, print::size(store.bytes));
     }
     text + &lines("LOG", shown.logs.iter().map(|log| (log.container.as_str(), Some(log.bytes))).collect())
 }

@@ -1,18 +1,21 @@
 //! `casemate store fsck`.
 
-use crate::image::{Work, progress, text, waiting};
+use crate::image::Work;
+use crate::print;
+use crate::progress::{self, waiting_for_store};
 use crate::{Code, Error, Global, escaped};
 use casemate_image::store::fsck::{self, Finding, ReadOnlyReport, Report, Severity};
 use serde::Serialize;
 use std::path::Path;
 
-/// Look whether the store is sound
+/// Check the store
 ///
-/// Hashes every blob again, proves every image from its pin to its layers, and compares the files of every layer with what is known
-/// since it was unpacked. Preloaded stores are looked at too; nothing is ever written there. Exits with 4 if anything is damaged or missing and stays so. What nobody needs is named and harmless.
+/// Hashes every blob, verifies every image from its pin to its layers, and compares the files of every layer with its inventory, made
+/// when it was unpacked. Read-only stores (`store.preload`) are checked too and never written. Exits with 4 if something is damaged or
+/// missing and was not repaired. Leftovers are listed; they are harmless.
 #[derive(Debug, clap::Args)]
 pub struct Fsck {
-    /// Remove what is damaged, half or not needed, and unpack layers again from good blobs
+    /// Remove damaged, partial and unused objects, and unpack layers again from intact blobs
     #[arg(long)]
     repair: bool,
     /// Print JSON
@@ -27,7 +30,7 @@ struct Shown<'a> {
     layers: usize,
     sound: bool,
     findings: Vec<ShownFinding<'a>>,
-    /// Stores that are only read: looked at, and not repaired.
+    /// Read-only stores (`store.preload`): checked, and not repaired.
     preloaded: Vec<ShownStore<'a>>,
 }
 
@@ -53,24 +56,24 @@ impl Fsck {
         let report = work.leave(looked)?;
         let left: Vec<&Finding> = report.findings.iter().filter(|finding| is_open(finding)).collect();
         if self.json {
-            text::print_json(&shown(&report, left.is_empty()))?;
+            print::json(&shown(&report, left.is_empty()))?;
         } else {
-            text::print(&page(&report))?;
+            print::text(&page(&report))?;
         }
         if left.is_empty() {
             return Ok(());
         }
         let error = Error::new(Code::Verification, "store", "check", format!("{} findings", left.len()));
         Err(if self.repair {
-            error.remedy("bring in again what is missing, with `casemate pull` or `casemate image import`")
+            error.remedy("`casemate pull` or `casemate image import` brings back what is missing")
         } else {
-            error.remedy("`casemate store fsck --repair` removes what is wrong and unpacks from what is good")
+            error.remedy("`casemate store fsck --repair` removes what is damaged and unpacks intact blobs again")
         })
     }
 
     fn look(&self, work: &mut Work) -> Result<Report, Error> {
         work.confine()?;
-        let writer = work.store.lock(waiting)?;
+        let writer = work.store.lock(waiting_for_store)?;
         Ok(fsck::fsck(&mut work.client, &writer, self.repair, progress::progress().as_mut())?)
     }
 }
@@ -111,7 +114,7 @@ fn page(report: &Report) -> String {
     };
     let lines: String = report.findings.iter().map(line).collect();
     let read_only = |ReadOnlyReport { path, images, blobs }: &ReadOnlyReport| {
-        format!("only read, in {}: images: {images}, blobs: {blobs}\n", escaped(&path.to_string_lossy()))
+        format!("read-only store {}: images: {images}, blobs: {blobs}\n", escaped(&path.to_string_lossy()))
     };
     let read_only: String = report.read_only.iter().map(read_only).collect();
     let Report { images, blobs, layers, .. } = report;

@@ -1,6 +1,8 @@
 //! `casemate store gc`.
 
-use crate::image::{Work, text, waiting};
+use crate::image::Work;
+use crate::print;
+use crate::progress::waiting_for_store;
 use crate::{Error, Global};
 use casemate_image::store::Record;
 use casemate_image::store::gc::{self, Collected, Plan};
@@ -8,17 +10,17 @@ use serde::Serialize;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Remove images that nothing needs
+/// Remove unused images
 ///
-/// Stays: what an applied file names (`[store] keep` says how many of them are kept), what a container runs on, what `image pin` holds,
-/// and what has just been imported. Layers and blobs that another image shares stay with it. Images that only files named which are
-/// not kept any more go by themselves when a new file is up.
+/// Keeps images of a kept revision of the file (`store.keep` is their number), of a running container, of `casemate image pin`, and
+/// images that are younger than --min-age. Layers and blobs that a kept image shares stay. Images that only a dropped revision used are
+/// removed automatically once a new file is up.
 #[derive(Debug, clap::Args)]
 pub struct Gc {
-    /// Say what would go, and remove nothing
+    /// Print what would be removed, and remove nothing
     #[arg(long)]
     dry_run: bool,
-    /// Leave images that were imported within so many hours: no file may name them yet
+    /// Keep images that were imported within this time, since a file may be about to use them
     #[arg(long, value_name = "HOURS", default_value_t = 1)]
     min_age: u32,
     /// Print JSON
@@ -29,7 +31,7 @@ pub struct Gc {
 #[derive(Serialize)]
 struct Shown {
     removed: Vec<String>,
-    /// A container runs on them.
+    /// Images that a container uses.
     in_use: Vec<String>,
     kept: Vec<Kept>,
     bytes: u64,
@@ -48,16 +50,16 @@ impl Gc {
         let revisions = work.session.directories.state.join("revisions");
         let shown = self.collect(&mut work, &revisions);
         let shown = work.leave(shown)?;
-        if self.json { text::print_json(&shown) } else { text::print(&page(&shown)) }
+        if self.json { print::json(&shown) } else { print::text(&page(&shown)) }
     }
 
     fn collect(&self, work: &mut Work, revisions: &Path) -> Result<Shown, Error> {
         work.confine()?;
-        let references = work.store.lock_references_exclusively(waiting)?;
-        let writer = work.store.lock(waiting)?;
+        let references = work.store.lock_references_exclusively(waiting_for_store)?;
+        let writer = work.store.lock(waiting_for_store)?;
         let age = Duration::from_secs(u64::from(self.min_age) * 3600);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        // What was imported in this second is not new for somebody who says 0.
+        // With 0, an image that was imported in this second is not new.
         let oldest = now.saturating_sub(age).as_secs();
         let plan = gc::plan(&work.store, revisions, oldest)?;
         let kept =
@@ -79,11 +81,11 @@ impl Gc {
 fn page(shown: &Shown) -> String {
     let word = if shown.dry_run { "would remove" } else { "removed" };
     let mut lines: Vec<String> = shown.removed.iter().map(|image| format!("{word} {image}\n")).collect();
-    lines.extend(shown.in_use.iter().map(|image| format!("kept {image}: a container runs on it\n")));
+    lines.extend(shown.in_use.iter().map(|image| format!("kept {image}: a container uses it\n")));
     if shown.dry_run {
         lines.extend(shown.kept.iter().map(|kept| format!("would keep {}: {}\n", kept.image, kept.reason)));
     } else {
-        lines.push(format!("freed {}\n", text::size(shown.bytes)));
+        lines.push(format!("freed {}\n", print::size(shown.bytes)));
     }
     lines.concat()
 }

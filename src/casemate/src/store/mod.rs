@@ -1,4 +1,4 @@
-//! `casemate store`: what the store takes, whether it is sound.
+//! `casemate store`.
 
 mod df;
 mod fsck;
@@ -6,7 +6,7 @@ mod gc;
 
 use crate::{Error, Global};
 
-/// Look after what images, layers, volumes and logs take
+/// Show, check and clean the store of images
 #[derive(Debug, clap::Args)]
 pub struct Store {
     #[command(subcommand)]

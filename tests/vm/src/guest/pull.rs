@@ -49,7 +49,7 @@ pub fn goes_through_the_units() {
     }
     // Again: nothing is asked for. And what came runs, whatever has become of the registry.
     let asked = web.asked().len();
-    assert!(casemate(&["pull", FILE]).expect(0).stdout.contains("there already"));
+    assert!(casemate(&["pull", FILE]).expect(0).stdout.contains("already in the store"));
     assert_eq!(web.asked().len(), asked);
     drop(web);
     restart();

@@ -1,12 +1,23 @@
-//! Progress on a terminal; silence elsewhere.
+//! Progress bar of one image operation (import, pack, bundle, fsck) on a terminal; nothing is printed elsewhere.
 
+use crate::print;
 use casemate_image::store::{Progress, Silent};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 
-/// A bar on standard error if that is a terminal.
+/// A progress bar if standard error is a terminal.
 pub(crate) fn progress() -> Box<dyn Progress> {
     if std::io::stderr().is_terminal() { Box::new(Bar::new()) } else { Box::new(Silent) }
+}
+
+/// Prints that this process waits for the store lock.
+pub(crate) fn waiting_for_store() {
+    print::note("waiting: another process is changing the store");
+}
+
+/// Prints that this process waits for the reference lock.
+pub(crate) fn waiting_for_removal() {
+    print::note("waiting: another process is removing images");
 }
 
 struct Bar(ProgressBar);
@@ -16,7 +27,7 @@ impl Bar {
         Self(ProgressBar::new(0))
     }
 
-    /// Another bar. It is drawn whatever was drawn a moment ago: unpacking a layer says nothing until it is done.
+    /// Starts another step. Draws at once, against the rate limit of drawing: a layer reports nothing more until it is unpacked.
     fn begin(&self, template: &str, message: String, done: u64, of: u64) {
         self.0.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
         self.0.set_message(message);
@@ -28,7 +39,7 @@ impl Bar {
 
 impl Progress for Bar {
     fn blob(&mut self, name: &str, size: u64) {
-        // Enough of a digest to tell one from another.
+        // `sha256:` and 12 hex digits, as other tools shorten a digest.
         let name: String = name.chars().filter(|c| !c.is_control()).take(19).collect();
         self.begin("{msg:.dim} {bar:24} {bytes}/{total_bytes}", name, 0, size);
     }
@@ -38,7 +49,7 @@ impl Progress for Bar {
     }
 
     fn waiting(&mut self) {
-        super::waiting();
+        waiting_for_store();
     }
 
     fn layer(&mut self, number: usize, of: usize) {
