@@ -103,8 +103,8 @@ pub fn waivers(spec: &Spec) -> Vec<String> {
 
 /// A finding without the quoted text.
 fn one_line(path: &Path, finding: &Finding) -> Error {
-    let place = format!("{}:{}:{}", path.display(), finding.place.line, finding.place.column);
-    let error = Error::new(Code::Spec, place, finding.rule, &finding.message);
+    let position = format!("{}:{}:{}", path.display(), finding.position.line, finding.position.column);
+    let error = Error::new(Code::Spec, position, finding.rule, &finding.message);
     match &finding.help {
         Some(help) => error.remedy(help),
         None => error,

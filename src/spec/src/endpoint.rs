@@ -1,47 +1,19 @@
-//! Servers that a file names: registries, their mirrors and proxies.
+//! Servers that a file names by URL: mirrors and proxies.
 //!
-//! Enters: text. Leaves: a scheme, a host, a port and, for a mirror, a path, each with one reading.
+//! Enters: text. Leaves: scheme, host, port and, for a mirror, path; each text can be read in one way only.
 
 use super::image_ref::{host_and_port, is_part};
-use super::values::{AbsolutePath, ValueError};
+use super::values::ValueError;
 use std::fmt;
 
-/// `[registries."HOST[:PORT]"]`: how a registry, or a mirror, is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Registry {
-    /// Host and, where one is given, port, as an image names it.
-    pub name: String,
-    /// Asked before it, in this order.
-    pub mirrors: Vec<Mirror>,
-    /// More certificate authorities, PEM.
-    pub ca: Option<AbsolutePath>,
-    /// Plain HTTP.
-    pub insecure: bool,
-    /// Where user and password are.
-    pub login: Option<LoginSource>,
-    /// HTTP proxy.
-    pub proxy: Option<Proxy>,
-    /// TCP ports besides 443 and its own that it may send a client to.
-    pub ports: Vec<u16>,
-}
-
-/// Where a login comes from; both have the format of docker's config.json.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LoginSource {
-    /// A file of the host.
-    File(AbsolutePath),
-    /// A credential of the unit (systemd.exec(5), `LoadCredential=`).
-    Credential(String),
-}
-
-/// A server that has another one's content.
+/// A server that offers the content of a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mirror {
     /// https.
     pub secure: bool,
     /// Host and, where one is given, port: the name of its own table.
     pub registry: String,
-    /// What stands before each repository's path there; mostly empty.
+    /// Path before that of each repository; mostly empty.
     pub prefix: String,
 }
 
@@ -100,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mirror_is_one_server() {
+    fn mirror_urls_are_parsed_strictly() {
         for (text, secure, registry, prefix) in [
             ("https://mirror.site.example", true, "mirror.site.example", ""),
             ("https://mirror.site.example/", true, "mirror.site.example", ""),
@@ -121,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_has_a_port_and_no_password() {
+    fn proxy_has_a_port_and_no_password() {
         assert_eq!(
             Proxy::parse("http://proxy.example:3128").map(|proxy| proxy.to_string()).as_deref(),
             Ok("http://proxy.example:3128")

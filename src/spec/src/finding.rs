@@ -1,15 +1,16 @@
-//! What is wrong with a file, and where.
+//! Findings: which rule a file breaks, where, and what to do about it.
 //!
-//! Enters: rule, span and words from the decoder and `validate`. Leaves: findings in the order of the text, bounded in number.
+//! Enters: rule, span and message from the value types, the table check and `validate`. Leaves: findings in the order of the
+//! text, bounded in number.
 
-use super::model::Position;
+use super::position::{Lines, Position};
 use super::rules::{Rule, Severity};
 use serde::Serialize;
 use std::ops::Range;
 
-/// The most findings that one file gets: past them the list helps nobody, and a hostile file must not cost more.
+/// The most findings that are reported for one file, so that a hostile file costs no more than this many.
 const MAX_FINDINGS: usize = 200;
-/// The most that are collected before they are sorted; the list that is shown is cut from these.
+/// The most findings that are collected before they are sorted; the reported ones are the first of these.
 const MAX_NOTED: usize = 400;
 
 /// A rule that the file breaks.
@@ -17,17 +18,17 @@ const MAX_NOTED: usize = 400;
 pub struct Finding {
     /// The rule's id.
     pub rule: &'static str,
-    /// What it means for the file.
+    /// Whether the file is refused.
     pub severity: Severity,
-    /// Where.
+    /// Line and column.
     #[serde(flatten)]
-    pub place: Position,
+    pub position: Position,
     /// What is wrong.
     pub message: String,
-    /// What to do.
+    /// The remedy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
-    /// Another place that belongs to it.
+    /// A second position that the finding is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub related: Option<Related>,
     /// The bytes of the text.
@@ -35,13 +36,13 @@ pub struct Finding {
     pub span: Range<usize>,
 }
 
-/// Another place that belongs to a finding.
+/// A second position that a finding is about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Related {
-    /// Where.
+    /// Line and column.
     #[serde(flatten)]
-    pub place: Position,
-    /// What is there.
+    pub position: Position,
+    /// What stands there.
     pub message: String,
     /// The bytes of the text.
     #[serde(skip)]
@@ -50,12 +51,13 @@ pub struct Related {
 
 /// Collects findings while a file is read.
 pub(super) struct Findings<'t> {
-    text: &'t str,
-    line_starts: Vec<usize>,
+    lines: Lines<'t>,
     list: Vec<Noted>,
+    /// The most findings to collect.
+    most: usize,
 }
 
-/// A finding, and whether it is about something that is not there.
+/// A finding, and whether it reports a missing key.
 struct Noted {
     finding: Finding,
     absence: bool,
@@ -63,20 +65,20 @@ struct Noted {
 
 impl<'t> Findings<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        let newlines = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
-        let line_starts = std::iter::once(0).chain(newlines.map(|(at, _)| at + 1)).collect();
-        Self { text, line_starts, list: Vec::new() }
+        Self { lines: Lines::new(text), list: Vec::new(), most: MAX_NOTED }
     }
 
-    /// Where a byte of the text is.
-    pub(super) fn place(&self, at: usize) -> Position {
-        let line = self.line_starts.partition_point(|start| *start <= at);
-        let start = self.line_starts.get(line.saturating_sub(1)).copied().unwrap_or(0);
-        let before = self.text.get(start..at).map_or(0, |text| text.chars().count());
-        Position { line, column: before + 1 }
+    /// Collects nothing: for values that are read again after their findings were noted.
+    pub(super) fn silent() -> Self {
+        Self { lines: Lines::new(""), list: Vec::new(), most: 0 }
     }
 
-    /// Notes a finding; the rest of it is added to what is returned.
+    /// The lines of the text.
+    pub(super) fn lines(&self) -> &Lines<'t> {
+        &self.lines
+    }
+
+    /// Notes a finding; remedy and second position are added to what is returned.
     pub(super) fn add(
         &mut self,
         rule: &'static Rule,
@@ -86,7 +88,8 @@ impl<'t> Findings<'t> {
         self.note(rule, span, message.into(), false)
     }
 
-    /// Notes that something is not there. Where the syntax is broken it may be there after all, and the finding is left out.
+    /// Notes that something is missing. A broken line may hold it after all: in a file with syntax errors the finding is left
+    /// out.
     pub(super) fn absent(
         &mut self,
         rule: &'static Rule,
@@ -97,23 +100,24 @@ impl<'t> Findings<'t> {
     }
 
     fn note(&mut self, rule: &'static Rule, span: &Range<usize>, message: String, absence: bool) -> Details<'_, 't> {
-        // A warning must not take the place of an error that is found later.
-        let room = if rule.severity == Severity::Error { MAX_NOTED } else { MAX_NOTED / 2 };
-        let noted = self.list.len() < room;
+        // Half of the list is for errors alone, so that warnings do not fill it before a later error is found.
+        let most = if rule.severity == Severity::Error { self.most } else { self.most / 2 };
+        let noted = self.list.len() < most;
         if noted {
             let span = self.on_characters(span);
-            let (rule, severity, place) = (rule.id, rule.severity, self.place(span.start));
-            let finding = Finding { rule, severity, place, message, help: None, related: None, span };
+            let position = self.lines.position(span.start);
+            let finding =
+                Finding { rule: rule.id, severity: rule.severity, position, message, help: None, related: None, span };
             self.list.push(Noted { finding, absence });
         }
         Details { findings: self, noted }
     }
 
-    /// The same span, moved outward to the limits of characters, inside the text.
+    /// The span, widened to whole characters and cut to the text.
     fn on_characters(&self, span: &Range<usize>) -> Range<usize> {
-        let limit = |at: &usize| self.text.is_char_boundary(*at);
-        let start = (0..=span.start.min(self.text.len())).rev().find(limit).unwrap_or(0);
-        let end = (span.end.max(start)..self.text.len()).find(limit).unwrap_or(self.text.len());
+        let limit = |at: &usize| self.lines.text.is_char_boundary(*at);
+        let start = (0..=span.start.min(self.lines.text.len())).rev().find(limit).unwrap_or(0);
+        let end = (span.end.max(start)..self.lines.text.len()).find(limit).unwrap_or(self.lines.text.len());
         start..end
     }
 
@@ -121,19 +125,20 @@ impl<'t> Findings<'t> {
         self.list.iter().any(|noted| noted.finding.severity == Severity::Error)
     }
 
-    /// The findings in the order of the text. What was read from a line whose syntax is broken is the parser's guess, so such
-    /// a line has its syntax errors only.
+    /// The findings in the order of the text. Values on a line with a syntax error are the parser's guess, so such a line keeps
+    /// its syntax errors only.
     pub(super) fn finish(mut self) -> Vec<Finding> {
         let is_syntax = |noted: &Noted| noted.finding.rule == super::rules::SYNTAX.id;
         let broken: std::collections::BTreeSet<usize> =
-            self.list.iter().filter(|noted| is_syntax(noted)).map(|noted| noted.finding.place.line).collect();
+            self.list.iter().filter(|noted| is_syntax(noted)).map(|noted| noted.finding.position.line).collect();
         self.list.retain(|noted| {
-            is_syntax(noted) || (!broken.contains(&noted.finding.place.line) && (broken.is_empty() || !noted.absence))
+            is_syntax(noted)
+                || (!broken.contains(&noted.finding.position.line) && (broken.is_empty() || !noted.absence))
         });
         let mut list: Vec<Finding> = self.list.into_iter().map(|noted| noted.finding).collect();
-        list.sort_by(|a, b| (a.place, a.rule, &a.message).cmp(&(b.place, b.rule, &b.message)));
+        list.sort_by(|a, b| (a.position, a.rule, &a.message).cmp(&(b.position, b.rule, &b.message)));
         list.dedup();
-        // Errors must not fall off the end behind warnings.
+        // Where the list is cut, it is cut to errors.
         if list.len() > MAX_FINDINGS {
             list.retain(|finding| finding.severity == Severity::Error);
             list.truncate(MAX_FINDINGS);
@@ -142,19 +147,19 @@ impl<'t> Findings<'t> {
     }
 }
 
-/// The finding that was just added, for what else there is to say. Where it was one too many, nothing more is worked out for it.
+/// The finding that was just noted, to add a remedy or a second position to it. A finding above the bound gets neither.
 pub(super) struct Details<'f, 't> {
     findings: &'f mut Findings<'t>,
     noted: bool,
 }
 
 impl Details<'_, '_> {
-    /// What to do about it.
+    /// Adds the remedy.
     pub(super) fn help(self, help: impl Into<String>) -> Self {
         self.help_if(|| Some(help.into()))
     }
 
-    /// What to do about it, where that can be found out.
+    /// Adds the remedy where there is one; it is worked out only if the finding was kept.
     pub(super) fn help_if(self, help: impl FnOnce() -> Option<String>) -> Self {
         if self.noted
             && let Some(last) = self.findings.list.last_mut()
@@ -164,10 +169,10 @@ impl Details<'_, '_> {
         self
     }
 
-    /// Another place that belongs to it.
+    /// Adds a second position.
     pub(super) fn related(self, span: &Range<usize>, message: impl Into<String>) -> Self {
         let span = self.findings.on_characters(span);
-        let related = Related { place: self.findings.place(span.start), message: message.into(), span };
+        let related = Related { position: self.findings.lines.position(span.start), message: message.into(), span };
         if self.noted
             && let Some(last) = self.findings.list.last_mut()
         {
@@ -177,7 +182,7 @@ impl Details<'_, '_> {
     }
 }
 
-/// Text of the file as a message quotes it: control characters escaped, cut to a length that a line bears.
+/// Text of the file as a message quotes it: control characters escaped, at most 60 characters.
 pub(super) fn quoted(text: &str) -> String {
     const MAX: usize = 60;
     let mut shown: String = text.chars().take(MAX).flat_map(escaped).collect();
@@ -187,7 +192,7 @@ pub(super) fn quoted(text: &str) -> String {
     format!("`{shown}`")
 }
 
-/// A character as a terminal may see it: what controls it (C0, C1, bidirectional and invisible marks) is written as an escape.
+/// A character as it may be printed on a terminal: control characters (C0, C1), bidirectional and invisible marks are escaped.
 pub(super) fn escaped(c: char) -> impl Iterator<Item = char> {
     let invisible =
         matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
@@ -202,14 +207,7 @@ mod tests {
     use crate::rules;
 
     #[test]
-    fn places_count_characters_from_one() {
-        let findings = Findings::new("aé\nb\n");
-        let place = |at| (findings.place(at).line, findings.place(at).column);
-        assert_eq!([place(0), place(1), place(3), place(4), place(6)], [(1, 1), (1, 2), (1, 3), (2, 1), (3, 1)]);
-    }
-
-    #[test]
-    fn spans_are_moved_to_characters_inside_the_text() {
+    fn spans_are_widened_to_characters_inside_the_text() {
         let mut findings = Findings::new("aéb");
         findings.add(&rules::SYNTAX, &(2..2), "x");
         findings.add(&rules::SYNTAX, &(9..99), "y");
@@ -220,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_line_has_its_syntax_errors_only() {
+    fn a_line_with_a_syntax_error_keeps_its_syntax_errors_only() {
         let mut findings = Findings::new("a\nb\n");
         findings.add(&rules::SYNTAX, &(0..1), "broken");
         findings.add(&rules::NUMBER, &(0..1), "a guess");
@@ -231,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn findings_are_bounded_and_errors_come_first() {
+    fn findings_are_bounded_and_cut_to_errors() {
         let mut findings = Findings::new("a");
         for number in 0..MAX_FINDINGS {
             findings.add(&rules::WAIVER_UNUSED, &(0..1), format!("{number}"));
@@ -243,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn quoted_text_cannot_steer_a_terminal() {
+    fn quoted_text_has_no_control_characters() {
         assert_eq!(quoted("a\u{1b}[2J\nb\u{202e}"), "`a\\u{1b}[2J\\nb\\u{202e}`");
         assert!(quoted(&"é".repeat(1000)).chars().count() < 70);
     }

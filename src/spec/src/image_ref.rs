@@ -92,7 +92,7 @@ impl fmt::Display for ImagePin {
 }
 
 /// A host name with a dot, `localhost`, or any host with a port: the line that docker draws between a registry and a path.
-pub(super) fn is_registry(text: &str) -> bool {
+pub(crate) fn is_registry(text: &str) -> bool {
     match host_and_port(text) {
         Some((host, port)) => host.contains('.') || host.starts_with('[') || host == "localhost" || port.is_some(),
         None => false,
@@ -120,7 +120,7 @@ pub fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
 }
 
 /// One part of a repository's path: runs of letters and digits with `.`, `_`, `__` or dashes between them.
-pub(super) fn is_part(text: &str) -> bool {
+pub(crate) fn is_part(text: &str) -> bool {
     let word = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
     let ends = text.bytes().next().is_some_and(word) && text.bytes().next_back().is_some_and(word);
     let separators = text

@@ -1,8 +1,8 @@
-//! casemate.toml: text in, [`Spec`] out, or every error that the file has.
+//! casemate.toml: text in, [`Spec`] out, or every error of the file.
 //!
-//! Pure: no file is opened and no clock is read here. `decode` takes the parser's tables apart (keys, types, single values)
-//! into a mirror of the file, `validate` compares values with each other, `resolve` fills in the defaults. Findings go on being
-//! collected through the first two, so that one run shows all of them.
+//! Pure: no file is opened and no clock is read here. `check` holds the parser's tables against the table of keys, value by
+//! value; `validate` compares values with each other; both collect findings, so that one run reports all of them. From a file
+//! without errors `model` reads [`Spec`], which answers for each key with its value and where that comes from.
 //!
 //! ```
 //! let today = casemate_spec::Date::from_unix(1_795_219_200);
@@ -12,45 +12,51 @@
 #![forbid(unsafe_code)]
 
 mod ceiling;
-mod cursor;
+mod check;
 mod date;
-mod decode;
+mod documents;
 mod endpoint;
+mod explain;
+mod file;
 mod finding;
 mod grammar;
 mod image_ref;
 mod images;
-pub mod keys;
-mod logging;
+mod item;
+mod keys;
 mod model;
+mod names;
 mod nearest;
-mod policy;
-mod raw;
+mod position;
 mod render;
-mod resolve;
 pub mod rules;
+mod types;
 mod validate;
 mod values;
-mod words;
+mod view;
 
 pub use date::Date;
-pub use endpoint::{LoginSource, Mirror, Proxy, Registry};
+pub use documents::{KeyInfo, example, help, keys, nearest_key, reference, schema};
+pub use endpoint::{Mirror, Proxy};
+pub use explain::{Explained, Origin};
 pub use finding::{Finding, Related};
-pub use image_ref::host_and_port;
-pub use image_ref::{ImagePin, ImagePinError};
+pub use image_ref::{ImagePin, ImagePinError, host_and_port};
 pub use images::{ImageAt, images, replaced};
-pub use logging::{LogDriver, Logging, ManagerLog};
+pub use keys::Widens;
 pub use model::{
-    ContainerSpec, Device, IoLimit, Landlock, Mount, Persistence, Position, Resources, Restart, RestartPolicy, Root,
-    Seccomp, Security, Spec, Ulimit, User, Volume, Waivable, Waiver,
+    ContainerSpec, Device, IoLimit, Landlock, Limit, LogDriver, Logging, LoginSource, ManagerLog, Mount, Persistence,
+    Policy, Registry, Resources, Restart, RestartPolicy, Root, Seccomp, Security, Spec, StorePolicy, Ulimit, User,
+    Verify, Volume, Waivable, Waiver,
 };
-pub use policy::{Limit, Policy, StorePolicy, Verify};
+pub use names::{signal, signal_name};
+pub use position::Position;
 pub use render::render;
 pub use rules::Severity;
 pub use values::{AbsolutePath, ByteSize, CpuList, Cpus, NonRootGid, NonRootUid, ValueError};
-pub use words::{signal, signal_name};
 
+use file::File;
 use finding::Findings;
+use view::Level;
 
 /// The rule that time alone breaks: a file that was applied before stays valid for its containers.
 pub const WAIVER_EXPIRED: &str = rules::WAIVER_EXPIRED.id;
@@ -58,11 +64,11 @@ pub const WAIVER_EXPIRED: &str = rules::WAIVER_EXPIRED.id;
 /// The longest file, in bytes.
 pub const MAX_FILE: usize = 1 << 20;
 
-/// The text of a file's bytes, which the caller need not read further than [`MAX_FILE`] and one more.
+/// The text of a file's bytes, of which the caller need not read more than [`MAX_FILE`] and one more.
 pub fn text(bytes: &[u8]) -> Result<&str, Vec<Finding>> {
     let mut findings = Findings::new("");
     if bytes.len() > MAX_FILE {
-        findings.add(&rules::FILE_SIZE, &(0..0), format!("the file is longer than {MAX_FILE} bytes"));
+        too_long(&mut findings);
         return Err(findings.finish());
     }
     std::str::from_utf8(bytes).map_err(|error| {
@@ -72,32 +78,34 @@ pub fn text(bytes: &[u8]) -> Result<&str, Vec<Finding>> {
     })
 }
 
-/// Reads a file as of a day. The warnings of a good file, or the errors and warnings of a bad one, in the order of the text.
+fn too_long(findings: &mut Findings<'_>) {
+    findings.add(&rules::FILE_SIZE, &(0..0), format!("the file is longer than {MAX_FILE} bytes"));
+}
+
+/// Reads a file as of a day: a good file with its warnings, or all errors and warnings of a bad one, in the order of the text.
 pub fn parse(text: &str, today: Date) -> Result<(Spec, Vec<Finding>), Vec<Finding>> {
     let mut findings = Findings::new(text);
     if text.len() > MAX_FILE {
-        findings.add(&rules::FILE_SIZE, &(0..0), format!("the file is longer than {MAX_FILE} bytes"));
+        too_long(&mut findings);
         return Err(findings.finish());
     }
     let table = grammar::parse(text, &mut findings);
-    let raw = decode::spec(table.get_ref(), &mut findings);
-    validate::validate(&raw, today, &mut findings);
-    if findings.has_errors() {
-        return Err(findings.finish());
-    }
-    match resolve::spec(raw, &findings) {
+    check::table(&keys::file::TABLE, Level::Own, table.get_ref(), &(0..0), &mut findings);
+    let file = File::new(table.get_ref());
+    validate::validate(&file, today, &mut findings);
+    let spec = if findings.has_errors() { None } else { Spec::read(&file, findings.lines()) };
+    match spec {
         Some(spec) => Ok((spec, findings.finish())),
         None => Err(findings.finish()),
     }
 }
 
-/// `[store]` of a file that was applied once, for the verbs that are given none. What is wrong with the rest of it, a waiver that
-/// has expired since above all, is not their matter.
+/// `[store]` of a file that was applied once, for verbs that are given no file. Errors in the rest of it, such as a waiver that
+/// has expired since, do not concern them.
 pub fn store_policy(text: &str) -> StorePolicy {
-    let mut findings = Findings::new(text);
     if text.len() > MAX_FILE {
         return StorePolicy::default();
     }
-    let table = grammar::parse(text, &mut findings);
-    resolve::store(&decode::spec(table.get_ref(), &mut findings).store)
+    let table = grammar::parse(text, &mut Findings::silent());
+    StorePolicy::read(&File::new(table.get_ref()).root.group(&keys::file::STORE_TABLE))
 }

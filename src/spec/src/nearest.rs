@@ -5,7 +5,7 @@ const MAX_CANDIDATES: usize = 100;
 
 /// The candidate nearest to `text`, where one is near enough to be worth naming: at most a third of the letters differ.
 pub(super) fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // A name that long is nobody's slip, and the distance takes time in the square of it.
+    // A name of this length is not a typing error, and the distance takes time in the square of it.
     if text.len() > 40 {
         return None;
     }
@@ -75,7 +75,7 @@ mod tests {
     /// Each single slip in a key leads back to it, and a distance is the same both ways and 0 only for equal words.
     #[test]
     fn one_slip_is_found_again() {
-        let keys: BTreeSet<&str> = crate::keys::TABLES.iter().flat_map(|table| table.keys).copied().collect();
+        let keys: BTreeSet<&str> = crate::keys::entries().iter().map(|entry| entry.row.about().name).collect();
         assert!(keys.len() <= MAX_CANDIDATES, "{}: compare table by table", keys.len());
         for key in keys.iter().filter(|key| key.len() > 3) {
             for at in 0..key.len() {

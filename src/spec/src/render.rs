@@ -48,8 +48,8 @@ fn group<'a>(file_name: &'a str, text: &'a str, finding: &'a Finding) -> Group<'
             group = group.element(snippet);
         }
         None => {
-            let place = finding.place;
-            group = group.element(Origin::path(file_name).line(place.line).char_column(place.column));
+            let position = finding.position;
+            group = group.element(Origin::path(file_name).line(position.line).char_column(position.column));
         }
     }
     match &finding.help {

@@ -53,7 +53,7 @@ impl NonRootGid {
 }
 
 /// Reads a number of ASCII digits: no sign, no blank, no leading zero, no overflow, so that it has one spelling.
-pub(super) fn digits(text: &str) -> Option<u64> {
+pub(crate) fn digits(text: &str) -> Option<u64> {
     let canonical = text == "0" || !text.starts_with('0');
     if canonical && !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit()) { text.parse().ok() } else { None }
 }
@@ -88,7 +88,7 @@ impl std::str::FromStr for ByteSize {
 }
 
 /// Reads `512MiB`: digits and one of B, KiB, MiB, GiB, TiB, or digits alone for bytes. 0 is read: whether it is allowed is a rule.
-pub(super) fn bytes(text: &str) -> Result<u64, ValueError> {
+pub(crate) fn bytes(text: &str) -> Result<u64, ValueError> {
     const UNITS: [(&str, u32); 5] = [("KiB", 10), ("MiB", 20), ("GiB", 30), ("TiB", 40), ("B", 0)];
     const SHAPE: ValueError = ValueError("a size is a whole number and B, KiB, MiB, GiB or TiB, such as `512MiB`");
     let (number, shift) =
@@ -99,7 +99,7 @@ pub(super) fn bytes(text: &str) -> Result<u64, ValueError> {
 }
 
 /// Reads `10s`, `1m30s`, `500ms`: whole numbers with units h, m, s, ms in falling order, each at most once, 1 ms to 7 days.
-pub(super) fn duration(text: &str) -> Result<Duration, ValueError> {
+pub(crate) fn duration(text: &str) -> Result<Duration, ValueError> {
     const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
     const SHAPE: ValueError = ValueError("a duration is written with h, m, s and ms, such as `1m30s` or `500ms`");
     let mut rest = text;

@@ -1,58 +1,63 @@
-//! Limits: what the policy wants stated, and which numbers fit together.
+//! Limits: those that the policy asks for are stated, and the numbers fit together.
 
+use crate::file::{File, name, name_span};
 use crate::finding::Findings;
-use crate::model::Waivable;
-use crate::policy::Limit;
-use crate::raw::{RawContainer, RawSpec};
-use crate::resolve::{MEMORY, require_limits};
+use crate::keys::{Row, confinement, container as keys, file};
+use crate::model::{Limit, Waivable};
 use crate::rules;
+use crate::view::View;
 
-pub(super) fn validate(container: &RawContainer, spec: &RawSpec, out: &mut Findings<'_>) {
-    let missing = missing(container, spec);
-    let name = &container.name.value;
-    if !missing.is_empty() && !waived(spec, container) {
-        let list = |word: fn(Limit) -> &'static str| {
-            missing.iter().map(|limit| word(*limit)).collect::<Vec<_>>().join(" and ")
+pub(super) fn validate(container: &View<'_>, file: &File<'_>, out: &mut Findings<'_>) {
+    let missing = missing(container, file);
+    if !missing.is_empty() && !waived(file, container) {
+        let list = |text: fn(&dyn Row) -> String| {
+            missing.iter().map(|limit| text(row(*limit))).collect::<Vec<_>>().join(" and ")
         };
-        out.absent(&rules::LIMITS_REQUIRED, &container.name.span, format!("`{name}` does not state {}", list(key)))
-            .help(format!("add {} to its `resources`", list(example)));
+        let keys = list(|row| format!("`resources.{}`", row.about().name));
+        let examples = list(|row| format!("`{} = {}`", row.about().name, row.example()));
+        let message = format!("`{}` does not state {keys}", name(container));
+        out.absent(&rules::LIMITS_REQUIRED, name_span(container), message)
+            .help(format!("add {examples} to its `resources`"));
     }
-    let memory = container.resources.memory.as_ref().map_or(MEMORY, |memory| memory.value);
-    if let Some(high) = container.resources.memory_high.as_ref().filter(|high| high.value > memory) {
+    memory_high(container, out);
+}
+
+fn memory_high(container: &View<'_>, out: &mut Findings<'_>) {
+    let resources = container.group(&keys::RESOURCES_TABLE);
+    let Some(high) = resources.stated(&confinement::MEMORY_HIGH) else { return };
+    if resources.get(&confinement::MEMORY).is_some_and(|memory| high.value > memory) {
         let finding =
-            out.add(&rules::MEMORY_HIGH, &high.span, "memory_high is above memory, and would never be reached");
-        if let Some(memory) = &container.resources.memory {
+            out.add(&rules::MEMORY_HIGH, &high.span, "`memory_high` is above `memory`, and would never be reached");
+        let finding = finding.help("lower `memory_high`, or raise `memory`");
+        if let Some(memory) = resources.own(&confinement::MEMORY) {
             finding.related(&memory.span, "memory");
         }
     }
 }
 
-/// The limits that the policy wants and the container does not state.
-pub(super) fn missing(container: &RawContainer, spec: &RawSpec) -> Vec<Limit> {
-    let mut wanted = require_limits(spec);
-    wanted.retain(|limit| !container.resources.stated.contains(limit));
+/// The limits that the policy asks for and the container does not state.
+pub(super) fn missing(container: &View<'_>, file: &File<'_>) -> Vec<Limit> {
+    let resources = container.group(&keys::RESOURCES_TABLE);
+    let policy = file.root.group(&file::POLICY_TABLE);
+    let mut wanted = policy.get(&file::REQUIRE_LIMITS).unwrap_or_default();
+    wanted.retain(|limit| resources.items(row(*limit).about()).next().is_none());
+    wanted.sort_unstable();
+    wanted.dedup();
     wanted
 }
 
-fn waived(spec: &RawSpec, container: &RawContainer) -> bool {
-    spec.waivers.iter().any(|waiver| {
-        let rule = waiver.rule.as_ref().is_some_and(|rule| rule.value == Waivable::LimitsRequired);
-        rule && waiver.container.as_ref().is_some_and(|name| name.value == container.name.value.as_str())
+fn waived(file: &File<'_>, container: &View<'_>) -> bool {
+    file.waivers.iter().any(|waiver| {
+        waiver.get(&file::RULE) == Some(Waivable::LimitsRequired)
+            && waiver.get(&file::CONTAINER).is_some_and(|waived| waived == name(container))
     })
 }
 
-fn key(limit: Limit) -> &'static str {
+/// The key of a limit.
+fn row(limit: Limit) -> &'static dyn Row {
     match limit {
-        Limit::Memory => "`resources.memory`",
-        Limit::Pids => "`resources.pids`",
-        Limit::Cpus => "`resources.cpus`",
-    }
-}
-
-fn example(limit: Limit) -> &'static str {
-    match limit {
-        Limit::Memory => "`memory = \"64MiB\"`",
-        Limit::Pids => "`pids = 64`",
-        Limit::Cpus => "`cpus = 0.5`",
+        Limit::Memory => &confinement::MEMORY,
+        Limit::Pids => &confinement::PIDS,
+        Limit::Cpus => &confinement::CPUS,
     }
 }

@@ -1,31 +1,41 @@
 //! Registries: one login each, and TLS unless their table says otherwise.
 
+use crate::file::{File, name};
 use crate::finding::Findings;
-use crate::raw::{RawRegistry, RawSpec};
+use crate::keys::file as keys;
 use crate::rules;
+use crate::view::View;
 
-pub(super) fn validate(spec: &RawSpec, out: &mut Findings<'_>) {
-    let is_insecure = |registry: &RawRegistry| registry.insecure.as_ref().is_some_and(|insecure| insecure.value);
-    for registry in &spec.registries {
-        if let (Some(file), Some(credential)) = (&registry.auth_file, &registry.credential) {
-            out.add(&rules::REGISTRY_LOGIN, &credential.span, "this registry has a login already")
-                .related(&file.span, "here");
+pub(super) fn validate(file: &File<'_>, out: &mut Findings<'_>) {
+    for registry in &file.registries {
+        one_login(registry, out);
+        if let Some(insecure) = registry.stated(&keys::INSECURE).filter(|insecure| insecure.value) {
+            let message = "this registry is reached without TLS: every host on the way can read requests and the login";
+            out.add(&rules::REGISTRY_INSECURE, &insecure.span, message)
+                .help("bytes are proven by digest all the same; `ca` names a private certificate authority");
         }
-        if let Some(insecure) = registry.insecure.as_ref().filter(|insecure| insecure.value) {
-            let message =
-                "this registry is asked without TLS: whoever is on the way reads what is asked for, the login too";
-            out.add(&rules::REGISTRY_INSECURE, &insecure.span, message).help(
-                "bytes are proven by their digests all the same; a private certificate authority is given by `ca`",
-            );
-        }
-        for mirror in registry.mirrors.iter().filter(|mirror| !mirror.value.secure) {
-            let own = spec.registries.iter().find(|other| other.name.value == mirror.value.registry);
-            if !own.is_some_and(is_insecure) {
-                out.add(&rules::MIRROR, &mirror.span, "a mirror without TLS has a table that says so").help(format!(
-                    "write https://, or add [registries.\"{}\"] with `insecure = true`",
-                    mirror.value.registry
-                ));
-            }
+        mirrors(registry, file, out);
+    }
+}
+
+fn one_login(registry: &View<'_>, out: &mut Findings<'_>) {
+    if let (Some(first), Some(second)) = (registry.own(&keys::AUTH_FILE), registry.own(&keys::CREDENTIAL)) {
+        out.add(&rules::REGISTRY_LOGIN, &second.span, "this registry has a login already")
+            .related(&first.span, "the login")
+            .help("remove one of the two");
+    }
+}
+
+fn mirrors(registry: &View<'_>, file: &File<'_>, out: &mut Findings<'_>) {
+    let Some(list) = registry.own(&keys::MIRRORS) else { return };
+    for mirror in keys::MIRRORS.of.elements(&list, &mut Findings::silent()).unwrap_or_default() {
+        let host = &mirror.value.registry;
+        let own = file.registries.iter().find(|other| name(other) == host);
+        let insecure = own.is_some_and(|own| own.get(&keys::INSECURE) == Some(true));
+        if !mirror.value.secure && !insecure {
+            let message = "a mirror without TLS needs a table that allows it";
+            out.add(&rules::MIRROR, &mirror.span, message)
+                .help(format!("write https://, or add [registries.\"{host}\"] with `insecure = true`"));
         }
     }
 }

@@ -1,60 +1,78 @@
-//! One uid, one container; two only where the file says so.
+//! Users: one uid, one container; two containers only where the file says so.
 
+use crate::file::{File, name, name_span};
 use crate::finding::{Findings, quoted};
+use crate::item::At;
+use crate::keys::container as keys;
+use crate::model::User;
 use crate::nearest::did_you_mean;
-use crate::raw::{RawContainer, RawSpec};
 use crate::rules;
+use crate::view::View;
 use std::collections::BTreeMap;
 
-pub(super) fn validate(spec: &RawSpec, out: &mut Findings<'_>) {
-    for container in &spec.containers {
-        shares(container, spec, out);
+/// A container's name, its user, and the container whose user it shares.
+struct Member<'f, 't> {
+    view: &'f View<'t>,
+    user: Option<At<User>>,
+    shares: Option<At<String>>,
+}
+
+pub(super) fn validate(file: &File<'_>, out: &mut Findings<'_>) {
+    let member = |view| Member { view, user: view.stated(&keys::USER), shares: view.stated(&keys::SHARE_USER_WITH) };
+    let members: Vec<_> = file.containers.iter().map(member).collect();
+    let by_name: BTreeMap<&str, &Member<'_, '_>> = members.iter().map(|member| (name(member.view), member)).collect();
+    for member in &members {
+        shares(member, &members, &by_name, out);
     }
-    let mut first_of: BTreeMap<u32, &RawContainer> = BTreeMap::new();
-    for container in &spec.containers {
-        let Some(user) = &container.user else { continue };
-        let first = *first_of.entry(user.value.uid.get()).or_insert(container);
-        if owner(first) != owner(container) {
-            let (name, uid) = (&first.name.value, user.value.uid.get());
-            let span = first.user.as_ref().map_or(&first.name.span, |user| &user.span);
-            out.add(&rules::USER_SHARED, &user.span, format!("uid {uid} is the user of container `{name}` already"))
-                .related(span, format!("`{name}` has it here"))
-                .help(format!("give it a uid of its own, or say `share_user_with = \"{}\"`", owner(first)));
+    let mut first_of: BTreeMap<u32, &Member<'_, '_>> = BTreeMap::new();
+    for member in &members {
+        let Some(user) = &member.user else { continue };
+        let uid = user.value.uid.get();
+        let first = *first_of.entry(uid).or_insert(member);
+        if owner(first) != owner(member) {
+            let other = name(first.view);
+            let span = first.user.as_ref().map_or(name_span(first.view), |user| &user.span);
+            out.add(&rules::USER_SHARED, &user.span, format!("uid {uid} is the user of container `{other}` already"))
+                .related(span, format!("the user of `{other}`"))
+                .help(format!("give it another uid, or add `share_user_with = \"{}\"`", owner(first)));
         }
     }
 }
 
-/// The container whose user this one has: its own where it shares none.
-fn owner(container: &RawContainer) -> &str {
-    match &container.share_user_with {
-        Some(other) => &other.value,
-        None => container.name.value.as_str(),
-    }
+/// The container whose user a container has: itself where it shares none.
+fn owner<'m>(member: &'m Member<'_, '_>) -> &'m str {
+    member.shares.as_ref().map_or_else(|| name(member.view), |other| &other.value)
 }
 
-/// `share_user_with` names another container, which has the same uid and shares with nobody itself.
-fn shares(container: &RawContainer, spec: &RawSpec, out: &mut Findings<'_>) {
-    let Some(shared) = &container.share_user_with else { return };
-    let names = spec.containers.iter().map(|other| other.name.value.as_str());
-    let Some(other) = spec.containers.iter().find(|other| other.name.value.as_str() == shared.value) else {
-        out.add(&rules::CONTAINER_UNKNOWN, &shared.span, format!("there is no container {}", quoted(&shared.value)))
-            .help_if(|| did_you_mean(&shared.value, names.filter(|name| *name != container.name.value.as_str())));
+/// `share_user_with` names another container, which has the same uid and shares no user itself.
+fn shares(
+    member: &Member<'_, '_>,
+    members: &[Member<'_, '_>],
+    by_name: &BTreeMap<&str, &Member<'_, '_>>,
+    out: &mut Findings<'_>,
+) {
+    let Some(shared) = &member.shares else { return };
+    let own_name = name(member.view);
+    let Some(other) = by_name.get(shared.value.as_str()) else {
+        let others = members.iter().map(|other| name(other.view)).filter(|other| *other != own_name);
+        let message = format!("there is no container {}", quoted(&shared.value));
+        out.add(&rules::CONTAINER_UNKNOWN, &shared.span, message).help_if(|| did_you_mean(&shared.value, others));
         return;
     };
-    if other.name.value == container.name.value {
-        out.add(&rules::USER_SHARED, &shared.span, "a container does not share with itself");
-    } else if let Some(third) = &other.share_user_with {
-        out.add(&rules::USER_SHARED, &shared.span, format!("`{}` shares a user itself", shared.value))
-            .related(&third.span, "here")
-            .help("let all name the one container whose user it is");
-    } else if let (Some(own), Some(theirs)) = (&container.user, &other.user)
+    if shared.value == own_name {
+        out.add(&rules::USER_SHARED, &shared.span, "a container cannot share a user with itself")
+            .help("name the other container, or remove the key");
+    } else if let Some(third) = &other.shares {
+        let message = format!("`{}` shares the user of another container itself", shared.value);
+        out.add(&rules::USER_SHARED, &shared.span, message)
+            .related(&third.span, "shared here")
+            .help("name the container whose user it is in each of them");
+    } else if let (Some(own), Some(theirs)) = (&member.user, &other.user)
         && own.value.uid != theirs.value.uid
     {
-        out.add(
-            &rules::USER_SHARED,
-            &own.span,
-            format!("this is not the uid of `{}`, which it is to share", shared.value),
-        )
-        .related(&theirs.span, format!("`{}` has this one", shared.value));
+        let message = format!("the user differs from that of `{}`, with which it is shared", shared.value);
+        out.add(&rules::USER_SHARED, &own.span, message)
+            .related(&theirs.span, format!("the user of `{}`", shared.value))
+            .help("give both containers the same uid");
     }
 }

@@ -1,75 +1,65 @@
-//! Waivers: they name a container, hold for a time, and weaken something.
+//! Waivers: each names a container, holds for a time, and weakens a rule.
 
 use super::limits;
 use crate::date::Date;
+use crate::file::{File, name};
 use crate::finding::{Findings, quoted};
+use crate::keys::file as keys;
 use crate::model::Waivable;
 use crate::nearest::did_you_mean;
-use crate::raw::{RawSpec, RawWaiver};
 use crate::rules;
+use crate::view::View;
+use std::collections::BTreeMap;
 
-/// Days before its end from which on a waiver is warned of.
+/// From this many days before its end on, a waiver is warned of.
 const WARNING_DAYS: i64 = 30;
 
-pub(super) fn validate(spec: &RawSpec, today: Date, out: &mut Findings<'_>) {
-    for (index, waiver) in spec.waivers.iter().enumerate() {
+pub(super) fn validate(file: &File<'_>, today: Date, out: &mut Findings<'_>) {
+    let mut first_of: BTreeMap<(Waivable, String), &View<'_>> = BTreeMap::new();
+    for waiver in &file.waivers {
         expiry(waiver, today, out);
-        effect(waiver, spec, out);
-        let mut before = spec.waivers.iter().take(index);
-        let what = |waiver: &RawWaiver| {
-            let (rule, container) = (waiver.rule.as_ref()?, waiver.container.as_ref()?);
-            Some((rule.value, container.value.clone()))
-        };
-        let same = before.find(|other| what(other).is_some() && what(other) == what(waiver));
-        if let Some(first) = same {
+        effect(waiver, file, out);
+        let (Some(rule), Some(container)) = (waiver.get(&keys::RULE), waiver.get(&keys::CONTAINER)) else { continue };
+        let first = *first_of.entry((rule, container)).or_insert(waiver);
+        if !std::ptr::eq(first, waiver) {
             out.add(&rules::WAIVER_DUPLICATE, &waiver.span, "this rule is waived for this container already")
-                .related(&first.span, "here");
+                .related(&first.span, "the first waiver")
+                .help("remove one of the two");
         }
     }
 }
 
 /// The day that a waiver names is the last one on which it holds.
-fn expiry(waiver: &RawWaiver, today: Date, out: &mut Findings<'_>) {
-    let Some(expires) = &waiver.expires else { return };
+fn expiry(waiver: &View<'_>, today: Date, out: &mut Findings<'_>) {
+    let Some(expires) = waiver.stated(&keys::EXPIRES) else { return };
     let days = expires.value.days_after(today);
     if days < 0 {
-        out.add(
-            &rules::WAIVER_EXPIRED,
-            &expires.span,
-            format!("this waiver ended on {}; today is {today}", expires.value),
-        )
-        .help("remove it and meet the rule, or decide again and give a new date");
+        let message = format!("this waiver ended on {}; today is {today}", expires.value);
+        out.add(&rules::WAIVER_EXPIRED, &expires.span, message)
+            .help("remove it and meet the rule, or decide again and give a new date");
     } else if days <= WARNING_DAYS {
-        let left = match days {
+        let message = match days {
             0 => "today is the last day of this waiver".to_owned(),
             1 => "this waiver ends tomorrow".to_owned(),
             days => format!("this waiver ends in {days} days"),
         };
-        out.add(&rules::WAIVER_EXPIRES, &expires.span, left);
+        out.add(&rules::WAIVER_EXPIRES, &expires.span, message);
     }
 }
 
-fn effect(waiver: &RawWaiver, spec: &RawSpec, out: &mut Findings<'_>) {
-    let Some(container) = &waiver.container else { return };
-    let found = spec.containers.iter().find(|other| other.name.value.as_str() == container.value);
-    let Some(found) = found else {
-        let names = spec.containers.iter().map(|other| other.name.value.as_str());
-        out.add(
-            &rules::CONTAINER_UNKNOWN,
-            &container.span,
-            format!("there is no container {}", quoted(&container.value)),
-        )
-        .help_if(|| did_you_mean(&container.value, names));
+/// A waiver is for a container of the file, and for a rule that the container does not keep.
+fn effect(waiver: &View<'_>, file: &File<'_>, out: &mut Findings<'_>) {
+    let Some(waived) = waiver.stated(&keys::CONTAINER) else { return };
+    let Some(container) = file.containers.iter().find(|container| name(container) == waived.value) else {
+        let message = format!("there is no container {}", quoted(&waived.value));
+        out.add(&rules::CONTAINER_UNKNOWN, &waived.span, message)
+            .help_if(|| did_you_mean(&waived.value, file.containers.iter().map(name)));
         return;
     };
-    let Some(rule) = &waiver.rule else { return };
-    // Whether `limits` is needed is the host's to say, when the container starts.
-    if rule.value == Waivable::LimitsRequired && limits::missing(found, spec).is_empty() {
-        out.absent(
-            &rules::WAIVER_UNUSED,
-            &rule.span,
-            format!("`{}` states every limit that it has to", container.value),
-        )
-        .help("remove this waiver");
+    let Some(rule) = waiver.stated(&keys::RULE) else { return };
+    // Whether the rule `limits` needs a waiver depends on the host, and is checked when the container starts.
+    if rule.value == Waivable::LimitsRequired && limits::missing(container, file).is_empty() {
+        let message = format!("`{}` states every limit that the policy asks for", waived.value);
+        out.absent(&rules::WAIVER_UNUSED, &rule.span, message).help("remove this waiver");
     }
 }

@@ -1,4 +1,4 @@
-//! Names that stand for the kernel's numbers: signals, resource limits, capabilities; and which of them a file may use.
+//! Names of the kernel's numbers: signals and resource limits.
 
 use super::nearest::nearest;
 
@@ -37,6 +37,9 @@ static SIGNALS: &[(&str, u8)] = &[
     ("SYS", 31),
 ];
 
+/// The first and the last real-time signal, as glibc and musl count them.
+const REAL_TIME: std::ops::RangeInclusive<u8> = 34..=64;
+
 /// The number of a signal: `SIGTERM`, `TERM`, `15`, `SIGRTMIN+3`. Real-time signals count from 34, as glibc and musl have them.
 pub fn signal(text: &str) -> Option<u8> {
     if let Some(number) = super::values::digits(text) {
@@ -53,10 +56,13 @@ pub fn signal(text: &str) -> Option<u8> {
     SIGNALS.iter().find(|(known, _)| *known == name).map(|(_, number)| *number)
 }
 
-/// The name of a signal, as signal(7) writes it; a real-time signal by its number.
+/// The name of a signal, as [`signal`] reads it; the number for the two that have no name.
 pub fn signal_name(number: u8) -> String {
-    let known = SIGNALS.iter().find(|(_, known)| *known == number);
-    known.map_or_else(|| format!("signal {number}"), |(name, _)| format!("SIG{name}"))
+    let named = SIGNALS.iter().find(|(_, known)| *known == number).map(|(name, _)| format!("SIG{name}"));
+    named.unwrap_or_else(|| match number.checked_sub(*REAL_TIME.start()) {
+        Some(offset) => format!("SIGRTMIN+{offset}"),
+        None => number.to_string(),
+    })
 }
 
 /// The suggestion for a text that is nearly a signal's name.
@@ -66,7 +72,7 @@ pub(super) fn nearest_signal(text: &str) -> Option<String> {
     nearest(name, SIGNALS.iter().map(|(name, _)| *name)).map(|name| format!("did you mean `SIG{name}`?"))
 }
 
-/// Signals that do not stop a process: KILL leaves no grace, the others suspend, continue or are ignored.
+/// Whether a signal asks a process to stop: KILL leaves it no time, the others suspend, continue or are ignored.
 pub(super) fn stops(signal: u8) -> bool {
     !matches!(signal, 9 | 17..=23 | 28)
 }
@@ -105,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signals() {
+    fn signals_are_read_by_name_and_number() {
         for (text, number) in
             [("SIGTERM", 15), ("TERM", 15), ("15", 15), ("SIGRTMIN+3", 37), ("RTMAX-0", 64), ("SIGQUIT", 3)]
         {
@@ -116,6 +122,13 @@ mod tests {
         }
         assert_eq!(nearest_signal("sigterm").as_deref(), Some("did you mean `SIGTERM`?"));
         assert!(stops(15) && stops(3) && stops(37) && !stops(9) && !stops(19));
+    }
+
+    #[test]
+    fn the_name_of_a_signal_is_read_as_that_signal() {
+        for number in 1..=64 {
+            assert_eq!(signal(&signal_name(number)), Some(number));
+        }
     }
 
     /// The numbers are the kernel's: asked from the headers that the libc crate mirrors.

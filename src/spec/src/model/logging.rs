@@ -1,6 +1,8 @@
-//! Where output goes: a part of the resolved file ([`super::Spec`]).
+//! Where output goes: that of containers, and casemate's own.
 
-use super::values::ByteSize;
+use crate::keys::confinement as keys;
+use crate::values::ByteSize;
+use crate::view::View;
 
 /// Where a container's output goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,11 +26,20 @@ pub struct Logging {
     pub max_file: u32,
 }
 
+impl Logging {
+    pub(crate) fn read(table: &View<'_>) -> Option<Self> {
+        Some(Self {
+            driver: table.get(&keys::LOG_DRIVER)?,
+            max_size: table.get(&keys::LOG_MAX_SIZE)?,
+            max_file: table.get(&keys::LOG_MAX_FILE)?,
+        })
+    }
+}
+
 /// `appliance.log`: where casemate's own log goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ManagerLog {
     /// To standard error, which is the unit's journal in a service.
-    #[default]
     Stderr,
     /// To the host's journal, with fields.
     Journald,
