@@ -6,6 +6,7 @@ mod check;
 mod control;
 mod file;
 mod image;
+mod keys;
 mod logs;
 mod pins;
 mod print;
@@ -103,6 +104,7 @@ impl Global {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     Check(check::Check),
+    Keys(keys::Keys),
     Up(up::Up),
     /// Stop all containers and the manager
     ///
@@ -202,6 +204,7 @@ fn run(CommandLine { global, verb }: &CommandLine) -> Result<ExitCode, Error> {
     }
     match verb {
         Verb::Check(verb) => verb.run(),
+        Verb::Keys(verb) => verb.run(),
         Verb::Up(verb) => verb.run(global),
         Verb::Down => control::down(global),
         Verb::Reload => control::reload(global),

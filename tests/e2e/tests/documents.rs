@@ -163,6 +163,40 @@ fn commands_md_quotes_the_help_of_every_verb() {
     compare("docs/commands.md", &text);
 }
 
+/// The names of the keys that `casemate keys` prints.
+fn keys_printed() -> BTreeSet<String> {
+    let output = Command::new(place::program("casemate")).arg("keys").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    // A name is indented by two columns, its description below it by six.
+    let described = printed.lines().zip(printed.lines().skip(1)).filter(|(_, next)| next.starts_with("      "));
+    let names = described.filter_map(|(line, _)| line.strip_prefix("  ").filter(|name| !name.starts_with(' ')));
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn reference_md_schema_and_example_have_every_key_that_casemate_keys_prints() {
+    let keys = keys_printed();
+    assert!(keys.len() > 60 && keys.contains("memory_high"), "{keys:?}");
+    let read = |name: &str| fs::read_to_string(repository().join(name)).unwrap();
+    let reference = read("docs/reference.md");
+    let schema = read("docs/casemate.schema.json");
+    let example = read("config/casemate.toml");
+    for key in keys {
+        assert!(reference.contains(&format!("- **`{key}`**: ")), "docs/reference.md: {key}");
+        assert!(schema.contains(&format!("\"{key}\": {{")), "docs/casemate.schema.json: {key}");
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        assert!(example.split(|c| !is_word(c)).any(|word| word == key), "config/casemate.toml: {key}");
+    }
+}
+
+#[test]
+fn example_file_is_accepted_by_check() {
+    let file = repository().join("config/casemate.toml");
+    let output = Command::new(place::program("casemate")).arg("check").arg(&file).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
 /// The anchor of a heading, as GitHub and most renderers make it.
 fn anchor(heading: &str) -> String {
     let kept = heading.trim().chars().filter(|c| c.is_alphanumeric() || *c == ' ' || *c == '-' || *c == '_');
