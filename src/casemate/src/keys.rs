@@ -11,9 +11,9 @@ const WIDTH: usize = 80;
 const EXAMPLE: &str = "Examples:\n  casemate keys | less\n  casemate keys containers.web.resources\n  \
     casemate keys memory_high";
 
-/// Print what casemate.toml may say: each key with its values, its default, its effect and what weakens it
+/// Print the keys of casemate.toml, each with its values, its default, its effect and what weakens it
 ///
-/// Without a path: every key, table by table. A path names a table or a key; any name stands for NAME, and the last part of a
+/// Without a path, prints every key, table by table. A path is that of a table or a key; any name can stand for NAME, and the last part of a
 /// key's path is enough.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]

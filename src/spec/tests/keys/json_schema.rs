@@ -1,7 +1,7 @@
 //! A validator for the keywords of JSON Schema 2020-12 that docs/casemate.schema.json uses, written from the specification. A
 //! keyword that is not in this file is an error of the schema.
 
-use regex_lite::Regex;
+use regex::Regex;
 use serde_json::{Map, Value};
 
 /// Keywords that describe and do not validate.
