@@ -257,7 +257,7 @@ impl ValueType for MaskedPath {
         if whole || !(path.is_at_or_below("/proc") || path.is_at_or_below("/sys")) {
             let message = format!("{} does not lie below /proc or /sys", quoted(path.as_str()));
             out.add(&rules::MASKED_PATH, &item.span, message)
-                .help("remove the path: what a container must not see of its image is left out of the image");
+                .help("remove the path: only paths of procfs and sysfs can be listed here");
             return None;
         }
         Some(path)
