@@ -57,6 +57,19 @@ both_modes! {
         assert_eq!(report.surroundings.parent, 1, "defaults.init");
     }
 
+    fn read_only_paths_of_the_file_cannot_be_written(mode) {
+        let casemate = Instance::new(mode);
+        let image = casemate.probe();
+        let is_writable = |security: &str| {
+            let container = Container::new("a", &image, 10_001).set("security", security);
+            let report = casemate.report_of(container, "[defaults]\nsecurity = { read_only_paths = [\"/proc/tty\"] }\n");
+            assert!(options(&report, "/proc/tty").contains(&"ro"), "{:?}", report.mounts);
+            report.writable.proc_self.iter().any(|file| file.ends_with("/comm"))
+        };
+        assert!(is_writable("{}"), "a process can rename itself");
+        assert!(!is_writable("{ read_only_paths = [\"/proc/1/comm\"] }"));
+    }
+
     fn mounts_are_as_writable_and_executable_as_the_file_says(mode) {
         let casemate = Instance::new(mode);
         let source = casemate.scratch("shown");

@@ -26,10 +26,11 @@ pub(super) fn proc(container: &ContainerSpec, container_facts: &ContainerFacts) 
     let mut masked: BTreeSet<String> = MASKED.iter().map(|&path| path.to_owned()).collect();
     masked.extend(container.security.masked_paths.iter().map(|path| path.as_str().to_owned()));
     masked.extend((0..container_facts.cpus).map(|cpu| format!("/sys/devices/system/cpu/cpu{cpu}/{}", MASKED_PER_CPU)));
-    let read_only = READ_ONLY.iter().map(|&path| path.to_owned());
+    let mut read_only: BTreeSet<String> = READ_ONLY.iter().map(|&path| path.to_owned()).collect();
+    read_only.extend(container.security.read_only_paths.iter().map(|path| path.as_str().to_owned()));
     Proc {
         subset_pid,
         masked: masked.into_iter().filter(|path| is_mounted(path)).collect(),
-        read_only: read_only.filter(|path| is_mounted(path)).collect(),
+        read_only: read_only.into_iter().filter(|path| is_mounted(path)).collect(),
     }
 }

@@ -87,6 +87,11 @@ table! { SECURITY "containers.NAME.security" "Confinement; nothing here can be t
         "paths to hide besides the built-in ones; those of [defaults] are added")
         .built_in(Vec::new).joined_with_defaults().effect("mount over the path").widens(Widens::FewerEntries)
         .example("[\"/proc/cpuinfo\"]");
+
+    READ_ONLY_PATHS: List<MaskedPath> = key("read_only_paths", list("a list of paths", "[\"/proc/a\", \"/sys/b\"]", MaskedPath),
+        "paths to make read-only besides the built-in ones; those of [defaults] are added")
+        .built_in(Vec::new).joined_with_defaults().effect("read-only bind mount over the path")
+        .widens(Widens::FewerEntries).example("[\"/proc/tty\"]");
 }}
 
 table! { SECCOMP "containers.NAME.security.seccomp" "A seccomp profile of your own" {

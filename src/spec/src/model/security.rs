@@ -20,6 +20,8 @@ pub struct Security {
     pub cap_add: Vec<u8>,
     /// Paths hidden besides the built-in ones, sorted.
     pub masked_paths: Vec<AbsolutePath>,
+    /// Paths made read-only besides the built-in ones.
+    pub read_only_paths: Vec<AbsolutePath>,
 }
 
 impl Security {
@@ -32,6 +34,7 @@ impl Security {
             landlock: table.get(&keys::LANDLOCK_RULES)?,
             cap_add: table.get(&keys::CAP_ADD)?,
             masked_paths,
+            read_only_paths: table.get(&keys::READ_ONLY_PATHS)?,
         })
     }
 
