@@ -9,7 +9,7 @@ const LONGEST: usize = 4096;
 pub enum Challenge {
     /// A token of another server.
     Bearer {
-        /// Where it is to be had: a URL, not judged here.
+        /// URL of the token server, not validated here.
         realm: String,
         /// What the token server calls the registry.
         service: Option<String>,

@@ -13,7 +13,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 const ADDRESS_SPACE: u64 = 32 << 20;
 /// The manager's socket, a pipe, connections kept open, name servers.
 const DESCRIPTORS: u64 = 64;
-/// Landlock's ABI that knows TCP ports, and the one that knows scopes.
+/// The Landlock ABI versions with rules for TCP ports, and with scopes.
 const ABI_TCP: u32 = 4;
 const ABI_SCOPE: u32 = 6;
 
@@ -49,7 +49,7 @@ pub fn at_first() -> Result<(), Error> {
     landlock::apply(&Landlock { scoped, ..Landlock::default() }, None)
 }
 
-/// Before the first connection: these TCP ports may be connected to. A kernel before 6.7 cannot tell ports apart.
+/// Before the first connection: restricts TCP connections to these ports. Kernels before 6.7 have no rules for ports.
 pub fn to_ports(mut ports: Vec<u16>) -> Result<(), Error> {
     ports.sort_unstable();
     ports.dedup();

@@ -26,7 +26,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Reads it. What cannot be read is not there: then a name is not found, or a certificate not trusted, and that is said.
+    /// Reads the files. An unreadable file counts as empty: then names are not found, or certificates are not trusted, with an error.
     pub fn read() -> Self {
         let authorities = AUTHORITIES.iter().find_map(|path| read(path, MAX_AUTHORITIES));
         let text = |path| read(path, MAX_NAMES).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());

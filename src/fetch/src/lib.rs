@@ -1,14 +1,14 @@
-//! Speaks to the registries that it was told of: writes what they send into the manager's pipes, and sends them what comes out of those.
+//! `casemate-fetch`: downloads from and uploads to the registries of its configuration, through pipes of the manager.
 //!
-//! The story: read what a client needs of this host (certificate authorities, name servers), shut itself in, read the terms, shut
-//! itself in to their ports, then answer one request after another until the manager hangs up. Everything that comes from the
-//! network is hostile and bounded; the manager proves every byte again, so what a taken-over process could do is lie.
+//! In order: reads certificate authorities and name servers of this host, confines itself, receives the configuration, restricts itself
+//! to the TCP ports in it, then serves one request after another until the manager closes the connection. All data from the network is
+//! untrusted and bounded. The manager verifies every byte, so a compromised process can only withhold data.
 #![forbid(unsafe_code)]
 
 pub mod challenge;
 mod client;
 mod confine;
-mod fault;
+mod error;
 mod host;
 mod login;
 mod reach;
@@ -23,10 +23,10 @@ use casemate_fetch_wire::SOCKET;
 use std::io::Write;
 use std::process::ExitCode;
 
-/// Serves the connection that the starter left under descriptor [`SOCKET`]: 0 at its end, 1 where it broke, 2 without one.
+/// Serves the connection on descriptor [`SOCKET`]. Exit code: 0 when the manager closed it, 1 after an error, 2 without a connection.
 pub fn run() -> ExitCode {
     let Ok(socket) = casemate_sys::inherited::take(SOCKET) else {
-        // Without a terminal there is nobody to tell.
+        // Standard error may be closed.
         let _ = writeln!(
             std::io::stderr(),
             "casemate-fetch: it is started by `casemate` (pull, image push, lock, update), or by casemate-fetch.socket"

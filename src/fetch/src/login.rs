@@ -4,7 +4,7 @@
 //! plain HTTP anybody could have named one, so there it has to be on the same host.
 
 use crate::challenge::Challenge;
-use crate::fault::Fault;
+use crate::error::Error;
 use crate::reach;
 use crate::url::{Url, encoded};
 use base64::Engine;
@@ -41,7 +41,7 @@ pub struct Logins {
 }
 
 impl Logins {
-    /// The header for a repository, if it is known what the server wants.
+    /// The authorization header for a repository, if the kind of login is known.
     pub fn header(&self, endpoint: &Endpoint, scope: Scope<'_>) -> Option<Secret> {
         if let Some(token) = self.tokens.get(&scope.to_string()) {
             return Some(Secret::new(format!("Bearer {}", token.expose())));
@@ -90,17 +90,17 @@ pub struct TokenRequest {
 }
 
 /// What to ask whom for a token for this (distribution's token specification; OAuth2 for refresh tokens).
-pub fn token_request(endpoint: &Endpoint, scope: Scope<'_>, challenge: &Challenge) -> Result<TokenRequest, Fault> {
+pub fn token_request(endpoint: &Endpoint, scope: Scope<'_>, challenge: &Challenge) -> Result<TokenRequest, Error> {
     let Challenge::Bearer { realm, service } = challenge else {
-        return Err(Fault::new(Step::LogIn, "no token is asked for"));
+        return Err(Error::new(Step::LogIn, "no token is asked for"));
     };
     let mut url = Url::parse(realm)
-        .map_err(|reason| Fault::new(Step::LogIn, format!("the realm of its challenge is {reason}")))?;
+        .map_err(|reason| Error::new(Step::LogIn, format!("the realm of its challenge is {reason}")))?;
     reach::may_name(endpoint, &url)
-        .map_err(|reason| Fault::new(Step::LogIn, format!("it names {url} as its token server, {reason}")))?;
+        .map_err(|reason| Error::new(Step::LogIn, format!("it names {url} as its token server, {reason}")))?;
     if !endpoint.secure && url.host != endpoint.host.to_ascii_lowercase() {
         let reason = format!("it names {url} as its token server: without TLS that has to be on the same host");
-        return Err(Fault::new(Step::LogIn, reason));
+        return Err(Error::new(Step::LogIn, reason));
     }
     let mut fields = vec![("scope", scope.to_string())];
     fields.extend(service.iter().map(|service| ("service", service.clone())));
@@ -127,17 +127,17 @@ struct Answer {
 }
 
 /// The token of a token server's answer.
-pub fn token(body: &[u8]) -> Result<Secret, Fault> {
-    // The error of the parser could quote what it read, and so a token.
+pub fn token(body: &[u8]) -> Result<Secret, Error> {
+    // The parser's error could quote the token.
     let answer: Answer =
-        serde_json::from_slice(body).map_err(|_| Fault::new(Step::LogIn, "its answer is not a token's JSON"))?;
+        serde_json::from_slice(body).map_err(|_| Error::new(Step::LogIn, "its answer is not a token's JSON"))?;
     let found = answer.token.filter(|token| !token.is_empty()).or(answer.access_token).map(Secret::new);
-    let token = found.ok_or_else(|| Fault::new(Step::LogIn, "its answer has no token in it"))?;
+    let token = found.ok_or_else(|| Error::new(Step::LogIn, "its answer has no token in it"))?;
     let fits = token.expose().len() <= LONGEST && token.expose().bytes().all(|c| c.is_ascii_graphic());
     if fits && !token.expose().is_empty() {
         Ok(token)
     } else {
-        Err(Fault::new(Step::LogIn, "its token does not fit into a header"))
+        Err(Error::new(Step::LogIn, "its token does not fit into a header"))
     }
 }
 
@@ -193,8 +193,8 @@ mod tests {
         let proxied = Endpoint { proxy: Some("http://proxy.example:3128".to_owned()), ..endpoint(true, password()) };
         let realm = |realm: &str| token_request(&proxied, Scope { repository: "a/b", push: true }, &bearer(realm));
         assert!(realm("https://auth.example/token").is_ok());
-        let fault = realm("https://169.254.169.254/token").unwrap_err();
-        assert!(fault.failure.reason.contains("private network"), "{:?}", fault.failure);
+        let error = realm("https://169.254.169.254/token").unwrap_err();
+        assert!(error.failure.reason.contains("private network"), "{:?}", error.failure);
     }
 
     #[test]
@@ -204,8 +204,8 @@ mod tests {
         for bad in
             ["", "{}", "[]", "{\"token\":\"a b\"}", "{\"token\":\"a\\r\\nX: y\"}", "{\"token\":3}", "{\"token\":\"\"}"]
         {
-            let fault = token(bad.as_bytes()).unwrap_err();
-            assert!(!fault.failure.reason.contains("a b"), "{bad}");
+            let error = token(bad.as_bytes()).unwrap_err();
+            assert!(!error.failure.reason.contains("a b"), "{bad}");
         }
         assert!(token(format!("{{\"token\":\"{}\"}}", "a".repeat(20_000)).as_bytes()).is_err());
     }

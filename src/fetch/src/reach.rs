@@ -1,7 +1,7 @@
-//! Where a server may send us. The registry itself is where the file says; what it names (redirects, token servers) must not lead
-//! into this host's own network, unless the registry lies there too (server-side request forgery).
+//! The addresses that servers can refer to. The address of the registry is given by the file; redirects and token servers must not lead
+//! to private addresses unless the registry itself has one (server-side request forgery).
 
-use crate::fault::Refused;
+use crate::error::Refused;
 use crate::resolve::{Names, literal};
 use crate::url::Url;
 use casemate_fetch_wire::Endpoint;
@@ -23,8 +23,8 @@ pub struct Reach {
     proxy: Option<String>,
 }
 
-/// Where the endpoint itself lies. Its name alone does not say: a registry can give its own name a private address beside the one
-/// where it is, and would be let in for it.
+/// Whether the endpoint itself has a private address. Decided by its connections, not by its name: a registry could give its name a
+/// private address beside its real one.
 #[derive(Debug)]
 pub struct Own {
     host: String,
@@ -33,9 +33,9 @@ pub struct Own {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Place {
-    /// Whether the connection that is being made leads to a private address, if it is one to the endpoint.
+    /// Whether the connection in progress is one of the endpoint to a private address.
     tried: Option<bool>,
-    /// Whether the last one that was made did. None made: no.
+    /// Whether the last completed connection was one of the endpoint to a private address.
     near: bool,
 }
 
@@ -49,12 +49,12 @@ impl Own {
         host.eq_ignore_ascii_case(&self.host)
     }
 
-    /// There is a TCP connection to this host, at this address.
+    /// Records a TCP connection to this host and address.
     pub fn tried(&self, host: &str, address: IpAddr) {
         self.place().tried = self.is(host).then(|| !is_global(address));
     }
 
-    /// TLS is there too, where there is to be any: somebody else at the address would not have got so far.
+    /// Records that TLS is established, where it is used: another server at the address has no certificate for the name.
     pub fn arrived(&self) {
         let mut place = self.place();
         place.near = place.tried.take().unwrap_or(place.near);
@@ -70,7 +70,7 @@ impl Own {
 }
 
 impl Reach {
-    /// For an endpoint and, where it has one, its proxy.
+    /// The resolver for an endpoint and its proxy.
     pub const fn new(names: Arc<Names>, own: Arc<Own>, proxy: Option<String>) -> Self {
         Self { names, own, proxy }
     }
@@ -91,22 +91,22 @@ impl Reach {
     }
 }
 
-/// Whether a server may send us to this address; link-local ones (cloud metadata is there) never.
+/// Whether a server can refer to this address. Link-local addresses are always refused, since cloud metadata services use them.
 fn may_follow(address: IpAddr, near: bool) -> bool {
     is_global(address) || (near && !is_link_local(address))
 }
 
-/// Whether a server may send us there, be it with a redirect, as its token server, or for what it is sent; why not. TLS is not
-/// given up. What goes through a proxy is not resolved here and not judged by [`Reach`], so of that a host that is an address is.
+/// Whether a server can refer to this URL, in a redirect, as its token server or as an upload location; the error is the reason. TLS must
+/// be kept. Behind a proxy, names are resolved by the proxy and [`Reach`] is not used, so a host that is an address is checked here.
 pub fn may_name(endpoint: &Endpoint, next: &Url) -> Result<(), &'static str> {
     if endpoint.secure && !next.secure {
         return Err("without TLS");
     }
     let proxied = endpoint.proxy.is_some() && !next.host.eq_ignore_ascii_case(&endpoint.host);
     let address = |host: &str| match host.trim_end_matches('.').to_ascii_lowercase() {
-        // RFC 6761, section 6.3: every resolver knows them as this.
+        // RFC 6761, section 6.3: these names always mean this host.
         host if host == "localhost" || host.ends_with(".localhost") => Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-        // No name ends so (RFC 3696, section 2), and inet_aton(3) knows more spellings of an address than we do.
+        // No host name ends in a number (RFC 3696, section 2); inet_aton(3) would read it as an address.
         host if looks_numeric(&host) => literal(&host).or(Some(IpAddr::V4(Ipv4Addr::UNSPECIFIED))),
         host => literal(&host),
     };
@@ -130,7 +130,7 @@ fn is_link_local(address: IpAddr) -> bool {
     }
 }
 
-/// Not this host, not this network: RFC 6890's special registries, in brief.
+/// Whether an address is neither of this host nor private (the special-purpose ranges of RFC 6890).
 fn is_global(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => {

@@ -1,8 +1,7 @@
-//! From names to addresses without NSS, which a static program cannot load: the text of /etc/hosts, then DNS over UDP (RFC 1035,
-//! RFC 3596, RFC 6891) to the servers of /etc/resolv.conf. A reply counts only if it answers the question that was asked. There is
-//! no TCP: a reply that does not fit into a packet is an error.
+//! Resolves names without NSS, which a static program cannot load: /etc/hosts, then DNS over UDP (RFC 1035, RFC 3596, RFC 6891) with the
+//! servers of /etc/resolv.conf. Replies to other questions are ignored. There is no DNS over TCP: a truncated reply is an error.
 
-use crate::fault::Unresolved;
+use crate::error::Unresolved;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
@@ -16,21 +15,21 @@ use std::time::{Duration, Instant};
 /// resolv.conf(5), MAXNS and MAXDNSRCH.
 const MAX_SERVERS: usize = 3;
 const MAX_SEARCH: usize = 6;
-/// Names of /etc/hosts that are kept.
+/// Maximum number of names from /etc/hosts.
 const MAX_HOSTS: usize = 10_000;
-/// How long one server gets, and how often all are asked.
+/// Timeout of one query, and the number of rounds over all servers.
 const PATIENCE: Duration = Duration::from_secs(3);
 const ROUNDS: usize = 2;
-/// What a reply may have where both sides know EDNS: what no network has to cut into pieces. Without EDNS it is 512 bytes.
+/// Maximum size of a reply with EDNS, small enough for a packet without fragmentation. Without EDNS it is 512 bytes.
 const EDNS: u16 = 1232;
-/// The largest reply that is read: more than was asked for does no harm.
+/// Buffer size for replies. A reply above the requested size does no harm.
 const LARGEST: usize = 4096;
-/// Aliases that are followed.
+/// Maximum number of aliases (CNAME) that are followed.
 const MAX_ALIASES: usize = 8;
-/// Addresses that are taken.
+/// Maximum number of addresses of a name.
 const MAX_ADDRESSES: usize = 16;
 
-/// Which addresses are asked for.
+/// The record type of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// IPv4.
@@ -39,7 +38,7 @@ pub enum Kind {
     Aaaa,
 }
 
-/// What the host's two files say.
+/// Contents of the host's resolv.conf and hosts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Names {
     hosts: HashMap<String, Vec<IpAddr>>,
@@ -48,7 +47,7 @@ pub struct Names {
 }
 
 impl Names {
-    /// Reads the texts of resolv.conf(5) and hosts(5); lines that make no sense are skipped, as the C library does.
+    /// Reads the texts of resolv.conf(5) and hosts(5); invalid lines are skipped, as in the C library.
     pub fn new(resolv: &str, hosts: &str) -> Self {
         let mut names = Self::default();
         for line in resolv.lines() {
@@ -87,10 +86,10 @@ impl Names {
         if let Some(address) = literal(&name) {
             return Ok(vec![address]);
         }
-        if let Some(known) = self.hosts.get(&name) {
-            return Ok(known.iter().copied().take(MAX_ADDRESSES).collect());
+        if let Some(addresses) = self.hosts.get(&name) {
+            return Ok(addresses.iter().copied().take(MAX_ADDRESSES).collect());
         }
-        // RFC 6761, section 6.3: it never leaves this host.
+        // RFC 6761, section 6.3: never resolved by DNS.
         if name == "localhost" || name.ends_with(".localhost") {
             return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
         }
@@ -117,7 +116,7 @@ impl Names {
         let mut last = io::Error::new(io::ErrorKind::TimedOut, "no name server answers");
         let rounds = (0..ROUNDS).flat_map(|round| self.servers.iter().map(move |server| (round, server)));
         for (round, server) in rounds {
-            // Old servers call a question with EDNS malformed, and old firewalls drop it.
+            // Old servers refuse a query with EDNS, and old firewalls drop it.
             match ask_one(server, name, kind, round == 0) {
                 Ok(Some(addresses)) => return Ok(addresses),
                 Ok(None) => {}
@@ -128,13 +127,13 @@ impl Names {
     }
 }
 
-/// An address that stands where a name could, an IPv6 address in brackets or without.
+/// An address in the place of a name; IPv6 with or without brackets.
 pub fn literal(host: &str) -> Option<IpAddr> {
     let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
     inner.parse().ok()
 }
 
-/// One question to one server. `None` when it does not answer in time, or not with an answer.
+/// Sends one query to one server. `None` without a usable reply in time.
 fn ask_one(server: &SocketAddr, name: &str, kind: Kind, edns: bool) -> io::Result<Option<Vec<IpAddr>>> {
     let mut id = [0; 2];
     rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty())?;
@@ -144,7 +143,7 @@ fn ask_one(server: &SocketAddr, name: &str, kind: Kind, edns: bool) -> io::Resul
     };
     let family = if server.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    // Connected: the kernel drops what others send, and its port is a random one.
+    // A connected socket has a random port, and the kernel drops packets of other senders.
     let socket = rustix::net::socket_with(family, SocketType::DGRAM, flags, None)?;
     rustix::net::connect(&socket, server)?;
     rustix::net::send(&socket, &question, SendFlags::NOSIGNAL)?;
@@ -158,7 +157,7 @@ fn ask_one(server: &SocketAddr, name: &str, kind: Kind, edns: bool) -> io::Resul
         };
         let reply = buffer.get(..length).unwrap_or_default();
         match answer(id, name, kind, reply) {
-            // Somebody else's words: go on waiting.
+            // Not a reply to this query: keep waiting.
             Answer::NotOurs => {}
             Answer::Addresses(addresses) => return Ok(Some(addresses)),
             Answer::Failed => return Ok(None),
@@ -177,7 +176,7 @@ fn readable(socket: &OwnedFd, deadline: Instant) -> io::Result<bool> {
 
 const TRUNCATED: &str = "the name server's answer does not fit into a packet, and DNS over TCP is not spoken here; /etc/hosts could name it";
 
-/// A question's packet; `None` for what is no name of DNS.
+/// The packet of a query; `None` for an invalid name.
 pub fn question(id: u16, name: &str, kind: Kind, edns: bool) -> Option<Vec<u8>> {
     let mut packet = Packet::new_query(id);
     packet.set_flags(PacketFlag::RECURSION_DESIRED);
@@ -196,20 +195,20 @@ const fn wanted(kind: Kind) -> TYPE {
     }
 }
 
-/// What a packet is to a question.
+/// A received packet, compared with the query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// No answer to it: another id, another question, no reply, not a packet.
+    /// Not a reply to the query: another id or question, or malformed.
     NotOurs,
-    /// The name has these addresses of this kind, perhaps none.
+    /// The addresses of the name, possibly none.
     Addresses(Vec<IpAddr>),
-    /// The server cannot say.
+    /// The server reports an error.
     Failed,
-    /// What it has to say did not fit, and what did has no address.
+    /// Truncated, without an address.
     Truncated,
 }
 
-/// Reads a reply. Only what the name itself, or what it is an alias of, has in it counts.
+/// Parses a reply. Only records of the name itself, or of its aliases, are used.
 pub fn answer(id: u16, name: &str, kind: Kind, bytes: &[u8]) -> Answer {
     let Ok(packet) = Packet::parse(bytes) else { return Answer::NotOurs };
     let asked = match packet.questions.as_slice() {
@@ -310,7 +309,7 @@ mod tests {
         }
     }
 
-    /// A name server on loopback that answers each question as it is told to.
+    /// A name server on loopback with prepared answers.
     fn server(answer: impl Fn(&[u8]) -> Vec<u8> + Send + 'static) -> Names {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let servers = vec![socket.local_addr().unwrap()];
@@ -361,8 +360,8 @@ mod tests {
         };
         let error = cut(None).resolve("a.example").unwrap_err();
         assert!(error.to_string().contains("does not fit"), "{error}");
-        let fault = crate::fault::Fault::io(casemate_fetch_wire::Step::Connect, &error);
-        assert_eq!(fault.failure.step, casemate_fetch_wire::Step::Resolve);
+        let error = crate::error::Error::io(casemate_fetch_wire::Step::Connect, &error);
+        assert_eq!(error.failure.step, casemate_fetch_wire::Step::Resolve);
         assert_eq!(cut(Some("192.0.2.2")).resolve("a.example").unwrap(), ["192.0.2.2".parse::<IpAddr>().unwrap()]);
     }
 }

@@ -1,35 +1,35 @@
-//! When and how soon a server is asked again.
+//! Whether and when a server is tried again.
 
-use crate::fault::{Fault, Then};
-use crate::stream::LEAST;
+use crate::error::{Error, Retry};
+use crate::stream::MIN_BYTES;
 use std::time::Duration;
 use ureq::http::{HeaderMap, header};
 
-/// Attempts without [`LEAST`] new bytes.
+/// Maximum number of attempts in a row with less than [`MIN_BYTES`] new bytes.
 pub const ATTEMPTS: u32 = 5;
-/// The first pause and the longest of ours, and the longest that a server may ask for.
+/// The first delay, the longest delay, and the longest delay that a server can ask for.
 const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(10);
 const MOST_ASKED: Duration = Duration::from_secs(60);
 
-/// Counts attempts at one thing.
+/// Counts the attempts of one request.
 #[derive(Debug)]
 pub struct Attempts {
     number: u32,
-    /// Where the one was that is counted from.
+    /// The offset of the first counted attempt.
     mark: u64,
 }
 
 impl Attempts {
-    /// None yet; it begins at this byte.
+    /// No attempts; the request starts at this offset.
     pub const fn new(at: u64) -> Self {
         Self { number: 0, mark: at }
     }
 
-    /// Another one has failed, with the bytes up to here passed on. Gives its number: whoever gave enough is asked afresh, but a
-    /// byte for each attempt would be attempts without end.
+    /// Counts a failed attempt that got up to this offset, and returns its number. Attempts with [`MIN_BYTES`] of progress count from 1
+    /// again; less progress does not count, since one byte per attempt would mean attempts without end.
     pub const fn failed(&mut self, at: u64) -> u32 {
-        if at.saturating_sub(self.mark) >= LEAST {
+        if at.saturating_sub(self.mark) >= MIN_BYTES {
             *self = Self { number: 1, mark: at };
         } else {
             self.number += 1;
@@ -38,18 +38,18 @@ impl Attempts {
     }
 }
 
-/// Adds what a status and the headers beside it say about asking again (RFC 9110, section 10.2.3).
-pub fn judge(fault: Fault, headers: &HeaderMap) -> Fault {
-    match fault.failure.status {
+/// Decides from the HTTP status and `Retry-After` whether to retry (RFC 9110, section 10.2.3).
+pub fn classify(error: Error, headers: &HeaderMap) -> Error {
+    match error.failure.status {
         Some(408 | 429 | 500 | 502..=504) => {
             let asked = headers.get(header::RETRY_AFTER).and_then(|value| seconds(value.as_bytes()));
-            fault.again(asked)
+            error.retryable(asked)
         }
-        _ => fault,
+        _ => error,
     }
 }
 
-/// A number of seconds; the other form, a date, would need the server's clock to be ours.
+/// A number of seconds. The other form, a date, depends on the server's clock.
 fn seconds(value: &[u8]) -> Option<Duration> {
     let text = std::str::from_utf8(value).ok()?.trim();
     let digits = !text.is_empty() && text.len() <= 9 && text.bytes().all(|c| c.is_ascii_digit());
@@ -57,14 +57,14 @@ fn seconds(value: &[u8]) -> Option<Duration> {
     Some(Duration::from_secs(number).min(MOST_ASKED))
 }
 
-/// How long to wait before attempt `number` (1 is the first repetition); `chance` is a random number. `None`: not again.
-pub fn pause(then: Then, number: u32, chance: u32) -> Option<Duration> {
-    let Then::Again(asked) = then else { return None };
+/// The delay before retry `number`, from 1; `chance` is a random number. `None`: no retry.
+pub fn pause(retry: Retry, number: u32, chance: u32) -> Option<Duration> {
+    let Retry::SameServer(asked) = retry else { return None };
     if number >= ATTEMPTS {
         return None;
     }
     let ours = FIRST.saturating_mul(1 << number.saturating_sub(1).min(8)).min(LONGEST);
-    // From a half to three halves of it, so that many clients do not come back together.
+    // From 0.5 to 1.5 times the delay, so that many clients do not retry at the same time.
     let jittered = ours / 2 + ours.mul_f64(f64::from(chance) / f64::from(u32::MAX));
     Some(asked.map_or(jittered, |asked| asked.max(jittered)))
 }
@@ -76,18 +76,18 @@ mod tests {
 
     #[test]
     fn pauses_grow_and_end() {
-        let again = Then::Again(None);
+        let retry = Retry::SameServer(None);
         for chance in [0, u32::MAX / 2, u32::MAX] {
             for number in 1..ATTEMPTS {
                 let ours = FIRST * (1 << (number - 1));
-                let pause = pause(again, number, chance).unwrap();
+                let pause = pause(retry, number, chance).unwrap();
                 assert!(pause >= ours / 2 && pause <= ours * 3 / 2, "{number} {pause:?}");
             }
         }
-        assert_eq!(pause(again, ATTEMPTS, 0), None);
-        assert_eq!(pause(Then::Elsewhere, 1, 0), None);
-        assert_eq!(pause(Then::Stop, 1, 0), None);
-        assert_eq!(pause(Then::Again(Some(Duration::from_secs(7))), 1, 0), Some(Duration::from_secs(7)));
+        assert_eq!(pause(retry, ATTEMPTS, 0), None);
+        assert_eq!(pause(Retry::NextServer, 1, 0), None);
+        assert_eq!(pause(Retry::Stop, 1, 0), None);
+        assert_eq!(pause(Retry::SameServer(Some(Duration::from_secs(7))), 1, 0), Some(Duration::from_secs(7)));
     }
 
     #[test]
@@ -96,7 +96,7 @@ mod tests {
         let numbers: Vec<_> = (8..8 + u64::from(ATTEMPTS)).map(|at| attempts.failed(at)).collect();
         assert_eq!(numbers, (1..=ATTEMPTS).collect::<Vec<_>>());
         let mut attempts = Attempts::new(7);
-        let at = |count| 7 + count * LEAST / 2;
+        let at = |count| 7 + count * MIN_BYTES / 2;
         let numbers: Vec<_> = (0..6).map(|count| attempts.failed(at(count))).collect();
         assert_eq!(numbers, [1, 2, 1, 2, 1, 2], "it counts together");
     }
@@ -117,10 +117,10 @@ mod tests {
         }
         let mut headers = HeaderMap::new();
         headers.insert(header::RETRY_AFTER, "3".parse().unwrap());
-        let then = |status| judge(Fault::new(Step::Request, "").status(status), &headers).then;
-        assert_eq!(then(429), Then::Again(Some(Duration::from_secs(3))));
-        assert_eq!(then(503), Then::Again(Some(Duration::from_secs(3))));
-        assert_eq!(then(404), Then::Elsewhere);
-        assert_eq!(then(501), Then::Elsewhere);
+        let then = |status| classify(Error::new(Step::Request, "").status(status), &headers).retry;
+        assert_eq!(then(429), Retry::SameServer(Some(Duration::from_secs(3))));
+        assert_eq!(then(503), Retry::SameServer(Some(Duration::from_secs(3))));
+        assert_eq!(then(404), Retry::NextServer);
+        assert_eq!(then(501), Retry::NextServer);
     }
 }

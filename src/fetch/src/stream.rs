@@ -1,6 +1,6 @@
-//! An answer's bytes on their way into the manager's pipe: as many as were promised, not one more, and not too slowly.
+//! Copies the body of a response into the manager's pipe, with limits on its size and a minimum speed.
 
-use crate::fault::Fault;
+use crate::error::Error;
 use crate::transport::{IDLE, Watch};
 use casemate_fetch_wire::{MAX_DOCUMENT, Step};
 use std::fs::File;
@@ -9,31 +9,31 @@ use std::time::Duration;
 use ureq::Body;
 use ureq::http::{HeaderMap, Response, header};
 
-/// In so much time of waiting,
+/// Time over which the minimum speed is measured.
 const WINDOW: Duration = Duration::from_secs(30);
-/// less than this is a server that will never be done.
-pub const LEAST: u64 = 30 * 1024;
+/// Minimum number of bytes in [`WINDOW`].
+pub const MIN_BYTES: u64 = 30 * 1024;
 const CHUNK: usize = 128 * 1024;
 
-/// What is left of a blob.
+/// The part of a blob that is still missing.
 #[derive(Debug, Clone, Copy)]
 pub struct Rest {
-    /// The next byte.
+    /// Offset of the next byte.
     pub at: u64,
-    /// The blob's size.
+    /// Size of the blob in bytes.
     pub size: u64,
 }
 
-/// Passes on what is left of a blob; `rest` says afterwards how far it got.
-pub fn blob(response: Response<Body>, rest: &mut Rest, pipe: &mut File, watch: &Watch) -> Result<(), Fault> {
+/// Copies the missing part of a blob, and advances `rest`.
+pub fn blob(response: Response<Body>, rest: &mut Rest, pipe: &mut File, watch: &Watch) -> Result<(), Error> {
     let begin = begin(&response, rest)?;
     let expected = rest.size - begin;
     if let Some(length) = content_length(response.headers())
         && length != expected
     {
-        return Err(Fault::new(
+        return Err(Error::new(
             Step::Compare,
-            format!("it sends {length} bytes of {}, {expected} were promised", rest.size),
+            format!("it sends {length} bytes of {}, {expected} are expected", rest.size),
         ));
     }
     let mut reader = Metered::new(response, watch);
@@ -47,14 +47,11 @@ pub fn blob(response: Response<Body>, rest: &mut Rest, pipe: &mut File, watch: &
         let mut chunk = buffer.get(..count).unwrap_or_default();
         position += count as u64;
         if position > rest.size {
-            return Err(Fault::new(
-                Step::Compare,
-                format!("it sends more than the {} bytes that were promised", rest.size),
-            ));
+            return Err(Error::new(Step::Compare, format!("it sends more than the expected {} bytes", rest.size)));
         }
-        // A server that knows no ranges begins at the beginning.
-        let news = position.saturating_sub(rest.at).min(count as u64);
-        chunk = chunk.get(count - usize::try_from(news).unwrap_or(0)..).unwrap_or_default();
+        // A server without range requests sends the blob from its start.
+        let fresh = position.saturating_sub(rest.at).min(count as u64);
+        chunk = chunk.get(count - usize::try_from(fresh).unwrap_or(0)..).unwrap_or_default();
         pass_on(pipe, chunk)?;
         rest.at = rest.at.max(position);
     }
@@ -62,11 +59,11 @@ pub fn blob(response: Response<Body>, rest: &mut Rest, pipe: &mut File, watch: &
         return Ok(());
     }
     let reason = format!("the connection ended after {position} of {} bytes", rest.size);
-    Err(Fault::new(Step::Receive, reason).again(None))
+    Err(Error::new(Step::Receive, reason).retryable(None))
 }
 
-/// Where an answer begins.
-fn begin(response: &Response<Body>, rest: &Rest) -> Result<u64, Fault> {
+/// Offset of the first byte of a response.
+fn begin(response: &Response<Body>, rest: &Rest) -> Result<u64, Error> {
     if response.status().as_u16() != 206 {
         return Ok(0);
     }
@@ -79,7 +76,7 @@ fn begin(response: &Response<Body>, rest: &Rest) -> Result<u64, Fault> {
         {
             Ok(first)
         }
-        _ => Err(Fault::new(Step::Receive, "it sends another range than the one that was asked for").status(206)),
+        _ => Err(Error::new(Step::Receive, "it sends another range than the requested one").status(206)),
     }
 }
 
@@ -96,24 +93,23 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// A whole document and what it is called.
-pub fn document(response: Response<Body>, watch: &Watch) -> Result<(Vec<u8>, String), Fault> {
-    let long = |length: &str| {
-        Fault::new(Step::Compare, format!("a document of {length}, {MAX_DOCUMENT} bytes are read at the most"))
-    };
+/// A whole document and its media type.
+pub fn document(response: Response<Body>, watch: &Watch) -> Result<(Vec<u8>, String), Error> {
+    let long =
+        |length: &str| Error::new(Step::Compare, format!("a document of {length}; the limit is {MAX_DOCUMENT} bytes"));
     if let Some(length) = content_length(response.headers()).filter(|length| *length > MAX_DOCUMENT) {
         return Err(long(&format!("{length} bytes")));
     }
     let media_type =
         response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    // Parameters such as a charset say nothing about a manifest.
+    // Parameters such as a charset do not matter.
     let media_type: String = media_type.split(';').next().unwrap_or_default().trim().chars().take(256).collect();
     let bytes = small(response, MAX_DOCUMENT, watch)?.ok_or_else(|| long("more"))?;
     Ok((bytes, media_type))
 }
 
-/// A whole body that may have so many bytes; `None` where it has more.
-pub fn small(response: Response<Body>, most: u64, watch: &Watch) -> Result<Option<Vec<u8>>, Fault> {
+/// A whole body of up to `most` bytes; `None` if it is longer.
+pub fn small(response: Response<Body>, most: u64, watch: &Watch) -> Result<Option<Vec<u8>>, Error> {
     let mut reader = Metered::new(response, watch);
     let mut bytes = Vec::new();
     let mut buffer = vec![0; CHUNK];
@@ -128,15 +124,15 @@ pub fn small(response: Response<Body>, most: u64, watch: &Watch) -> Result<Optio
     }
 }
 
-/// Writes all of it; the manager may have lost interest.
-pub fn pass_on(pipe: &mut File, bytes: &[u8]) -> Result<(), Fault> {
+/// Writes all bytes to the manager's pipe.
+pub fn pass_on(pipe: &mut File, bytes: &[u8]) -> Result<(), Error> {
     pipe.write_all(bytes).map_err(|error| {
-        let fault = Fault::io(Step::PassOn, &error);
-        Fault { then: crate::fault::Then::Stop, ..fault }
+        let error = Error::io(Step::PassOn, &error);
+        Error { retry: crate::error::Retry::Stop, ..error }
     })
 }
 
-/// A body whose speed is watched. What waits for the manager does not count: it may be told to be slow.
+/// A body with a minimum speed. Waiting for the manager does not count, since it can limit the rate.
 struct Metered<'a> {
     body: ureq::BodyReader<'static>,
     watch: &'a Watch,
@@ -150,24 +146,25 @@ impl<'a> Metered<'a> {
         Self { body, watch, since: watch.waited(), bytes: 0 }
     }
 
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Fault> {
-        // What lies between the pieces of a body, and behind its end, has no end of its own.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
+        // The HTTP client does not limit chunk headers and trailers; this limits them by time.
         self.watch.expect(IDLE);
         let count = loop {
             match self.body.read(buffer) {
                 Ok(count) => break count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(Fault::io(Step::Receive, &error)),
+                Err(error) => return Err(Error::io(Step::Receive, &error)),
             }
         };
         self.bytes += count as u64;
         let waited = self.watch.waited().saturating_sub(self.since);
         if waited >= WINDOW {
-            if self.bytes < LEAST {
+            if self.bytes < MIN_BYTES {
                 let reason = format!("too slow: {} bytes in {} seconds", self.bytes, waited.as_secs());
-                return Err(Fault::new(Step::Receive, reason));
+                return Err(Error::new(Step::Receive, reason));
             }
-            (self.since, self.bytes) = (self.watch.waited(), 0);
+            self.since = self.watch.waited();
+            self.bytes = 0;
         }
         Ok(count)
     }

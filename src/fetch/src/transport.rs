@@ -1,6 +1,6 @@
-//! TCP for the HTTP client: every wait has an end, and ends at once when the manager hangs up.
+//! TCP for the HTTP client. Every wait has a deadline, and ends at once when the manager closes its connection.
 
-use crate::fault::Gone;
+use crate::error::Gone;
 use crate::reach::Own;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
@@ -13,25 +13,25 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, Transport,
 };
 
-/// The longest that a connection is waited for, and the longest without one byte.
+/// Timeouts of connecting, and of receiving nothing.
 pub const CONNECT: Duration = Duration::from_secs(10);
 pub const IDLE: Duration = Duration::from_secs(30);
-/// The longest from a request to the end of its answer's header, with the name, the connection and TLS before it: a byte now and
-/// then would keep each single wait short.
+/// Timeout from a request to the end of its response header, including name resolution, connection and TLS. [`IDLE`] alone does not limit
+/// a server that sends a byte from time to time.
 const ANSWER: Duration = Duration::from_secs(120);
 
-/// What the transports of a process share: the manager's socket to watch, and how long servers were waited for.
+/// State that all transports share: the manager's connection, and the time spent waiting for servers.
 #[derive(Debug)]
 pub struct Watch {
     manager: OwnedFd,
     waited: AtomicU64,
     connected: AtomicBool,
-    /// When what is read now has to be there.
+    /// Deadline of the current read.
     until: Mutex<Option<Instant>>,
 }
 
 impl Watch {
-    /// Watches this connection of the manager's.
+    /// Watches the manager's connection.
     pub fn new(manager: OwnedFd) -> Arc<Self> {
         Arc::new(Self {
             manager,
@@ -41,23 +41,23 @@ impl Watch {
         })
     }
 
-    /// How long servers have been waited for altogether.
+    /// Total time spent waiting for servers.
     pub fn waited(&self) -> Duration {
         Duration::from_micros(self.waited.load(Ordering::Relaxed))
     }
 
-    /// From now on no connection has been made for the request at hand, and its answer is waited for.
+    /// Begins a request: it has no connection yet, and its response has to arrive in time.
     pub fn begin(&self) {
         self.connected.store(false, Ordering::Relaxed);
         self.expect(ANSWER);
     }
 
-    /// What goes out is not the server's delay: its time for an answer begins anew.
+    /// Restarts the time for a response, after data was sent.
     pub fn sending(&self) {
         self.expect(ANSWER);
     }
 
-    /// What is read next has to be there within this time, however many bytes come that are nothing of it.
+    /// Sets the deadline of the next read, whatever number of protocol bytes it takes.
     pub fn expect(&self, within: Duration) {
         *self.until.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now().checked_add(within);
     }
@@ -66,12 +66,12 @@ impl Watch {
         *self.until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the request at hand has got a connection, TLS included.
+    /// Whether the current request has a connection, with TLS if it is used.
     pub fn is_connected(&self) -> bool {
         self.connected.load(Ordering::Relaxed)
     }
 
-    /// Sleeps, unless the manager goes.
+    /// Sleeps; returns early with an error if the manager closes its connection.
     pub fn pause(&self, time: Duration) -> io::Result<()> {
         let deadline = Instant::now() + time;
         let mut ready = [PollFd::new(&self.manager, PollFlags::empty())];
@@ -85,7 +85,7 @@ impl Watch {
     fn wait(&self, socket: impl AsFd, flags: PollFlags, deadline: Instant) -> io::Result<bool> {
         let began = Instant::now();
         let socket = socket.as_fd();
-        // A hang-up is told whether asked for or not (poll(2)); what the manager says meanwhile can wait.
+        // poll(2) always reports a hang-up; requests of the manager are read later.
         let mut ready = [PollFd::new(&socket, flags), PollFd::new(&self.manager, PollFlags::empty())];
         let count = wait(&mut ready, deadline)?;
         let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -109,7 +109,7 @@ fn wait(ready: &mut [PollFd<'_>], deadline: Instant) -> io::Result<usize> {
     }
 }
 
-/// Makes connections, and notes where the endpoint's own lead.
+/// Connects, and records the addresses of the endpoint's own connections.
 #[derive(Debug)]
 pub struct Tcp(pub Arc<Watch>, pub Arc<Own>);
 
@@ -165,7 +165,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// The earlier of the client's own time and [`IDLE`].
+    /// The earlier of the client's timeout and [`IDLE`].
     fn deadline(timeout: &NextTimeout) -> Instant {
         let after = if timeout.after.is_not_happening() { IDLE } else { IDLE.min(*timeout.after) };
         Instant::now() + after
@@ -225,12 +225,12 @@ impl Transport for Wire {
     }
 
     fn is_open(&mut self) -> bool {
-        // Nothing was asked, so a byte would be nonsense, and an end an end.
+        // Between requests, a byte is a protocol error and an end is the end of the connection.
         matches!((&self.stream).read(&mut [0]), Err(error) if error.kind() == ErrorKind::WouldBlock)
     }
 }
 
-/// The end of the chain: notes that a connection is there, TLS included.
+/// Last in the chain: records a complete connection, with TLS if it is used.
 #[derive(Debug)]
 pub struct Arrived(pub Arc<Watch>, pub Arc<Own>);
 

@@ -1,17 +1,17 @@
-//! Where a request goes: scheme, host, port, path. Enters: text of a server. Leaves: a URL of http or https with one reading.
+//! URLs of http and https. Enters: text from a server. Leaves: scheme, host, port and path, parsed unambiguously.
 
 use std::fmt;
 use ureq::http::Uri;
 
-/// The longest URL: storage services sign theirs, which makes them long.
+/// Maximum length of a URL; signed URLs of storage services are long.
 const LONGEST: usize = 8192;
 
-/// A URL. Shown is its server only: the rest may be signed, and so secret.
+/// A URL. `Display` shows the server only, since a signed path is secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
     /// https.
     pub secure: bool,
-    /// As it stands in the URL, lower case; an IPv6 address in brackets.
+    /// Host in lower case; an IPv6 address in brackets.
     pub host: String,
     /// TCP port.
     pub port: u16,
@@ -20,7 +20,7 @@ pub struct Url {
 }
 
 impl Url {
-    /// Reads an absolute URL.
+    /// Parses an absolute URL.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         if text.len() > LONGEST {
             return Err("a URL of more than 8192 bytes");
@@ -58,7 +58,7 @@ impl Url {
         Ok(Self { secure, host, port, path })
     }
 
-    /// Where a `Location` leads from here (RFC 9110, section 10.2.2): a whole URL, another server, or another path.
+    /// Resolves a `Location` against this URL (RFC 9110, section 10.2.2): an absolute URL, another server, or another path.
     pub fn join(&self, location: &str) -> Result<Self, &'static str> {
         let scheme = if self.secure { "https" } else { "http" };
         if location.starts_with("//") {
@@ -75,12 +75,12 @@ impl Url {
         format!("{}:{}", self.host, self.port)
     }
 
-    /// Scheme, host and port are the same: what may see the same credentials.
+    /// Whether scheme, host and port are the same, so that the same credentials can be sent.
     pub fn same_origin(&self, other: &Self) -> bool {
         (self.secure, &self.host, self.port) == (other.secure, &other.host, other.port)
     }
 
-    /// The whole text, for the client alone.
+    /// The full URL, for the HTTP client only.
     pub fn text(&self) -> String {
         let scheme = if self.secure { "https" } else { "http" };
         format!("{scheme}://{}{}", self.server(), self.path)
@@ -93,7 +93,7 @@ impl fmt::Display for Url {
     }
 }
 
-/// Text as it stands in a query: what is not unreserved (RFC 3986) becomes `%XX`.
+/// Percent-encodes all but the unreserved characters (RFC 3986).
 pub fn encoded(text: &str) -> String {
     let plain = |c: u8| c.is_ascii_alphanumeric() || b"-._~".contains(&c);
     text.bytes().map(|c| if plain(c) { char::from(c).to_string() } else { format!("%{c:02X}") }).collect()

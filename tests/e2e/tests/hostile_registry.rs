@@ -101,12 +101,12 @@ fn with(
 
 both_modes! {
     fn threat_17_a_body_that_does_not_end(mode) {
-        with(mode, "layer", |_, _, out| endless(out, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", &[7; 65_536]), 4, &["more than the", "promised"]);
+        with(mode, "layer", |_, _, out| endless(out, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", &[7; 65_536]), 4, &["more than the", "expected"]);
         with(mode, "manifests", |_, _, out| endless(out, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", &[b' '; 65_536]), 4, &["a document of more"]);
     }
 
     fn threat_17_a_length_that_is_not_the_promised_one(mode) {
-        with(mode, "layer", |_, _, out| answer(out, "200 OK", "", b"short"), 4, &["it sends 5 bytes", "were promised"]);
+        with(mode, "layer", |_, _, out| answer(out, "200 OK", "", b"short"), 4, &["it sends 5 bytes", "are expected"]);
         with(mode, "manifests", |_, _, out| endless(out, "HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n", &[b' '; 65_536]), 4, &["a document of 1073741824 bytes"]);
     }
 

@@ -1,7 +1,7 @@
-//! From the terms to clients: how a server is reached, with which certificate authorities, by which proxy and within which bounds.
+//! From the configuration to HTTP clients: addresses, certificate authorities, proxy and limits of each server.
 
 use super::Client;
-use crate::fault::Fault;
+use crate::error::Error;
 use crate::host::{Host, certificates};
 use crate::login::Logins;
 use crate::reach::{Own, Reach};
@@ -13,34 +13,34 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, RustlsConnector};
 use ureq::{Agent, Proxy};
 
-/// The most bytes of an answer's header.
+/// Maximum size of a response header, in bytes.
 const MAX_HEADER: usize = 64 * 1024;
-/// How much is read at once.
+/// Buffer sizes in bytes.
 const INPUT: usize = 128 * 1024;
 const OUTPUT: usize = 32 * 1024;
 
-/// Makes clients. Those of one server, for repositories with different logins, share its connections and certificate authorities.
+/// Creates clients. Clients of one server with different logins share its connections and certificate authorities.
 #[derive(Debug)]
 pub struct Clients<'a> {
     host: &'a Host,
     names: Arc<Names>,
     watch: &'a Arc<Watch>,
-    /// How each server is reached; nothing in here is secret.
+    /// The agent of each server, by its configuration without the login.
     agents: Vec<(Endpoint, Agent)>,
 }
 
 impl<'a> Clients<'a> {
-    /// None yet.
+    /// No clients yet.
     pub fn new(host: &'a Host, watch: &'a Arc<Watch>) -> Self {
         Self { host, names: Arc::new(host.names.clone()), watch, agents: Vec::new() }
     }
 
-    /// A client of this server.
-    pub fn client(&mut self, mut endpoint: Endpoint) -> Result<Client, Fault> {
+    /// Creates the client of a server.
+    pub fn client(&mut self, mut endpoint: Endpoint) -> Result<Client, Error> {
         let reached = Endpoint { login: None, prefix: String::new(), ..endpoint.clone() };
         endpoint.authorities = Vec::new();
-        let known = self.agents.iter().find(|(known, _)| *known == reached);
-        let agent = match known {
+        let existing = self.agents.iter().find(|(other, _)| *other == reached);
+        let agent = match existing {
             Some((_, agent)) => agent.clone(),
             None => {
                 let agent = self.agent(&reached)?;
@@ -51,17 +51,17 @@ impl<'a> Clients<'a> {
         Ok(Client { endpoint, agent, watch: Arc::clone(self.watch), logins: Logins::default() })
     }
 
-    fn agent(&self, endpoint: &Endpoint) -> Result<Agent, Fault> {
+    fn agent(&self, endpoint: &Endpoint) -> Result<Agent, Error> {
         let proxy = match &endpoint.proxy {
             Some(proxy) => {
-                let bad = |_| Fault::stop(Step::Read, "the proxy is no URL of one");
+                let bad = |_| Error::stop(Step::Read, "the proxy is not a valid URL");
                 Some(Proxy::new(proxy).map_err(bad)?)
             }
             None => None,
         };
         let own = certificates(&endpoint.authorities);
         if own.is_empty() && !endpoint.authorities.is_empty() {
-            return Err(Fault::stop(Step::Read, format!("the ca of {} has no certificate in it", endpoint.host)));
+            return Err(Error::stop(Step::Read, format!("the file `ca` of {} has no certificate", endpoint.host)));
         }
         let roots: Vec<Certificate<'static>> = self.host.authorities.iter().cloned().chain(own).collect();
         let tls = TlsConfig::builder()

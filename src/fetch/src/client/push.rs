@@ -1,7 +1,7 @@
-//! Sending to a registry (OCI distribution-spec, "Pushing"): a blob in one piece, a manifest under its digest and its tag.
+//! Uploads to a registry (OCI distribution-spec, "Pushing"): a blob in one request, a manifest by digest or tag.
 
 use super::{Client, Url, accept, sensitive};
-use crate::fault::{Fault, Refused};
+use crate::error::{Error, Refused};
 use crate::login::Scope;
 use crate::reach;
 use crate::transport::Watch;
@@ -12,28 +12,28 @@ use ureq::http::{Response, header};
 use ureq::{Body, SendBody};
 
 impl Client {
-    /// Sends what is in the pipe, unless it is there.
-    pub fn put(&mut self, put: &Put, pipe: File) -> Result<(), Fault> {
+    /// Uploads the content of the pipe, unless the registry has it.
+    pub fn put(&mut self, put: &Put, pipe: File) -> Result<(), Error> {
         let server = self.server();
-        self.send_it(put, pipe).map_err(|fault| fault.with(&server))
+        self.send_it(put, pipe).map_err(|error| error.with_server(&server))
     }
 
-    fn send_it(&mut self, put: &Put, pipe: File) -> Result<(), Fault> {
+    fn send_it(&mut self, put: &Put, pipe: File) -> Result<(), Error> {
         let scope = Scope { repository: &put.repository, push: true };
         let digest = match &put.object {
             PushObject::Blob(digest) => digest,
             PushObject::Manifest { digest, tag, media_type } => {
                 let name = tag.clone().unwrap_or_else(|| digest.to_string());
-                let there = self.origin(&put.repository, &format!("manifests/{digest}"));
-                // Nothing is changed by asking, and a login that is asked for is had before the bytes are gone.
-                self.logged_in(scope, |client, login| client.bodiless("HEAD", &there, login, media_type))?;
+                let existing = self.origin(&put.repository, &format!("manifests/{digest}"));
+                // This request logs in if needed, before the content of the pipe is consumed.
+                self.logged_in(scope, |client, login| client.bodiless("HEAD", &existing, login, media_type))?;
                 let url = self.origin(&put.repository, &format!("manifests/{name}"));
                 let login = self.logins.header(&self.endpoint, scope);
                 return self.body(&url, login.as_ref(), media_type, put.size, pipe);
             }
         };
-        let there = self.origin(&put.repository, &format!("blobs/{digest}"));
-        let found = self.logged_in(scope, |client, login| client.bodiless("HEAD", &there, login, "*/*"))?;
+        let existing = self.origin(&put.repository, &format!("blobs/{digest}"));
+        let found = self.logged_in(scope, |client, login| client.bodiless("HEAD", &existing, login, "*/*"))?;
         // A registry over an object storage sends us there for what it has, and answers 404 for what it has not (distribution does so).
         // It is not followed: the storage's link may be for GET alone, and no answer of its would weigh more than the registry's own,
         // which looks for every blob again when the manifest comes.
@@ -41,17 +41,17 @@ impl Client {
             return Ok(());
         }
         let begin = self.origin(&put.repository, "blobs/uploads/");
-        let begun = self.logged_in(scope, |client, login| client.bodiless("POST", &begin, login, "*/*"))?;
-        if begun.status() != 202 {
-            return Err(refused(begun));
+        let response = self.logged_in(scope, |client, login| client.bodiless("POST", &begin, login, "*/*"))?;
+        if response.status() != 202 {
+            return Err(refused(response));
         }
-        let location = begun.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
+        let location = response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
         let mut url = location
             .ok_or("it does not say where to")
             .and_then(|location| begin.join(location))
-            .map_err(|reason| Fault::new(Step::Send, format!("where it wants the bytes is {reason}")))?;
+            .map_err(|reason| Error::new(Step::Send, format!("where it wants the bytes is {reason}")))?;
         reach::may_name(&self.endpoint, &url)
-            .map_err(|reason| Fault::new(Step::Send, format!("it wants the bytes at {url}, {reason}")))?;
+            .map_err(|reason| Error::new(Step::Send, format!("it wants the bytes at {url}, {reason}")))?;
         let separator = if url.path.contains('?') { '&' } else { '?' };
         url.path = format!("{}{separator}digest={}", url.path, crate::url::encoded(&digest.to_string()));
         // What identifies us goes to its own server alone.
@@ -60,7 +60,7 @@ impl Client {
     }
 
     /// A request without a body.
-    fn bodiless(&self, method: &str, url: &Url, login: Option<&Secret>, accept: &str) -> Result<Response<Body>, Fault> {
+    fn bodiless(&self, method: &str, url: &Url, login: Option<&Secret>, accept: &str) -> Result<Response<Body>, Error> {
         self.watch.begin();
         let answer = if method == "HEAD" {
             let mut request = self.agent.head(url.text()).header(header::ACCEPT, accept);
@@ -75,10 +75,10 @@ impl Client {
             }
             request.send_empty()
         };
-        answer.map_err(|error| self.fault(&error))
+        answer.map_err(|error| self.error(&error))
     }
 
-    fn body(&self, url: &Url, login: Option<&Secret>, kind: &str, size: u64, pipe: File) -> Result<(), Fault> {
+    fn body(&self, url: &Url, login: Option<&Secret>, kind: &str, size: u64, pipe: File) -> Result<(), Error> {
         self.watch.begin();
         let mut request = self.agent.put(url.text()).header(header::CONTENT_TYPE, kind);
         request = request.header(header::CONTENT_LENGTH, size.to_string());
@@ -87,14 +87,14 @@ impl Client {
         }
         let mut exact = Exactly { pipe, left: size, watch: &self.watch };
         let response = request.send(SendBody::from_reader(&mut exact)).map_err(|error| {
-            let fault = self.fault(&error);
-            if fault.failure.step == Step::Request { fault.at(Step::Send) } else { fault }
+            let error = self.error(&error);
+            if error.failure.step == Step::Request { error.at(Step::Send) } else { error }
         })?;
         if response.status() == 201 { Ok(()) } else { Err(refused(response)) }
     }
 }
 
-/// As many bytes as the registry was told. The HTTP client would ask for those that are missing without end.
+/// Reads exactly the announced number of bytes. The HTTP client would wait for missing ones without end.
 struct Exactly<'a> {
     pipe: File,
     left: u64,
@@ -115,17 +115,17 @@ impl Read for Exactly<'_> {
     }
 }
 
-/// Why a registry did not take it; what it says itself is not believed to be fit for a terminal, so only the status is told.
-fn refused(response: Response<Body>) -> Fault {
+/// The error of a refused upload. Only the status is reported, since the registry's text is untrusted.
+fn refused(response: Response<Body>) -> Error {
     let status = response.status().as_u16();
-    let fault = match status {
-        200..=299 => Fault::new(Step::Send, "it answers with a status that means something else"),
+    let error = match status {
+        200..=299 => Error::new(Step::Send, "it answers with a status that means something else"),
         _ => match accept(response) {
-            Err(fault) => Fault::new(Step::Send, fault.failure.reason),
-            Ok(_) => Fault::new(Step::Send, "it does not take it"),
+            Err(error) => Error::new(Step::Send, error.failure.reason),
+            Ok(_) => Error::new(Step::Send, "it does not take it"),
         },
     };
-    fault.status(status)
+    error.status(status)
 }
 
 #[cfg(test)]
@@ -149,6 +149,6 @@ mod tests {
         assert_eq!(sent(3).unwrap(), b"123");
         let error = sent(7).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
-        assert_eq!(Fault::io(Step::Send, &error).failure.reason, "what is to be sent has ended 2 bytes early");
+        assert_eq!(Error::io(Step::Send, &error).failure.reason, "what is to be sent has ended 2 bytes early");
     }
 }

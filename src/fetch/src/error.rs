@@ -1,59 +1,59 @@
-//! A failure with what may be done about it: the same server again, the next one, or nothing.
+//! The error of a request, and whether to retry: the same server, the next one, or not at all.
 
 use casemate_fetch_wire::{Cause, Failure, Step};
 use std::error::Error as _;
 use std::io;
 use std::time::Duration;
 
-/// The most characters of a reason.
-const LONGEST: usize = 400;
+/// Maximum length of a reason, in characters.
+const MAX_REASON: usize = 400;
 
-/// What a failure leaves open.
+/// What to try after an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Then {
-    /// Asking this server again may help, after so long where it said so.
-    Again(Option<Duration>),
-    /// Only another server may help.
-    Elsewhere,
-    /// Nothing helps: the manager has gone, or the request is no request.
+pub enum Retry {
+    /// The same server, after the time that it asked for.
+    SameServer(Option<Duration>),
+    /// The next server.
+    NextServer,
+    /// Nothing: the manager has closed the connection, or the request is invalid.
     Stop,
 }
 
-/// A failure and what it leaves open.
+/// An error, and what to try after it.
 #[derive(Debug)]
-pub struct Fault {
-    /// For the manager.
+pub struct Error {
+    /// The reply to the manager.
     pub failure: Failure,
-    /// For the loop here.
-    pub then: Then,
+    /// What to try next.
+    pub retry: Retry,
 }
 
-impl Fault {
-    /// Only another server may help.
+impl Error {
+    /// An error after which the next server is tried.
     pub fn new(step: Step, reason: impl Into<String>) -> Self {
-        let reason: String = reason.into().chars().take(LONGEST).collect();
+        let reason: String = reason.into().chars().take(MAX_REASON).collect();
         let failure = Failure { step, server: String::new(), status: None, errno: None, cause: None, reason };
-        Self { failure, then: Then::Elsewhere }
+        Self { failure, retry: Retry::NextServer }
     }
 
-    /// Nothing helps.
+    /// An error after which nothing is tried.
     pub fn stop(step: Step, reason: impl Into<String>) -> Self {
-        Self { then: Then::Stop, ..Self::new(step, reason) }
+        Self { retry: Retry::Stop, ..Self::new(step, reason) }
     }
 
-    /// Asking again may help.
-    pub fn again(mut self, after: Option<Duration>) -> Self {
-        self.then = Then::Again(after);
+    /// The same server is tried again, after this time.
+    pub fn retryable(mut self, after: Option<Duration>) -> Self {
+        self.retry = Retry::SameServer(after);
         self
     }
 
     /// Adds the cause.
-    pub const fn because(mut self, cause: Option<Cause>) -> Self {
+    pub const fn with_cause(mut self, cause: Option<Cause>) -> Self {
         self.failure.cause = cause;
         self
     }
 
-    /// Says which step it was part of.
+    /// Sets the step.
     pub const fn at(mut self, step: Step) -> Self {
         self.failure.step = step;
         self
@@ -65,21 +65,21 @@ impl Fault {
         self
     }
 
-    /// Says with which server, unless that is known.
-    pub fn with(mut self, server: &str) -> Self {
+    /// Sets the server, unless it is set.
+    pub fn with_server(mut self, server: &str) -> Self {
         if self.failure.server.is_empty() {
             server.clone_into(&mut self.failure.server);
         }
         self
     }
 
-    /// An error of input or output, with its errno and the innermost words.
+    /// An I/O error, with its errno or the innermost error of the HTTP client.
     pub fn io(step: Step, error: &io::Error) -> Self {
         if let Some(errno) = error.raw_os_error() {
             let mut fault = Self::new(step, "");
             fault.failure.errno = Some(errno);
-            // What this process may not do, it may not do a moment later either (Landlock, RLIMIT).
-            return if error.kind() == io::ErrorKind::PermissionDenied { fault } else { fault.again(None) };
+            // A retry cannot help against Landlock or a resource limit.
+            return if error.kind() == io::ErrorKind::PermissionDenied { fault } else { fault.retryable(None) };
         }
         if let Some(inner) = error.get_ref() {
             if let Some(gone) = inner.downcast_ref::<Gone>() {
@@ -95,13 +95,13 @@ impl Fault {
                 return Self::http(step, http);
             }
             if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
-                return Self::new(step, tls.to_string()).because(cause(tls));
+                return Self::new(step, tls.to_string()).with_cause(cause(tls));
             }
         }
         let text = error.source().map_or_else(|| error.to_string(), ToString::to_string);
         let fault = Self::new(step, text);
-        // A certificate does not become better by waiting.
-        if error.kind() == io::ErrorKind::InvalidData { fault } else { fault.again(None) }
+        // A retry cannot help against an invalid certificate.
+        if error.kind() == io::ErrorKind::InvalidData { fault } else { fault.retryable(None) }
     }
 
     /// An error of the HTTP client.
@@ -109,21 +109,21 @@ impl Fault {
         use ureq::Error as E;
         match error {
             E::Io(error) => Self::io(step, error),
-            E::Timeout(what) => Self::new(step, format!("no answer in time ({what})")).again(None),
+            E::Timeout(what) => Self::new(step, format!("no answer in time ({what})")).retryable(None),
             E::HostNotFound => Self::new(Step::Resolve, "no such name"),
             E::LargeResponseHeader(size, most) => {
-                Self::new(step, format!("a header of {size} bytes and more, {most} are read at the most"))
+                Self::new(step, format!("a header of {size} bytes or more; the limit is {most}"))
             }
-            E::Rustls(error) => Self::new(Step::Connect, error.to_string()).because(cause(error)),
+            E::Rustls(error) => Self::new(Step::Connect, error.to_string()).with_cause(cause(error)),
             E::ConnectProxyFailed(reason) => Self::new(Step::Connect, format!("proxy: {reason}")),
-            // A connection that ends within a header is a broken connection, whatever it looks like.
-            E::Protocol(error) => Self::new(step, error.to_string()).again(None),
+            // The client reports a connection that ends within a header as this.
+            E::Protocol(error) => Self::new(step, error.to_string()).retryable(None),
             other => Self::new(step, other.to_string()),
         }
     }
 }
 
-/// The cause of a failed handshake that a key of the file removes.
+/// The cause of a failed handshake, if a key of the file can remove it.
 fn cause(error: &rustls::Error) -> Option<Cause> {
     use rustls::{CertificateError, InvalidMessage};
     match error {
@@ -133,19 +133,19 @@ fn cause(error: &rustls::Error) -> Option<Cause> {
     }
 }
 
-/// The manager has closed the connection: nobody waits for anything any more.
+/// The manager has closed the connection.
 #[derive(Debug)]
 pub struct Gone;
 
 impl std::fmt::Display for Gone {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the manager has gone")
+        f.write_str("the manager has closed the connection")
     }
 }
 
 impl std::error::Error for Gone {}
 
-/// A rule of ours refuses; the text says which.
+/// Refused by a rule of this program, which the text names.
 #[derive(Debug)]
 pub struct Refused(pub String);
 
@@ -157,7 +157,7 @@ impl std::fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// A name server answers, but with nothing that could be used.
+/// The name server's answer cannot be used.
 #[derive(Debug)]
 pub struct Unresolved(pub &'static str);
 
