@@ -1,4 +1,4 @@
-//! What a file may ask for at the most. The manager judges by these lists and the helper judges
+//! The ceilings of what a file may ask for. The manager checks a file against these lists and the helper checks a job
 //! again; the reasons stand in policies/ceilings.toml, and a test of the manager compares the two.
 
 /// Capabilities, by name and by the kernel's number.

@@ -10,7 +10,7 @@ pub fn no_new_privs() -> Result<(), Error> {
     set_no_new_privs(true).and_then(|()| rustix::thread::no_new_privs()).and_then(kept).at("set no_new_privs")
 }
 
-/// Nobody without CAP_SYS_PTRACE over this process can trace it or open what is below its `/proc` directory
+/// No process without CAP_SYS_PTRACE over this process can trace it or open what is below its `/proc` directory
 /// (CVE-2019-5736). An execve of an ordinary program undoes it.
 pub fn not_dumpable() -> Result<(), Error> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
@@ -24,7 +24,7 @@ fn kept(there: bool) -> Result<(), Errno> {
     if there { Ok(()) } else { Err(Errno::INVAL) }
 }
 
-/// Leaves the session keyring that was inherited: whoever shares one can read its keys. A kernel without keys has nothing
+/// Leaves the session keyring that was inherited: processes that share one can read its keys. A kernel without keys has nothing
 /// to leave, so its ENOSYS is no error.
 pub fn new_session_keyring() -> Result<(), Error> {
     match casemate_sys::keyring::join_anonymous_session() {

@@ -220,7 +220,7 @@ mod tests {
         }
         for inward in inward {
             assert!(may("registry.example", proxy, inward).is_err(), "{inward}");
-            assert_eq!(may("registry.example", None, inward), Ok(()), "its address is judged, {inward}");
+            assert_eq!(may("registry.example", None, inward), Ok(()), "its address is checked on connection, {inward}");
         }
         assert_eq!(may("registry.example", proxy, "https://cdn.example/"), Ok(()));
         assert_eq!(may("10.0.0.1", proxy, "https://10.0.0.1:5001/"), Ok(()));

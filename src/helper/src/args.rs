@@ -19,7 +19,7 @@ pub struct Settings {
     pub manager: u32,
     /// First host id and count of A's range after 0; none: A has the one id of its user.
     pub range: Option<(u32, u32)>,
-    /// Seconds between two signs of life on descriptor 4; none: nobody waits for one.
+    /// Seconds between two watchdog pings on descriptor 4; none: no watchdog.
     pub notify: Option<i64>,
 }
 

@@ -23,7 +23,7 @@ const DESCRIPTORS: u64 = 1024;
 const LAYER_CAPABILITIES: CapabilitySet =
     CapabilitySet::CHOWN.union(CapabilitySet::FOWNER).union(CapabilitySet::DAC_OVERRIDE).union(CapabilitySet::FSETID);
 
-/// Memory, threads, random keys of hash maps, reading the input, telling the outcome, ending: both modes.
+/// Memory, threads, random keys of hash maps, reading the input, reporting the outcome, ending: both modes.
 const COMMON: &[&str] = &[
     "read", "pread64", "write", "close", "fstat", "newfstatat", "statx", "fcntl", "mmap", "munmap", "mprotect",
     "mremap", "madvise", "brk", "futex", "getrandom", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack",
@@ -57,7 +57,7 @@ pub fn for_layer(limits: &LayerLimits) -> Result<(), Failure> {
     install(&calls)
 }
 
-/// Before a walk. Whoever owns a file, and whatever its mode: it is read.
+/// Before a walk, which reads files of any owner and mode.
 pub fn for_walk() -> Result<(), Failure> {
     common(LARGEST_LIST)?;
     capabilities::keep_only(CapabilitySet::DAC_OVERRIDE).map_err(failed)?;

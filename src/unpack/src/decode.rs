@@ -84,7 +84,7 @@ impl<R: Read> BufRead for Blob<R> {
     }
 }
 
-/// The three encodings of a layer, told apart by their first bytes: media types are claims.
+/// The three encodings of a layer, distinguished by their first bytes: media types are claims.
 pub enum Stream<R: BufRead> {
     /// Members one after the other (RFC 1952).
     Gzip(Box<MultiGzDecoder<R>>),

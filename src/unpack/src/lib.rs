@@ -45,7 +45,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             (encoded, outcome.is_ok())
         }
         _ => {
-            // Without a log there is nobody to tell.
+            // Standard error may be closed.
             let _ = writeln!(std::io::stderr(), "usage: casemate-unpack layer REQUEST | list | measure | index");
             return ExitCode::from(2);
         }

@@ -1,7 +1,7 @@
 //! What this layer has made so far, so that its whiteouts take only what its parents have, whatever the order of entries
 //! (OCI image-spec, layer.md: "files that are present in the same layer as a whiteout file can only be hidden by whiteout
 //! files in subsequent layers"). 16 bytes an entry: paths by a hash, because names are hostile and may be long; its key is a random
-//! one of this process, so that nobody writes two paths that collide.
+//! one of this process, so that no other process can write a colliding path.
 
 use crate::budget::Budget;
 use crate::path::split;

@@ -1,4 +1,4 @@
-//! Layers: the requests that make, list and remove them, and what the helper tells `casemate-unpack`.
+//! Layers: the requests that make, list and remove them, and those of the helper to `casemate-unpack`.
 
 use crate::{Digest, Error, Failure, IdSpace, MALFORMED, decode, encode, hex};
 use serde::{Deserialize, Serialize};

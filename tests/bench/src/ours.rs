@@ -1,5 +1,5 @@
-//! Ours, from the manager's side of the helper's socket: one start after another, timed from the request sent to the exit
-//! heard of. Runs as an agent, because entering an instance makes a process the manager's user for good.
+//! Ours, from the manager's side of the helper's socket: one start after another, timed from the request to the exit
+//! event. Runs as an agent, because entering an instance makes a process the manager's user for good.
 
 use crate::agent;
 use crate::failure::{Failure, Result, Step};

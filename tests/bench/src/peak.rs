@@ -1,5 +1,5 @@
-//! The most memory that programs had which somebody else starts: asked again and again while they run. The kernel keeps the peak of
-//! each process, so that only what happens after the last question is missed.
+//! Peak memory of programs that another program starts, sampled while they run. The kernel keeps the peak of each process, so only the
+//! time after the last sample is missed.
 
 use crate::failure::{Failure, Result, Step};
 use std::fs;
@@ -28,7 +28,7 @@ pub fn during<const N: usize>(command: &mut Command, names: [&str; N]) -> Result
     }
 }
 
-/// A process that has ended meanwhile was asked before.
+/// A process that has ended was sampled before.
 fn look<const N: usize>(process: &Path, names: [&str; N], peaks: &mut [f64; N]) {
     let Ok(name) = fs::read_to_string(process.join("comm")) else { return };
     let Some(at) = names.iter().position(|known| *known == name.trim_end()) else { return };

@@ -151,10 +151,10 @@ fn second(work: &Path, registry: &Registry, layout: &Layout, fewer: &str) -> Res
         let [program, arguments @ ..] = argv.as_slice() else { continue };
         said = tools::run(Command::new(program).args(arguments))?;
     }
-    let told = said.rsplit_once("pulled, ").map_or(said.as_str(), |(_, told)| told).trim();
+    let result = said.rsplit_once("pulled, ").map_or(said.as_str(), |(_, rest)| rest).trim();
     let last = layout.layers.last().map_or(Ok(0), |path| fs::metadata(path).map(|blob| blob.len()));
     let last = last.step("look at the last layer")? as f64 / f64::from(1 << 20);
-    Ok(format!("second pull, four of five layers there: {told}, of which the new layer is {last:.1} MiB\n"))
+    Ok(format!("second pull, four of five layers there: {result}, of which the new layer is {last:.1} MiB\n"))
 }
 
 fn remake(directory: &Path) -> Result<()> {

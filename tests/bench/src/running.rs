@@ -63,7 +63,7 @@ pub fn memory_of(path: &Path) -> Result<f64> {
         let process = entry.path();
         let Ok(command) = fs::read(process.join("cmdline")) else { continue };
         if String::from_utf8_lossy(&command).contains(&needle) {
-            // A process that ends meanwhile weighs nothing.
+            // A process that has ended uses no memory.
             let rollup = fs::read_to_string(process.join("smaps_rollup")).unwrap_or_default();
             sum += pss(&rollup).unwrap_or(0.0);
         }

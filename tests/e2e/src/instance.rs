@@ -230,7 +230,7 @@ impl Instance {
         self.run(&["logs", container]).expect(0).stdout
     }
 
-    /// Boots one container of the probe, changed as told, and gives its report.
+    /// Boots one container of the probe, changed as reported, and gives its report.
     pub fn report(&self, change: impl FnOnce(Container) -> Container) -> Report {
         let image = self.probe();
         self.report_of(change(Container::new("a", &image, 10_001)), "")
@@ -292,7 +292,7 @@ impl Instance {
             host::signal(process.pid, Signal::KILL);
         }
         poll::until(&format!("the end of {}", describe(&family)), || {
-            // A process that somebody has not yet waited for has ended too.
+            // A zombie has ended too.
             let left = |old: &Process| {
                 Process::of(old.pid).is_some_and(|now| now.state != 'Z' && now.arguments == old.arguments)
             };

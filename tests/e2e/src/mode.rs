@@ -13,7 +13,7 @@ const USER: &str = "casemate-test";
 pub enum Mode {
     /// Root, as a boot would.
     Root,
-    /// An ordinary user: whoever runs the tests, or [`USER`] when that is root.
+    /// An ordinary user: the one who runs the tests, or [`USER`] if that is root.
     User,
 }
 

@@ -56,7 +56,7 @@ pub fn cached(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
         let work = cache.join(format!("{name}.{}.{:?}", std::process::id(), std::thread::current().id()));
         make_directory(&work);
         make(&work);
-        // Whoever comes second keeps the first one's and removes its own.
+        // The second of two processes keeps the directory of the first and removes its own.
         if fs::rename(&work, &done).is_err() {
             fs::remove_dir_all(&work).unwrap();
         }

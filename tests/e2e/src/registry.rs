@@ -49,7 +49,7 @@ impl Registry {
         fs::write(path("cert.pem"), &identity.certificate_pem).unwrap();
         fs::write(path("key.pem"), &identity.key_pem).unwrap();
         fs::write(path("ca.pem"), authority.pem()).unwrap();
-        // Nobody else asks for a port between these two lines but another test, and then this one says so.
+        // Between these two lines only another test can take the port; then this one fails with the reason.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let tokens = (access == Access::Token).then(|| token_server(authority, identity.clone()));
         let auth = match (access, &tokens) {
@@ -163,7 +163,7 @@ pub fn auth_file(registry: &str, user: &str, password: &str) -> String {
     json!({ "auths": { registry: { "auth": auth } } }).to_string()
 }
 
-/// Gives whoever has the password a token for what they ask for (distribution's token specification).
+/// A token server: returns a token for the requested scope if the password is right (distribution's token specification).
 fn token_server(authority: &Authority, signer: Identity) -> Web {
     let expected = format!("Basic {}", STANDARD.encode(format!("{USER}:{PASSWORD}")));
     Web::start(Some(authority), move |asked, out| give_token(asked, &expected, &signer, out))

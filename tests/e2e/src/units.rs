@@ -16,7 +16,7 @@ const MANAGER: u32 = 1_879_048_192;
 const HELPER: u32 = 1_879_048_193;
 
 /// Standard input is the socket, `$0` the passwd to see, `$1` a cgroup to enter or nothing, `$2` the host's logs or nothing. The
-/// OOM killer is told to spare it, as by a unit's `OOMScoreAdjust=`, where this machine lets root do that.
+/// OOM killer is reported to spare it, as by a unit's `OOMScoreAdjust=`, where this machine lets root do that.
 const PREPARE: &str = "mount --bind \"$0\" /etc/passwd || exit 125
 if [ -n \"$1\" ]; then echo $$ >\"$1/cgroup.procs\" || exit 125; exec 3<&0; fi
 if [ -n \"$2\" ]; then
@@ -104,7 +104,7 @@ impl<'a> Units<'a> {
         self.as_helper(&["helper"])
     }
 
-    /// The same, once it has said that it is ready.
+    /// As above, once it has sent READY=1.
     pub fn helper_ready(&self) -> Up {
         let helper = self.helper();
         self.until_helper_says("READY=1");
@@ -163,22 +163,22 @@ impl<'a> Units<'a> {
         Up::start(command)
     }
 
-    /// Waits until the helper has said this.
+    /// Waits until the helper has sent this notification.
     pub fn until_helper_says(&self, word: &str) -> String {
         until(&self.helper, word)
     }
 
-    /// Waits until the manager has said this.
+    /// Waits until the manager has sent this notification.
     pub fn until_manager_says(&self, word: &str) -> String {
         until(&self.manager, word)
     }
 
-    /// Whether the helper has said nothing since the last time.
+    /// Whether the helper has sent no notification since the last call.
     pub fn helper_is_silent(&self) -> bool {
         receive(&self.helper).is_none()
     }
 
-    /// Forgets what both have said.
+    /// Drops the notifications of both.
     pub fn forget(&self) {
         for socket in [&self.helper, &self.manager] {
             while receive(socket).is_some() {}
@@ -188,7 +188,7 @@ impl<'a> Units<'a> {
 
 fn until(socket: &UnixDatagram, word: &str) -> String {
     poll::until(&format!("the word {word}"), || {
-        std::iter::from_fn(|| receive(socket)).find(|said| said.lines().any(|line| line.starts_with(word)))
+        std::iter::from_fn(|| receive(socket)).find(|message| message.lines().any(|line| line.starts_with(word)))
     })
 }
 

@@ -1,4 +1,4 @@
-//! A web server of the tests' own, with and without TLS: it answers as a test tells it to, right or wrong, and remembers what it was
+//! A web server of the tests' own, with and without TLS: it answers as a test defines, right or wrong, and remembers what it was
 //! asked.
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};

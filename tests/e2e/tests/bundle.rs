@@ -76,7 +76,7 @@ fn changed(casemate: &Instance, archive: &Path, name: &str, change: impl FnOnce(
 }
 
 both_modes! {
-    fn a_file_and_its_images_arrive_as_they_were(mode) {
+    fn bundle_carries_a_file_and_its_images_unchanged(mode) {
         let (here, there) = (Instance::new(mode), Instance::new(mode));
         let file = appliance(&here);
         let archive = save(&here, &file, "a.tar");
@@ -90,13 +90,13 @@ both_modes! {
         Up::start(there.in_cgroup(&["up", output.to_str().unwrap()])).finish().expect(0);
         // Nothing is written over, and without -o only the images come in.
         assert!(there.run(&words).expect(2).stderr.contains("exists"));
-        let told = there.run(&["bundle", "load", archive.to_str().unwrap()]).expect(0).stdout;
-        assert_eq!(told.lines().count(), 2, "{told}");
+        let reported = there.run(&["bundle", "load", archive.to_str().unwrap()]).expect(0).stdout;
+        assert_eq!(reported.lines().count(), 2, "{reported}");
         let profile = tool("tar", &["-xOf", archive.to_str().unwrap(), "casemate/own.seccomp.toml"]);
         assert_eq!(profile.as_bytes(), fs::read(here.directory().join("own.seccomp.toml")).unwrap());
     }
 
-    fn what_is_not_whole_is_not_loaded_and_leaves_nothing(mode) {
+    fn load_of_an_incomplete_bundle_fails_and_leaves_nothing(mode) {
         let (here, there) = (Instance::new(mode), Instance::new(mode));
         let file = appliance(&here);
         let archive = save(&here, &file, "a.tar");
@@ -147,7 +147,7 @@ both_modes! {
         assert!(!output.exists());
     }
 
-    fn a_load_killed_at_any_moment_leaves_all_images_or_none(mode) {
+    fn load_killed_at_any_moment_leaves_all_images_or_none(mode) {
         let (here, there) = (Instance::new(mode), Instance::new(mode));
         let archive = save(&here, &appliance(&here), "a.tar");
         let archive = archive.to_str().unwrap();
@@ -171,8 +171,8 @@ both_modes! {
 }
 
 #[test]
-fn skopeo_and_umoci_read_a_bundle_and_what_they_write_is_loaded() {
-    let test = "skopeo_and_umoci_read_a_bundle_and_what_they_write_is_loaded";
+fn bundle_is_exchanged_with_skopeo_and_umoci() {
+    let test = "bundle_is_exchanged_with_skopeo_and_umoci";
     if !needs(test, &[Feature::Program("/usr/bin/skopeo"), Feature::Program("/usr/bin/umoci")]) {
         return;
     }

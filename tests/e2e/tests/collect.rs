@@ -67,7 +67,7 @@ fn expect_whole(casemate: &Instance) {
 }
 
 both_modes! {
-    fn only_what_nothing_needs_is_collected(mode) {
+    fn gc_removes_only_unused_images(mode) {
         let casemate = Instance::new(mode);
         let base = base(&casemate);
         let [first, second, third, held, spare] = ["first", "second", "third", "held", "spare"].map(|name| image(&casemate, &base, name));
@@ -79,8 +79,8 @@ both_modes! {
         // Just imported: no file may name them yet.
         assert!(casemate.run(&["store", "gc"]).expect(0).stdout.starts_with("freed 0 B"));
         let before = kept(&casemate);
-        let told = gc(&casemate, &["--dry-run"]);
-        assert_eq!(removed(&told), [spare.as_str()], "{told}");
+        let reported = gc(&casemate, &["--dry-run"]);
+        assert_eq!(removed(&reported), [spare.as_str()], "{reported}");
         assert_eq!(kept(&casemate), before);
         // What a pull has not finished goes with it, and repair leaves it for the next pull.
         let half = casemate.state().join("blobs/partial").join("0".repeat(64));
@@ -88,22 +88,22 @@ both_modes! {
         assert!(casemate.run(&["store", "df"]).expect(0).stdout.contains("unfinished"));
         assert!(casemate.run(&["store", "fsck", "--repair"]).expect(0).stdout.contains("of a pull"));
         assert!(half.exists());
-        let told = gc(&casemate, &[]);
+        let reported = gc(&casemate, &[]);
         assert!(!half.exists());
-        assert_eq!(removed(&told), [spare.as_str()], "{told}");
-        assert!(told["bytes"].as_u64().unwrap() > 20_000, "{told}");
+        assert_eq!(removed(&reported), [spare.as_str()], "{reported}");
+        assert!(reported["bytes"].as_u64().unwrap() > 20_000, "{reported}");
         casemate.run(&["store", "fsck"]).expect(0);
         // A file that keeps one before it lets the first go, and an image that is not held any more goes with it.
         apply(&second, 2);
         casemate.run(&["image", "inspect", "first"]).expect(2);
         casemate.run(&["image", "unpin", "held"]).expect(0);
-        let told = gc(&casemate, &[]);
-        assert_eq!(removed(&told), [held.as_str()], "{told}");
+        let reported = gc(&casemate, &[]);
+        assert_eq!(removed(&reported), [held.as_str()], "{reported}");
         apply(&third, 2);
         casemate.run(&["store", "fsck"]).expect(0);
     }
 
-    fn what_only_files_named_that_are_not_kept_goes_by_itself(mode) {
+    fn images_of_dropped_revisions_are_removed_automatically(mode) {
         let casemate = Instance::new(mode);
         let base = base(&casemate);
         let names = ["first", "second", "third", "held", "spare"];
@@ -120,26 +120,26 @@ both_modes! {
         fs::write(&half, "half").unwrap();
         fs::write(&whole, "whole").unwrap();
         assert!(!apply("first").contains("collected"));
-        let told = apply("held");
-        assert_eq!(told.matches("collected").count(), 1, "{told}");
-        assert!(told.contains(&format!("collected {}: no kept revision uses them; ", of("first"))), "{told}");
+        let reported = apply("held");
+        assert_eq!(reported.matches("collected").count(), 1, "{reported}");
+        assert!(reported.contains(&format!("collected {}: no kept revision uses them; ", of("first"))), "{reported}");
         assert_eq!(left(), ["second", "third", "held", "spare"]);
         assert!(half.exists() && whole.exists());
         casemate.run(&["store", "fsck"]).expect(0);
-        // Somebody holds it.
+        // The image is pinned.
         assert!(!apply("second").contains("collected"));
         assert_eq!(left(), ["second", "third", "held", "spare"]);
-        // Somebody is about to use one: the next start sees to it.
+        // A start is in progress, so the next one collects.
         let using = fs::File::open(casemate.state().join("images/trees")).unwrap();
         rustix::fs::flock(&using, rustix::fs::FlockOperation::LockShared).unwrap();
-        let told = apply("third");
-        assert!(told.contains("the store is locked by another process"), "{told}");
+        let reported = apply("third");
+        assert!(reported.contains("the store is locked by another process"), "{reported}");
         drop(using);
         // It has come again since it was dropped, and not long ago.
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         set_imported(&casemate, of("second"), now + 1);
-        let told = apply("third");
-        assert!(!told.contains("collected"), "{told}");
+        let reported = apply("third");
+        assert!(!reported.contains("collected"), "{reported}");
         assert_eq!(left(), ["second", "third", "held", "spare"]);
         set_imported(&casemate, of("second"), 1_000_000_000);
         assert!(apply("third").contains(of("second")));
@@ -148,7 +148,7 @@ both_modes! {
         casemate.run(&["store", "fsck"]).expect(0);
     }
 
-    fn a_collection_beside_the_manager_killed_at_any_moment_leaves_whole_images(mode) {
+    fn gc_of_a_killed_manager_leaves_whole_images(mode) {
         let casemate = Instance::new(mode);
         let base = base(&casemate);
         let [needed, spare] = ["needed", "spare"].map(|name| image(&casemate, &base, name));
@@ -170,7 +170,7 @@ both_modes! {
         assert_eq!(kept(&casemate), alone);
     }
 
-    fn what_a_pull_has_just_asked_for_is_new(mode) {
+    fn gc_keeps_an_image_that_was_just_pulled(mode) {
         let casemate = Instance::new(mode);
         let image = image(&casemate, &base(&casemate), "a");
         let spec = Spec::new([Container::new("a", &image, 10_001).command(&["true"])]);
@@ -181,7 +181,7 @@ both_modes! {
         casemate.up_to_the_end(&spec).expect(0);
     }
 
-    fn what_a_container_runs_on_stays(mode) {
+    fn gc_keeps_images_of_running_containers(mode) {
         let casemate = Instance::new(mode);
         let base = base(&casemate);
         let image = image(&casemate, &base, "a");
@@ -192,8 +192,8 @@ both_modes! {
             fs::remove_file(file.unwrap().path()).unwrap();
         }
         let before = kept(&casemate);
-        let told = gc(&casemate, &[]);
-        assert_eq!(told["in_use"], json!([image]), "{told}");
+        let reported = gc(&casemate, &[]);
+        assert_eq!(reported["in_use"], json!([image]), "{reported}");
         assert_eq!(kept(&casemate), before);
         up.signal(Signal::INT);
         up.wait(poll::PATIENCE);
@@ -201,7 +201,7 @@ both_modes! {
         assert_eq!(kept(&casemate).iter().filter(|path| !path.ends_with("images/trees")).count(), 0);
     }
 
-    fn who_is_about_to_use_an_image_is_waited_for(mode) {
+    fn gc_waits_for_a_start_in_progress(mode) {
         let casemate = Instance::new(mode);
         let base = base(&casemate);
         let image = image(&casemate, &base, "a");
@@ -215,11 +215,11 @@ both_modes! {
         casemate.up_to_the_end(&Spec::new([container])).expect(0);
         drop(using);
         gc.wait(poll::PATIENCE).expect(0);
-        // Its file was applied meanwhile.
+        // Its file was applied in between.
         casemate.run(&["image", "inspect", "a"]).expect(0);
     }
 
-    fn a_collection_killed_at_any_moment_leaves_whole_images(mode) {
+    fn gc_killed_at_any_moment_leaves_whole_images(mode) {
         let casemate = Instance::new(mode);
         let base = base(&casemate);
         let needed = image(&casemate, &base, "needed");

@@ -50,7 +50,7 @@ fn kill_manager(casemate: &Instance, up: &mut Up) {
 }
 
 both_modes! {
-    fn a_killed_manager_is_followed_by_one_that_adopts_and_no_line_is_lost(mode) {
+    fn restarted_manager_adopts_containers_and_loses_no_line(mode) {
         const LINES: u32 = 20_000;
         const KILLS: u32 = 25;
         let casemate = Instance::new(mode);
@@ -95,7 +95,7 @@ both_modes! {
         up.wait(poll::PATIENCE);
     }
 
-    fn what_the_next_file_has_starts_when_what_it_no_longer_has_is_gone(mode) {
+    fn container_starts_after_the_removed_container_with_its_volume_ended(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let sleeper = |name, uid| Spec::new([Container::new(name, &image, uid).command(&["misbehave", "sleep"])]);
@@ -110,7 +110,7 @@ both_modes! {
         up.wait(poll::PATIENCE);
     }
 
-    fn a_killed_helper_takes_all_with_it_and_the_next_start_is_clean(mode) {
+    fn containers_end_with_a_killed_helper_and_the_next_start_is_clean(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let sleeper = |name: &str, uid| Container::new(name, &image, uid).command(&["misbehave", "sleep"]);
@@ -153,7 +153,7 @@ both_modes! {
         up.wait(poll::PATIENCE);
     }
 
-    fn an_import_killed_at_any_moment_leaves_a_usable_store(mode) {
+    fn import_killed_at_any_moment_leaves_a_usable_store(mode) {
         let casemate = Instance::new(mode);
         let (layout, digest) = large_image(&casemate);
         let layout = layout.to_str().unwrap();
@@ -205,8 +205,8 @@ fn large_image(casemate: &Instance) -> (std::path::PathBuf, String) {
 }
 
 #[test]
-fn a_helper_without_descriptors_turns_callers_away_and_lives() {
-    Mode::Root.run("a_helper_without_descriptors_turns_callers_away_and_lives", |mode| {
+fn helper_without_descriptors_refuses_connections_and_keeps_running() {
+    Mode::Root.run("helper_without_descriptors_refuses_connections_and_keeps_running", |mode| {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let container = Container::new("a", &image, 10_001).set("ulimits", "{ nofile = 44 }");

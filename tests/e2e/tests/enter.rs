@@ -111,13 +111,13 @@ both_modes! {
         });
         let elsewhere = failed(&mut client, &elsewhere);
         assert_eq!((elsewhere.step.as_str(), elsewhere.errno), ("cwd", Some(2)), "{elsewhere:?}");
-        let nobody = Request::Enter(Enter {
+        let unknown = Request::Enter(Enter {
             container: Name::new("b").unwrap(),
             argv: vec![b"/casemate-probe".to_vec()],
             env: Vec::new(),
             cwd: "/".to_owned(),
         });
-        assert_eq!(failed(&mut client, &nobody).step, "enter");
+        assert_eq!(failed(&mut client, &unknown).step, "enter");
         casemate.run(&["down"]).expect(0);
     }
 

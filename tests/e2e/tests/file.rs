@@ -1,4 +1,4 @@
-//! The file, judged by the program: what is wrong is shown at its place, all at once, and nothing has happened.
+//! `casemate check` and invalid files: all errors are shown at their places, and nothing is started.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -33,20 +33,20 @@ fn refused(casemate: &Instance, text: &str, words: &[&str]) -> Output {
 }
 
 both_modes! {
-    fn a_good_file_passes_without_a_word_of_error(mode) {
+    fn check_accepts_a_good_file_without_output_on_stderr(mode) {
         let casemate = Instance::new(mode);
         let file = casemate.write("casemate.toml", &Spec::new([good()]).text());
         let output = casemate.run(&["check", &file]).expect(0);
         assert!(!output.stderr.contains('^'), "{output:?}");
     }
 
-    fn an_unknown_key_is_shown_with_the_nearest_name(mode) {
+    fn check_names_the_nearest_key_for_an_unknown_one(mode) {
         let casemate = Instance::new(mode);
         let text = Spec::new([good().set("comand", "[\"x\"]")]).text();
         refused(&casemate, &text, &["comand = [\"x\"]", "did you mean `command`", "unknown-key"]);
     }
 
-    fn a_profile_that_is_not_the_pinned_one_is_told_by_check(mode) {
+    fn check_refuses_a_profile_with_another_digest(mode) {
         let casemate = Instance::new(mode);
         let text = "schema = 1\ncomment = \"own\"\n[[allow]]\ncomment = \"all\"\ncalls = [\"execve\"]\n";
         casemate.write("own.toml", text);
@@ -63,20 +63,20 @@ both_modes! {
         assert!(error.stderr.contains("policies/seccomp"), "{error:?}");
     }
 
-    fn a_misspelt_table_is_no_loophole(mode) {
+    fn check_refuses_a_misspelt_table(mode) {
         let casemate = Instance::new(mode);
         let text = format!("{}\n[containers.a.securty]\nseccomp = \"casemate:minimal\"\n", Spec::new([good()]).text());
         refused(&casemate, &text, &["securty", "security"]);
     }
 
-    fn an_image_without_a_digest_is_refused(mode) {
+    fn check_refuses_an_image_without_a_digest(mode) {
         let casemate = Instance::new(mode);
         for image in ["docker.io/library/redis:7", "redis", "redis@sha256:12", "redis@md5:00000000000000000000000000000000"] {
             refused(&casemate, &Spec::new([good().set("image", &format!("{image:?}"))]).text(), &["image = "]);
         }
     }
 
-    fn root_is_refused_however_it_is_written(mode) {
+    fn check_refuses_root_in_every_spelling(mode) {
         let casemate = Instance::new(mode);
         for user in ["0", "0:10001", "10001:0", "root", "app", "00010001", "+1", "-1", "4294967295", "4294967296", "65535", " 1", "1:", ""] {
             refused(&casemate, &Spec::new([good().set("user", &format!("{user:?}"))]).text(), &["user = "]);
@@ -84,13 +84,13 @@ both_modes! {
         refused(&casemate, &Spec::new([good().without("user")]).text(), &["user"]);
     }
 
-    fn two_containers_may_not_share_a_uid_by_accident(mode) {
+    fn check_refuses_an_undeclared_shared_uid(mode) {
         let casemate = Instance::new(mode);
         let other = Container::new("b", PIN, 10_001);
         refused(&casemate, &Spec::new([good(), other]).text(), &["share_user_with"]);
     }
 
-    fn limits_that_the_policy_requires_have_to_be_there(mode) {
+    fn check_refuses_missing_required_limits(mode) {
         let casemate = Instance::new(mode);
         for limit in ["memory", "pids", "cpus"] {
             let text = Spec::new([good().without(limit)]).head(&format!("[policy]\nrequire_limits = [\"{limit}\"]")).text();
@@ -101,7 +101,7 @@ both_modes! {
         }
     }
 
-    fn mount_targets_have_to_be_plain_absolute_paths(mode) {
+    fn check_refuses_mount_targets_that_are_not_absolute_and_normal(mode) {
         let casemate = Instance::new(mode);
         for target in ["data", "/", "/data/../etc", "/proc/sys", "/dev/x", "/sys/x", "/./data", "", "/a//b", "/data\u{0}x"] {
             let volume = format!("[{{ type = \"volume\", source = \"v\", target = {} }}]", casemate_e2e::quoted(target));
@@ -110,7 +110,7 @@ both_modes! {
         }
     }
 
-    fn a_bind_source_has_to_be_absolute_and_a_volume_declared(mode) {
+    fn check_refuses_relative_bind_sources_and_undeclared_volumes(mode) {
         let casemate = Instance::new(mode);
         for volume in [
             "[{ type = \"bind\", source = \"data\", target = \"/data\" }]",
@@ -122,20 +122,20 @@ both_modes! {
         }
     }
 
-    fn all_errors_of_a_file_are_shown_at_once(mode) {
+    fn check_shows_all_errors_at_once(mode) {
         let casemate = Instance::new(mode);
         let text = Spec::new([good().set("user", "\"0\"").set("image", "\"redis\"").set("nonsense", "1")]).text();
         let output = refused(&casemate, &text, &["user = \"0\"", "image = \"redis\"", "nonsense"]);
         assert!(output.stderr.matches('^').count() >= 3, "{}", output.stderr);
     }
 
-    fn an_expired_waiver_fails(mode) {
+    fn check_refuses_an_expired_waiver(mode) {
         let casemate = Instance::new(mode);
         let text = Spec::new([good()]).without_limits().text().replace("2099-12-31", "2020-01-01");
         refused(&casemate, &text, &["expires = 2020-01-01"]);
     }
 
-    fn text_that_is_no_toml_is_shown_where_it_breaks(mode) {
+    fn check_shows_the_place_of_a_syntax_error(mode) {
         let casemate = Instance::new(mode);
         for text in ["schema = ", "schema = 1\nschema = 1\n", "[containers.a\n", "x = \"\u{1b}[2J\"\n", "schema = 2\n", ""] {
             let output = {
@@ -146,7 +146,7 @@ both_modes! {
         }
     }
 
-    fn a_file_that_cannot_be_read_is_no_panic(mode) {
+    fn check_of_an_unreadable_file_fails_without_panic(mode) {
         let casemate = Instance::new(mode);
         for file in ["/nonexistent.toml", "/", "/dev/null"] {
             let output = casemate.run(&["check", file]);
@@ -158,14 +158,14 @@ both_modes! {
         casemate.run(&["check", file.to_str().unwrap()]).expect(3);
     }
 
-    fn an_image_that_is_not_in_the_store_is_named(mode) {
+    fn up_names_an_image_that_is_not_in_the_store(mode) {
         let casemate = Instance::new(mode);
         let output = casemate.up_to_the_end(&Spec::new([good().command(&["true"])]));
         assert_eq!(output.code, 4, "{output:?}");
         assert!(output.stderr.contains("probe"), "{output:?}");
     }
 
-    fn a_wrong_command_line_is_2(mode) {
+    fn wrong_command_line_exits_with_2(mode) {
         let casemate = Instance::new(mode);
         for arguments in [&["nonsense"][..], &["up"], &["check", "--nonsense", "x"], &["logs"]] {
             assert_eq!(casemate.run(arguments).code, 2, "{arguments:?}");
@@ -174,12 +174,12 @@ both_modes! {
 }
 
 #[test]
-fn every_file_that_is_shipped_is_good() {
+fn check_accepts_every_shipped_file() {
     let casemate = Instance::new(Mode::User);
     let mut seen = 0;
     for entry in fs::read_dir(place::repository().join("config")).unwrap().flatten() {
         let name = entry.file_name().into_string().unwrap();
-        // A profile is judged with the file that names it.
+        // A profile is checked with the file that names it.
         if name.ends_with(".toml") && !name.ends_with(".seccomp.toml") {
             let output = casemate.run(&["check", entry.path().to_str().unwrap()]);
             assert_eq!(output.code, 0, "{}: {output:?}", entry.path().display());

@@ -49,7 +49,7 @@ fn file(casemate: &Instance, server: &str, digest: &str, authority: &Authority, 
     casemate.write("pull.toml", &casemate.text_of(&spec))
 }
 
-/// Pulls; whatever happens, nothing secret is said and nothing appears.
+/// Pulls from a hostile registry: no secret is printed and nothing is imported.
 fn refused(casemate: &Instance, file: &str, code: i32, words: &[&str]) -> Output {
     let output = casemate.run(&["pull", file]).expect(code);
     assert!(words.iter().all(|word| output.stderr.contains(word)), "{words:?} in {output:?}");
@@ -60,9 +60,9 @@ fn refused(casemate: &Instance, file: &str, code: i32, words: &[&str]) -> Output
 
 /// An answer that never ends, or not before the test does.
 fn endless(out: &mut dyn Write, head: &str, piece: &[u8]) -> bool {
-    let begun = out.write_all(head.as_bytes()).is_ok();
+    let open = out.write_all(head.as_bytes()).is_ok();
     let end = Instant::now() + Duration::from_secs(120);
-    while begun && Instant::now() < end && out.write_all(piece).is_ok() {}
+    while open && Instant::now() < end && out.write_all(piece).is_ok() {}
     false
 }
 
@@ -100,17 +100,17 @@ fn with(
 }
 
 both_modes! {
-    fn threat_17_a_body_that_does_not_end(mode) {
+    fn threat_17_endless_body_is_cut_at_the_pinned_size(mode) {
         with(mode, "layer", |_, _, out| endless(out, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", &[7; 65_536]), 4, &["more than the", "expected"]);
         with(mode, "manifests", |_, _, out| endless(out, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", &[b' '; 65_536]), 4, &["a document of more"]);
     }
 
-    fn threat_17_a_length_that_is_not_the_promised_one(mode) {
+    fn threat_17_wrong_content_length_is_refused(mode) {
         with(mode, "layer", |_, _, out| answer(out, "200 OK", "", b"short"), 4, &["it sends 5 bytes", "are expected"]);
         with(mode, "manifests", |_, _, out| endless(out, "HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n", &[b' '; 65_536]), 4, &["a document of 1073741824 bytes"]);
     }
 
-    fn threat_14_and_17_bytes_that_are_not_the_pinned_ones(mode) {
+    fn threat_14_and_17_bytes_with_another_digest_are_refused(mode) {
         with(mode, "layer", |_, mut right, out| {
             *right.last_mut().unwrap() ^= 1;
             out.write_all(&right).is_ok()
@@ -118,7 +118,7 @@ both_modes! {
         with(mode, "manifests", |_, _, out| answer(out, "200 OK", &format!("Content-Type: {MANIFEST}\r\n"), b"{}"), 4, &["expected sha256:", "found sha256:"]);
     }
 
-    fn threat_14_and_17_a_document_of_another_kind(mode) {
+    fn threat_14_and_17_document_of_another_kind_is_refused(mode) {
         // The pinned bytes, called something else.
         let casemate = Instance::new(mode);
         let authority = Authority::new();
@@ -140,7 +140,7 @@ both_modes! {
         }
     }
 
-    fn threat_17_an_index_that_points_to_itself_or_to_an_index(mode) {
+    fn threat_17_index_that_points_to_an_index_is_refused(mode) {
         // A digest cannot be known to its own document, so the entry names another index.
         let casemate = Instance::new(mode);
         let authority = Authority::new();
@@ -160,7 +160,7 @@ both_modes! {
         assert_eq!(server.asked().len(), 1);
     }
 
-    fn threat_14_an_index_that_promises_another_size(mode) {
+    fn threat_14_index_with_a_wrong_size_is_refused(mode) {
         // The entry's digest is right.
         let casemate = Instance::new(mode);
         let authority = Authority::new();
@@ -184,7 +184,7 @@ both_modes! {
         refused(&casemate, &file(&casemate, &server.name(), &pin, &authority, ""), 4, &[&words]);
     }
 
-    fn threat_17_a_byte_a_connection(mode) {
+    fn threat_17_one_byte_per_connection_ends(mode) {
         with(mode, "layer", |_, right, out| {
             let head = right.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
             let _ = out.write_all(&right[..=head]);
@@ -192,7 +192,7 @@ both_modes! {
         }, 1, &["receive"]);
     }
 
-    fn a_pull_that_waits_ends_when_it_is_told_to(mode) {
+    fn waiting_pull_ends_on_a_signal(mode) {
         let casemate = Instance::new(mode);
         let authority = Authority::new();
         let (directory, digest) = image(&casemate);
@@ -222,7 +222,7 @@ both_modes! {
         ends(&|pull| drop(pull.until_line("waiting")));
     }
 
-    fn threat_17_a_header_that_does_not_end(mode) {
+    fn threat_17_endless_header_is_refused(mode) {
         with(mode, "manifests", |_, _, out| {
             let line = format!("X-Filler: {}\r\n", "a".repeat(1000));
             let sent = out.write_all(b"HTTP/1.1 200 OK\r\n").is_ok() && (0..10_000).all(|_| out.write_all(line.as_bytes()).is_ok());
@@ -231,7 +231,7 @@ both_modes! {
         }, 1, &["request:"]);
     }
 
-    fn threat_17_redirects_end_and_lead_to_no_file(mode) {
+    fn threat_17_redirects_are_bounded_and_lead_to_no_file_or_private_address(mode) {
         let to = |location: &'static str| move |_: &Asked, _: Vec<u8>, out: &mut dyn Write| {
             answer(out, "307 Temporary Redirect", &format!("Location: {location}\r\n"), b"")
         };
@@ -246,7 +246,7 @@ both_modes! {
         with(mode, "layer", to("https://169.254.169.254/latest/meta-data"), 1, &["169.254.169.254", "private network"]);
     }
 
-    fn threat_16_a_login_goes_to_no_other_server(mode) {
+    fn threat_16_login_is_sent_to_no_other_server(mode) {
         let casemate = Instance::new(mode);
         let authority = Authority::new();
         let (directory, digest) = image(&casemate);
@@ -270,7 +270,7 @@ both_modes! {
         assert!(there.len() >= 2 && there.iter().all(|asked| asked.header("authorization").is_none()), "{there:?}");
     }
 
-    fn threat_16_a_login_of_a_path_goes_to_no_other_path(mode) {
+    fn threat_16_login_of_a_path_is_sent_for_no_other_path(mode) {
         let casemate = Instance::new(mode);
         let authority = Authority::new();
         let (directory, digest) = image(&casemate);
@@ -312,7 +312,7 @@ both_modes! {
         }
     }
 
-    fn threat_16_a_registry_without_tls_names_no_token_server_elsewhere(mode) {
+    fn threat_16_registry_without_tls_cannot_name_a_token_server_elsewhere(mode) {
         let casemate = Instance::new(mode);
         let (_, digest) = image(&casemate);
         let thief = Web::start(None, |_, out| answer(out, "200 OK", "", b"{\"token\":\"x\"}"));
@@ -325,7 +325,7 @@ both_modes! {
         assert_eq!(thief.asked().len(), 0);
     }
 
-    fn a_server_that_is_busy_is_asked_again_and_a_broken_connection_resumed(mode) {
+    fn pull_retries_busy_servers_and_resumes_broken_connections(mode) {
         let casemate = Instance::new(mode);
         let authority = Authority::new();
         let (directory, digest) = image(&casemate);
@@ -355,7 +355,7 @@ both_modes! {
         assert!(ranges[0] < ranges[1], "{ranges:?}");
     }
 
-    fn mirrors_are_asked_in_order_and_never_believed(mode) {
+    fn mirrors_are_tried_in_order_and_their_bytes_verified(mode) {
         let casemate = Instance::new(mode);
         let authority = Authority::new();
         let (directory, digest) = image(&casemate);
@@ -373,7 +373,7 @@ both_modes! {
         });
         let server = Web::start(Some(&authority), move |asked, out| layout(&directory, asked, out));
         let ca = casemate.write("ca.pem", &authority.pem());
-        // Nobody listens at the first.
+        // No server listens at the first address.
         let head = format!(
             "mirrors = [\"https://127.0.0.1:1\", \"https://{0}/cache\"]\n[registries.\"{0}\"]\nca = \"{ca}\"\n",
             liar.name()
@@ -386,7 +386,7 @@ both_modes! {
         assert!(liar.asked().iter().all(|asked| asked.header("authorization").is_none()));
     }
 
-    fn a_pull_killed_at_any_moment_goes_on(mode) {
+    fn pull_resumes_after_sigkill(mode) {
         let casemate = Instance::new(mode);
         let authority = Authority::new();
         let (directory, digest) = image(&casemate);
@@ -434,7 +434,7 @@ both_modes! {
         assert!(ranges > 0);
     }
 
-    fn casemate_fetch_has_one_thing_to_do(mode) {
+    fn fetch_program_can_only_download_and_upload(mode) {
         let casemate = Instance::new(mode);
         let authority = Authority::new();
         let (directory, digest) = image(&casemate);
@@ -463,7 +463,7 @@ both_modes! {
             assert!(peak <= 32 * 1024, "{peak} KiB");
             let size: u64 = process.field("VmPeak").trim_end_matches(" kB").trim().parse().unwrap();
             assert!(size <= 32 * 1024, "{size} KiB");
-            if casemate_e2e::needs("casemate_fetch_has_one_thing_to_do", &[casemate_e2e::Feature::Root]) {
+            if casemate_e2e::needs("fetch_program_can_only_download_and_upload", &[casemate_e2e::Feature::Root]) {
                 let environment = fs::read(format!("/proc/{}/environ", process.pid)).unwrap();
                 assert!(environment.is_empty());
                 let files = fs::read_dir(format!("/proc/{}/fd", process.pid)).unwrap().flatten();
@@ -496,7 +496,7 @@ fn wants_a_token(asked: &Asked) -> String {
 
 /// In one mode, as the others of this kind: it takes the time that it takes.
 #[test]
-fn threat_17_a_token_that_drips_ends() {
+fn threat_17_slow_token_is_cut_off() {
     let wrong = |asked: &Asked, _: Vec<u8>, out: &mut dyn Write| {
         if asked.path.starts_with("/token") {
             drip(out, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
@@ -508,7 +508,7 @@ fn threat_17_a_token_that_drips_ends() {
 }
 
 #[test]
-fn threat_17_a_refusal_that_drips_ends() {
+fn threat_17_slow_refusal_is_cut_off() {
     let wrong = |asked: &Asked, _: Vec<u8>, out: &mut dyn Write| {
         if asked.path.starts_with("/token") {
             answer(out, "403 Forbidden", "", b"{}")
@@ -520,7 +520,7 @@ fn threat_17_a_refusal_that_drips_ends() {
 }
 
 #[test]
-fn threat_17_a_drip_ends() {
+fn threat_17_slow_body_is_cut_off() {
     with(
         Mode::User,
         "layer",
@@ -532,7 +532,7 @@ fn threat_17_a_drip_ends() {
 
 /// What expands without end is bounded where it is unpacked: a layer whose digest is right and whose content is a bomb.
 #[test]
-fn threat_15_and_17_a_layer_that_expands_without_end() {
+fn threat_15_and_17_endlessly_expanding_layer_is_refused() {
     use std::process::{Command, Stdio};
     let casemate = Instance::new(Mode::User);
     let authority = Authority::new();

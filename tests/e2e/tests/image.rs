@@ -71,7 +71,7 @@ fn text(path: &Path) -> &str {
 }
 
 both_modes! {
-    fn a_packed_image_is_listed_inspected_and_removed_without_a_trace(mode) {
+    fn packed_image_is_listed_inspected_and_removed(mode) {
         let casemate = Instance::new(mode);
         let source = casemate.scratch("source");
         tree(&source);
@@ -90,7 +90,7 @@ both_modes! {
         assert_eq!(kept(&casemate), BTreeSet::new());
     }
 
-    fn an_image_that_an_applied_file_pins_is_not_removed(mode) {
+    fn image_rm_refuses_an_image_of_an_applied_file(mode) {
         let casemate = Instance::new(mode);
         let (layout, pin) = layout(&casemate);
         casemate.run(&["image", "import", text(&layout)]).expect(0);
@@ -104,7 +104,7 @@ both_modes! {
         casemate.run(&["image", "rm", &pin]).expect(0);
     }
 
-    fn what_could_never_run_is_not_packed(mode) {
+    fn image_pack_refuses_options_that_could_never_run(mode) {
         let casemate = Instance::new(mode);
         let script = casemate.write("script", "#!/bin/sh\n");
         let dynamic = if Path::new("/usr/bin/setpriv").exists() { "/usr/bin/setpriv" } else { "/bin/ls" };
@@ -123,7 +123,7 @@ both_modes! {
         casemate.run(&["image", "pack", "--user", "1:2", "--binary", probe.to_str().unwrap()]).expect(0);
     }
 
-    fn an_image_is_let_go_by_the_second_file_after_its_own(mode) {
+    fn image_can_be_removed_after_two_later_files(mode) {
         let casemate = Instance::new(mode);
         let (old, new) = (casemate.probe(), casemate.pack_binary("other", &place::program("casemate-init")));
         let digest = old.split('@').nth(1).unwrap();
@@ -140,7 +140,7 @@ both_modes! {
         casemate.run(&["image", "rm", digest]).expect(0);
     }
 
-    fn what_two_images_share_stays_with_the_other(mode) {
+    fn image_rm_keeps_shared_layers(mode) {
         let casemate = Instance::new(mode);
         let base = casemate.scratch("base");
         tree(&base);
@@ -159,7 +159,7 @@ both_modes! {
         casemate.run(&["image", "inspect", &pins(&one)[0]]).expect(0);
     }
 
-    fn what_skopeo_and_umoci_write_comes_in(mode) {
+    fn import_reads_what_skopeo_and_umoci_write(mode) {
         let casemate = Instance::new(mode);
         let work = casemate.scratch("work");
         let source = casemate.scratch("source");
@@ -201,7 +201,7 @@ both_modes! {
         casemate.run(&["image", "import", text(&plain), "--name", "quay.io/a/b:1"]).expect(0);
     }
 
-    fn threat_13_an_image_config_steers_nothing(mode) {
+    fn threat_13_image_config_sets_only_overridable_defaults(mode) {
         let casemate = Instance::new(mode);
         let source = casemate.scratch("source");
         fs::write(source.join("x"), "x").unwrap();
@@ -221,7 +221,7 @@ both_modes! {
         assert_eq!(seen.len(), 1, "{seen:?}");
     }
 
-    fn threat_14_every_blob_corrupted_in_turn(mode) {
+    fn threat_14_each_corrupted_blob_is_refused(mode) {
         let casemate = Instance::new(mode);
         let (layout, pin) = layout(&casemate);
         let import = ["image", "import", text(&layout)];
@@ -259,7 +259,7 @@ both_modes! {
         casemate.run(&["image", "inspect", &pin]).expect(0);
     }
 
-    fn threat_15_what_is_too_much_ends_in_an_error_and_an_unchanged_store(mode) {
+    fn threat_15_exceeded_limit_fails_and_leaves_the_store_unchanged(mode) {
         let casemate = Instance::new(mode);
         let source = casemate.scratch("source");
         fs::write(source.join("zeros"), vec![0; 40 << 20]).unwrap();
@@ -312,8 +312,8 @@ both_modes! {
         assert_eq!(kept(&casemate), BTreeSet::new());
     }
 
-    fn layers_are_on_the_disk_before_anything_is_known_of_them(mode) {
-        let name = "layers_are_on_the_disk_before_anything_is_known_of_them";
+    fn layers_are_synced_before_their_inventory_is_stored(mode) {
+        let name = "layers_are_synced_before_their_inventory_is_stored";
         if !needs(name, &[Feature::Program("/usr/bin/strace")]) {
             return;
         }
@@ -326,7 +326,7 @@ both_modes! {
         assert_eq!((renames(before), renames(after), after.contains("syncfs(")), (4, 3, false), "{trace}");
     }
 
-    fn kill_at_any_moment_leaves_all_of_an_image_or_none(mode) {
+    fn import_and_removal_killed_at_any_moment_leave_an_image_or_none(mode) {
         let casemate = Instance::new(mode);
         let (layout, pin) = layout(&casemate);
         let import = ["image", "import", text(&layout)];
@@ -362,7 +362,7 @@ fn damage(good: &[u8]) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn the_same_tree_packs_to_the_same_digest_everywhere() {
+fn image_pack_is_reproducible() {
     let casemate = Instance::new(Mode::Root);
     let packed = |name: &str, make: &dyn Fn(&Path)| {
         let source = casemate.scratch(name);
@@ -392,7 +392,7 @@ fn the_same_tree_packs_to_the_same_digest_everywhere() {
 }
 
 #[test]
-fn a_tree_that_cannot_be_an_image_is_refused_by_name() {
+fn image_pack_names_the_file_that_it_refuses() {
     let casemate = Instance::new(Mode::Root);
     let source = casemate.scratch("source");
     let out = casemate.directory().join("out.tar");
@@ -417,7 +417,7 @@ fn a_tree_that_cannot_be_an_image_is_refused_by_name() {
 }
 
 #[test]
-fn skopeo_and_umoci_read_what_is_packed() {
+fn packed_image_is_read_by_skopeo_and_umoci() {
     let casemate = Instance::new(Mode::Root);
     let source = casemate.scratch("source");
     tree(&source);

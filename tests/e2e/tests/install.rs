@@ -79,7 +79,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn nothing_installed_is_set_id_or_has_capabilities() {
+fn installed_files_have_no_set_id_bits_or_capabilities() {
     let root = Scratch::new("modes");
     install(&root.0, "/usr");
     let mut expected: Vec<PathBuf> = FILES.iter().map(|file| root.0.join("usr").join(file)).collect();
@@ -104,7 +104,7 @@ fn nothing_installed_is_set_id_or_has_capabilities() {
 }
 
 #[test]
-fn the_units_name_programs_below_the_prefix_and_systemd_accepts_them() {
+fn units_name_installed_programs_and_pass_systemd_analyze() {
     if !needs("the_units_name_programs_below_the_prefix", &[Feature::Program(ANALYZE)]) {
         return;
     }
@@ -118,15 +118,15 @@ fn the_units_name_programs_below_the_prefix_and_systemd_accepts_them() {
         assert!(!text.contains("/usr/libexec"), "{}", unit.display());
     }
     let output = Command::new(ANALYZE).args(["verify", "--man=no"]).args(&units).output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
+    let reported = String::from_utf8_lossy(&output.stderr);
     // A warning is no failure to the tool; about our units it is one.
-    let ours: Vec<&str> = told.lines().filter(|line| line.contains("casemate")).collect();
-    assert!(output.status.success() && ours.is_empty(), "{told}");
+    let ours: Vec<&str> = reported.lines().filter(|line| line.contains("casemate")).collect();
+    assert!(output.status.success() && ours.is_empty(), "{reported}");
 }
 
 #[test]
-fn what_the_units_leave_open_is_bounded() {
-    if !needs("what_the_units_leave_open_is_bounded", &[Feature::Program(ANALYZE)]) {
+fn units_have_a_bounded_exposure_score() {
+    if !needs("units_have_a_bounded_exposure_score", &[Feature::Program(ANALYZE)]) {
         return;
     }
     // In tenths; docs/security/systemd.md has the reason for every point that is left.

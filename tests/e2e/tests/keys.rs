@@ -37,7 +37,7 @@ fn block_device() -> Option<(PathBuf, String)> {
 }
 
 both_modes! {
-    fn sizes_masks_and_capabilities_are_those_of_the_file(mode) {
+    fn sizes_masks_and_capabilities_follow_the_file(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let container = Container::new("a", &image, 10_001)
@@ -70,7 +70,7 @@ both_modes! {
         assert!(!is_writable("{ read_only_paths = [\"/proc/1/comm\"] }"));
     }
 
-    fn mounts_are_as_writable_and_executable_as_the_file_says(mode) {
+    fn mount_options_follow_the_file(mode) {
         let casemate = Instance::new(mode);
         let source = casemate.scratch("shown");
         fs::set_permissions(&source, fs::Permissions::from_mode(0o777)).unwrap();
@@ -95,7 +95,7 @@ both_modes! {
         assert!(options(&report, "/scratch").contains(&"size=2048k"));
     }
 
-    fn a_persistent_root_is_kept_and_an_ephemeral_one_is_lost(mode) {
+    fn persistent_root_is_kept_and_ephemeral_root_is_lost(mode) {
         let casemate = Instance::new(mode);
         let rootfs = casemate.rootfs_with_probe("rootfs");
         fs::create_dir(rootfs.join("tmp")).unwrap();
@@ -111,8 +111,8 @@ both_modes! {
         }
     }
 
-    fn the_rarer_limits_are_in_the_kernel_too(mode) {
-        let test = "the_rarer_limits_are_in_the_kernel_too";
+    fn less_common_limits_are_set_in_the_kernel(mode) {
+        let test = "less_common_limits_are_set_in_the_kernel";
         if !needs(test, &[Feature::Limits(mode)]) {
             return;
         }
@@ -144,8 +144,8 @@ both_modes! {
         assert!(on_v2 || (output.code == 5 && output.stderr.contains("memory_high")), "{output:?}");
     }
 
-    fn a_device_is_slowed_down_as_the_file_says(mode) {
-        let test = "a_device_is_slowed_down_as_the_file_says";
+    fn io_limits_slow_down_a_device(mode) {
+        let test = "io_limits_slow_down_a_device";
         if !needs(test, &[Feature::Limits(mode), Feature::Root]) {
             return;
         }

@@ -43,7 +43,7 @@ fn interrupted(mut up: Up) -> casemate_e2e::Output {
 }
 
 both_modes! {
-    fn up_ends_with_0_when_all_ended_well_and_with_1_otherwise(mode) {
+    fn up_exits_with_1_if_a_container_failed(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let spec = |code: &str| Spec::new([
@@ -55,7 +55,7 @@ both_modes! {
         assert!(output.stderr.contains("casemate: other: exited with 7\n"), "{output:?}");
     }
 
-    fn each_line_carries_its_containers_name(mode) {
+    fn output_lines_start_with_the_container_name(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let output = casemate.up_to_the_end(&Spec::new([
@@ -72,7 +72,7 @@ both_modes! {
         }
     }
 
-    fn ps_shows_what_runs_and_what_has_ended(mode) {
+    fn ps_shows_running_and_ended_containers(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let mut up = casemate.up(&Spec::new([
@@ -86,7 +86,7 @@ both_modes! {
         interrupted(up);
     }
 
-    fn logs_give_all_the_last_or_those_since(mode) {
+    fn logs_prints_all_lines_the_last_or_those_since_a_time(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let up = casemate.up(&Spec::new([container("a", &image, 10_001, &["lines", "100"])]));
@@ -97,7 +97,7 @@ both_modes! {
         assert_eq!(all.stderr.lines().count(), 50, "{all:?}");
         assert_eq!(all.stdout.lines().next(), Some("line 1"));
         let tail = casemate.run(&["logs", "a", "--tail", "4"]).expect(0);
-        // Which of the two pipes was read last is not said; of each, the last lines are the last.
+        // The order between the two pipes is undefined; the last lines of each are the last.
         assert_eq!(tail.stdout.lines().count() + tail.stderr.lines().count(), 4, "{tail:?}");
         assert!(all.stdout.ends_with(&tail.stdout) && all.stderr.ends_with(&tail.stderr), "{tail:?}");
         let none = casemate.run(&["logs", "a", "--since", "2099-01-01T00:00:00Z"]).expect(0);
@@ -107,7 +107,7 @@ both_modes! {
         assert_eq!(casemate.run(&["logs", "nobody"]).code, 2);
     }
 
-    fn logs_follow_until_the_container_ends(mode) {
+    fn logs_follow_ends_with_the_container(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let mut up = casemate.up(&Spec::new([
@@ -125,7 +125,7 @@ both_modes! {
         interrupted(up);
     }
 
-    fn stop_start_and_restart_do_what_they_say(mode) {
+    fn stop_start_and_restart_change_the_state(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let always = |name: &str, uid| container(name, &image, uid, &["sleep"]).set("restart", "\"always\"");
@@ -152,7 +152,7 @@ both_modes! {
         interrupted(up);
     }
 
-    fn wait_gives_the_code_of_the_container(mode) {
+    fn wait_prints_the_exit_code(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let mut up = casemate.up(&Spec::new([
@@ -166,7 +166,7 @@ both_modes! {
         interrupted(up);
     }
 
-    fn down_ends_everything(mode) {
+    fn down_stops_all_containers_and_the_manager(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let mut up = casemate.up(&Spec::new([
@@ -183,7 +183,7 @@ both_modes! {
         assert_ne!(casemate.run(&["ps"]).code, 0, "ps without a manager");
     }
 
-    fn one_interrupt_stops_in_reverse_order(mode) {
+    fn first_sigint_stops_containers_in_reverse_order(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let mut up = casemate.up(&Spec::new([
@@ -196,15 +196,15 @@ both_modes! {
         let begin = Instant::now();
         up.signal(Signal::INT);
         let output = up.wait(poll::PATIENCE);
-        assert!(begin.elapsed() < Duration::from_secs(8), "nobody ignored the signal, but it took {:?}", begin.elapsed());
+        assert!(begin.elapsed() < Duration::from_secs(8), "no container ignored the signal, but it took {:?}", begin.elapsed());
         let position = |text: &str| output.stderr.find(text).unwrap_or_else(|| panic!("no {text:?}: {output:?}"));
-        // What a person at the terminal sees: the signal was heard, and the order.
+        // Output on the terminal: the signal, and the order.
         assert!(position("second Ctrl-C kills") < position("casemate: second: exited"), "{output:?}");
         assert!(position("casemate: second: exited") < position("casemate: first: exited"), "{output:?}");
         poll::until("the end of all programs", || casemate.processes().is_empty().then_some(()));
     }
 
-    fn who_ignores_the_signal_is_killed_after_the_grace_period(mode) {
+    fn container_that_ignores_the_stop_signal_is_killed_after_the_grace_period(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let mut up = casemate.up(&Spec::new([container("a", &image, 10_001, &["ignore-term"]).set("stop_grace_period", "\"2s\"")]));
@@ -216,7 +216,7 @@ both_modes! {
         assert!(took >= Duration::from_millis(1900) && took < Duration::from_secs(15), "{took:?} of 2 s");
     }
 
-    fn a_second_interrupt_kills_at_once(mode) {
+    fn second_sigint_kills_all_containers(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let mut up = casemate.up(&Spec::new([container("a", &image, 10_001, &["ignore-term"]).set("stop_grace_period", "\"5m\"")]));
@@ -231,7 +231,7 @@ both_modes! {
         assert!(begin.elapsed() < Duration::from_secs(20), "{:?}", begin.elapsed());
     }
 
-    fn a_terminal_that_goes_away_kills_nobody(mode) {
+    fn closed_terminal_stops_containers_with_their_grace_period(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let mut up = casemate.up(&Spec::new([container("a", &image, 10_001, &["ignore-term"]).set("stop_grace_period", "\"3s\"")]));
@@ -245,7 +245,7 @@ both_modes! {
         assert!(begin.elapsed() >= Duration::from_millis(2900), "killed after {:?} of 3 s", begin.elapsed());
     }
 
-    fn the_stop_signal_of_the_file_is_the_one_that_is_sent(mode) {
+    fn stop_sends_the_signal_of_the_file(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         // SIGINT ends this payload well; it ignores SIGHUP only as pid 1 does.
@@ -264,7 +264,7 @@ both_modes! {
         up.wait(poll::PATIENCE);
     }
 
-    fn threat_28_a_crash_loop_backs_off_and_ends(mode) {
+    fn threat_28_crash_loop_backs_off_and_ends(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let policy = "{ policy = \"on-failure\", max_retries = 3, delay = \"200ms\", max_delay = \"1s\", window = \"1m\" }";
@@ -275,7 +275,7 @@ both_modes! {
         assert!(output.stderr.contains("restart") || output.stdout.contains("restart"), "{output:?}");
     }
 
-    fn restart_policies_look_at_the_code(mode) {
+    fn restart_policies_depend_on_the_exit_code(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let quick = |policy: &str| format!("{{ policy = \"{policy}\", max_retries = 2, delay = \"10ms\", max_delay = \"20ms\" }}");
@@ -310,7 +310,7 @@ both_modes! {
         assert!(kept.stdout.len() > 256 << 10, "{} bytes are kept", kept.stdout.len());
     }
 
-    fn threat_28_a_log_that_cannot_be_written_keeps_nobody_from_ending(mode) {
+    fn threat_28_unwritable_log_does_not_block_a_stop(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let quiet = container("a", &image, 10_001, &["sleep"]);
@@ -327,7 +327,7 @@ both_modes! {
         fs::set_permissions(&logs, fs::Permissions::from_mode(0o700)).unwrap();
     }
 
-    fn threat_28_a_flood_does_not_silence_the_others(mode) {
+    fn threat_28_flood_of_one_container_does_not_block_others(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let mut up = casemate.up(&Spec::new([
@@ -347,7 +347,7 @@ both_modes! {
         up.wait(poll::PATIENCE);
     }
 
-    fn volumes_outlive_the_container_and_tmpfs_does_not(mode) {
+    fn volumes_outlive_the_container_and_tmpfs_mounts_do_not(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let volumes = "[{ type = \"volume\", source = \"v\", target = \"/kept\" }]";
@@ -362,7 +362,7 @@ both_modes! {
         assert!(once(&["find", "/lost/mark"]).expect(0).stdout.contains("find: ENOENT"));
     }
 
-    fn a_start_that_fails_says_which_step_and_leaves_the_others_running(mode) {
+    fn failed_start_names_the_step_and_does_not_affect_others(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let mut up = casemate.up(&Spec::new([
@@ -376,7 +376,7 @@ both_modes! {
         assert_eq!(output.code, 1, "{output:?}");
     }
 
-    fn two_instances_live_side_by_side(mode) {
+    fn two_instances_run_side_by_side(mode) {
         let (one, two) = (Instance::new(mode), Instance::new(mode));
         let up = |casemate: &Instance| {
             let image = casemate.probe();
@@ -392,7 +392,7 @@ both_modes! {
         interrupted(second);
     }
 
-    fn a_second_up_of_the_same_instance_is_refused(mode) {
+    fn second_up_of_an_instance_is_refused(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let spec = Spec::new([container("a", &image, 10_001, &["sleep"])]);

@@ -48,8 +48,8 @@ fn stop(mut up: Up) {
 }
 
 both_modes! {
-    fn threat_28_memory_over_the_limit_ends_the_container_and_is_reported(mode) {
-        if !limits(mode, "threat_28_memory_over_the_limit_ends_the_container_and_is_reported") {
+    fn threat_28_oom_kill_ends_the_container_and_is_reported(mode) {
+        if !limits(mode, "threat_28_oom_kill_ends_the_container_and_is_reported") {
             return;
         }
         let casemate = Instance::new(mode);
@@ -60,11 +60,11 @@ both_modes! {
         let held = output.stdout.lines().filter_map(|line| line.split("holding ").nth(1)?.split(' ').next()?.parse::<u32>().ok());
         let most = held.max().unwrap_or(0);
         assert!((8..=48).contains(&most), "it held {most} MiB of 48");
-        assert!(output.stderr.contains("over its memory limit"), "nobody says why it ended: {output:?}");
+        assert!(output.stderr.contains("over its memory limit"), "no message about the end: {output:?}");
     }
 
-    fn threat_28_a_fork_bomb_stays_in_its_container(mode) {
-        if !limits(mode, "threat_28_a_fork_bomb_stays_in_its_container") {
+    fn threat_28_fork_bomb_stays_in_its_container(mode) {
+        if !limits(mode, "threat_28_fork_bomb_stays_in_its_container") {
             return;
         }
         let casemate = Instance::new(mode);
@@ -75,7 +75,7 @@ both_modes! {
         let count = || casemate.processes().iter().filter(|p| p.arguments.iter().any(|word| word == "forkbomb")).count();
         let most = (0..50).map(|_| count()).max().unwrap();
         assert!((2..=20).contains(&most), "{most} processes, of 20");
-        // It never asked to be told, so only SIGKILL ends it; all of it goes.
+        // It never asked to be reported, so only SIGKILL ends it; all of it goes.
         let begin = Instant::now();
         stop(up);
         poll::until("the end of the bomb", || (count() == 0).then_some(()));
@@ -95,8 +95,8 @@ both_modes! {
         assert!((10..=320).contains(&share), "{share} ms in a second, of 200");
     }
 
-    fn the_kernel_holds_the_numbers_of_the_file(mode) {
-        if !limits(mode, "the_kernel_holds_the_numbers_of_the_file") {
+    fn cgroup_files_have_the_limits_of_the_file(mode) {
+        if !limits(mode, "cgroup_files_have_the_limits_of_the_file") {
             return;
         }
         let casemate = Instance::new(mode);
@@ -126,8 +126,8 @@ both_modes! {
         stop(up);
     }
 
-    fn cgroups_are_gone_when_all_has_ended(mode) {
-        if !limits(mode, "cgroups_are_gone_when_all_has_ended") {
+    fn cgroups_are_removed_at_the_end(mode) {
+        if !limits(mode, "cgroups_are_removed_at_the_end") {
             return;
         }
         let casemate = Instance::new(mode);
@@ -141,9 +141,9 @@ both_modes! {
 }
 
 #[test]
-fn without_a_cgroup_strict_refuses_and_names_the_way_out() {
+fn start_without_a_cgroup_is_refused_and_names_the_waiver() {
     let casemate = Instance::without_cgroup(Mode::User);
-    if cgroups::own_is_delegated() && !needs("without_a_cgroup_strict_refuses_and_names_the_way_out", &[Feature::Root])
+    if cgroups::own_is_delegated() && !needs("start_without_a_cgroup_is_refused_and_names_the_waiver", &[Feature::Root])
     {
         return;
     }

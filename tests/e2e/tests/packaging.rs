@@ -11,14 +11,14 @@
 use casemate_e2e::{Feature, Output, finish, needs, place, poll};
 use std::process::Command;
 
-/// What a host has: the directories that are changed, and words in the place of systemd's, which are written down in /run/told.
+/// What a host has: the directories that are changed, and words in the place of systemd's, which are written down in /run/reported.
 const HOST: &str = r#"
 for directory in /etc /var/lib /run; do mount -t tmpfs none "$directory"; done
 mkdir -p /run/systemd/system /run/bin
 printf 'root:x:0:0::/:/bin/sh\ncasemate:x:1:1::/:/x\n' >/etc/passwd
-printf 'somebody:100000:65536' >/etc/subuid
+printf 'alice:100000:65536' >/etc/subuid
 for word in systemctl deb-systemd-invoke deb-systemd-helper systemd-sysusers systemd-tmpfiles userdel; do
-    printf '#!/bin/sh\necho "$(basename "$0") $*" >>/run/told\n' >"/run/bin/$word"
+    printf '#!/bin/sh\necho "$(basename "$0") $*" >>/run/reported\n' >"/run/bin/$word"
     chmod +x "/run/bin/$word"
 done
 PATH=/run/bin:$PATH
@@ -33,8 +33,8 @@ fn on_a_host(script: &str) -> Output {
 }
 
 #[test]
-fn a_purge_comes_to_its_end_whatever_the_state_directory_is() {
-    if !needs("a_purge_comes_to_its_end_whatever_the_state_directory_is", &[Feature::Root]) {
+fn purge_ends_for_any_kind_of_state_directory() {
+    if !needs("purge_ends_for_any_kind_of_state_directory", &[Feature::Root]) {
         return;
     }
     for (state, left) in [
@@ -59,19 +59,19 @@ fn a_purge_comes_to_its_end_whatever_the_state_directory_is() {
 }
 
 #[test]
-fn an_installation_starts_and_spoils_no_range() {
-    if !needs("an_installation_starts_and_spoils_no_range", &[Feature::Root]) {
+fn installation_starts_and_keeps_existing_subordinate_ids() {
+    if !needs("installation_starts_and_keeps_existing_subordinate_ids", &[Feature::Root]) {
         return;
     }
-    // The first; an upgrade; one after a removal, which dpkg tells like an upgrade.
+    // The first; an upgrade; one after a removal, which dpkg reports like an upgrade.
     for (before, restarts) in [("", false), ("0.1.0-1", true)] {
         let script = format!(
-            "for _ in 1 2; do sh packaging/debian/postinst configure {before}; done; cat /etc/subuid /etc/subgid /run/told"
+            "for _ in 1 2; do sh packaging/debian/postinst configure {before}; done; cat /etc/subuid /etc/subgid /run/reported"
         );
-        let told = on_a_host(&script).expect(0).stdout;
+        let reported = on_a_host(&script).expect(0).stdout;
         let range = "casemate-helper:1879113728:65535\n";
-        assert!(told.starts_with(&format!("somebody:100000:65536\n{range}{range}")), "{told}");
-        assert!(told.contains("deb-systemd-invoke start casemate.target\n"), "{told}");
-        assert_eq!(told.contains("deb-systemd-invoke try-restart casemate.service\n"), restarts, "{told}");
+        assert!(reported.starts_with(&format!("alice:100000:65536\n{range}{range}")), "{reported}");
+        assert!(reported.contains("deb-systemd-invoke start casemate.target\n"), "{reported}");
+        assert_eq!(reported.contains("deb-systemd-invoke try-restart casemate.service\n"), restarts, "{reported}");
     }
 }

@@ -1,4 +1,4 @@
-//! Programs that nobody here wrote, out of Debian's packages, as an ordinary user inside, really used.
+//! Programs from Debian's packages as payloads, with real requests.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -84,8 +84,8 @@ fn until_it_works(ask: &str, then: &str) -> String {
 }
 
 both_modes! {
-    fn busybox_runs_a_shell_with_pipes_and_files(mode) {
-        if !needs("busybox_runs_a_shell_with_pipes_and_files", &[BUSYBOX]) {
+    fn busybox_shell_runs_with_pipes_and_files(mode) {
+        if !needs("busybox_shell_runs_with_pipes_and_files", &[BUSYBOX]) {
             return;
         }
         let casemate = Instance::new(mode);
@@ -101,8 +101,8 @@ both_modes! {
         assert!(!output.stdout.contains("uid=0"), "{output:?}");
     }
 
-    fn redis_is_asked_from_another_container_and_keeps_its_data(mode) {
-        if !needs("redis_is_asked_from_another_container_and_keeps_its_data", &[BUSYBOX, Feature::Program("/usr/bin/redis-server")]) {
+    fn redis_answers_another_container_and_keeps_its_data(mode) {
+        if !needs("redis_answers_another_container_and_keeps_its_data", &[BUSYBOX, Feature::Program("/usr/bin/redis-server")]) {
             return;
         }
         let casemate = Instance::new(mode);
@@ -168,8 +168,8 @@ both_modes! {
         assert!(output.stdout.contains("GET /index.html"), "no access log: {output:?}");
     }
 
-    fn postgres_makes_a_cluster_and_answers_a_query(mode) {
-        if !needs("postgres_makes_a_cluster_and_answers_a_query", &[BUSYBOX, Feature::Program("/usr/lib/postgresql/15/bin/postgres")]) {
+    fn postgres_creates_a_cluster_and_answers_a_query(mode) {
+        if !needs("postgres_creates_a_cluster_and_answers_a_query", &[BUSYBOX, Feature::Program("/usr/lib/postgresql/15/bin/postgres")]) {
             return;
         }
         let casemate = Instance::new(mode);
@@ -199,8 +199,8 @@ both_modes! {
         assert!(!output.stdout.contains("automatic recovery"), "{output:?}");
     }
 
-    fn a_python_script_computes_and_writes_its_result(mode) {
-        if !needs("a_python_script_computes_and_writes_its_result", &[Feature::Program("/usr/bin/python3.11")]) {
+    fn python_script_writes_its_result(mode) {
+        if !needs("python_script_writes_its_result", &[Feature::Program("/usr/bin/python3.11")]) {
             return;
         }
         let casemate = Instance::new(mode);

@@ -29,8 +29,8 @@ fn file(casemate: &Instance, head: &str, containers: impl IntoIterator<Item = Co
 }
 
 both_modes! {
-    fn servers_of_debian_in_layers_that_they_share_come_from_a_registry(mode) {
-        let test = "servers_of_debian_in_layers_that_they_share_come_from_a_registry";
+    fn debian_servers_with_shared_layers_are_pulled_and_run(mode) {
+        let test = "debian_servers_with_shared_layers_are_pulled_and_run";
         let servers: [(&str, &str, &[&str], &str); 4] = [
             ("redis", "/usr/bin/redis-server", &["--version"], "Redis server v="),
             ("nginx", "/usr/sbin/nginx", &["-v"], "nginx version: nginx/"),
@@ -71,8 +71,8 @@ both_modes! {
         assert_eq!(layers, 3 * servers.len() - (servers.len() - 1));
         drop(registry);
         let output = casemate.up_to_the_end(&spec).expect(0);
-        for (.., said) in servers {
-            assert!((output.stdout.clone() + &output.stderr).contains(said), "{said:?}: {output:?}");
+        for (.., expected) in servers {
+            assert!((output.stdout.clone() + &output.stderr).contains(expected), "{expected:?}: {output:?}");
         }
     }
 }
@@ -92,8 +92,8 @@ fn podman(store: &Path, words: &[&str]) -> String {
 }
 
 #[test]
-fn podman_reads_what_is_pushed_and_what_it_writes_comes_in() {
-    let test = "podman_reads_what_is_pushed_and_what_it_writes_comes_in";
+fn images_are_exchanged_with_podman() {
+    let test = "images_are_exchanged_with_podman";
     let programs = PROGRAMS.into_iter().chain([PODMAN]).map(Feature::Program).chain([Feature::Root]);
     if !needs(test, &programs.collect::<Vec<_>>()) {
         return;
@@ -130,8 +130,9 @@ fn podman_reads_what_is_pushed_and_what_it_writes_comes_in() {
         let archive: PathBuf = casemate.directory().join(format!("{kind}.tar"));
         podman(&store, &["save", "--quiet", "--format", kind, "--output", archive.to_str().unwrap(), &id]);
         let other = Instance::new(Mode::Root);
-        let told = other.run(&["image", "import", archive.to_str().unwrap(), "--name", "from-podman"]).expect(0).stdout;
-        let pin = told.lines().next().unwrap().to_owned();
+        let reported =
+            other.run(&["image", "import", archive.to_str().unwrap(), "--name", "from-podman"]).expect(0).stdout;
+        let pin = reported.lines().next().unwrap().to_owned();
         if kind == "oci-archive" {
             let index = Command::new("tar").args(["-xOf", archive.to_str().unwrap(), "index.json"]).output().unwrap();
             let index: serde_json::Value = serde_json::from_slice(&index.stdout).unwrap();

@@ -57,7 +57,7 @@ fn count(server: &Web, method: &str) -> usize {
 }
 
 both_modes! {
-    fn what_is_shorter_or_longer_than_it_says_is_not_sent(mode) {
+    fn push_refuses_blobs_of_another_length(mode) {
         let casemate = Instance::new(mode);
         let authority = Authority::new();
         let (directory, digest, layer) = image(&casemate);
@@ -85,7 +85,7 @@ both_modes! {
         assert_eq!((count(&server, "POST"), count(&server, "PUT")), (2, 3));
     }
 
-    fn what_a_registry_has_in_an_object_storage_is_there(mode) {
+    fn push_accepts_blobs_redirected_to_an_object_storage(mode) {
         let casemate = Instance::new(mode);
         let authority = Authority::new();
         let (directory, digest, _) = image(&casemate);
@@ -99,7 +99,7 @@ both_modes! {
         assert_eq!((count(&server, "POST"), count(&server, "PUT")), (0, 1), "{:?}", server.asked());
     }
 
-    fn threat_16_and_17_what_is_sent_goes_where_it_may(mode) {
+    fn threat_16_and_17_uploads_go_to_allowed_addresses_only(mode) {
         let casemate = Instance::new(mode);
         let authority = Authority::new();
         let (directory, digest, _) = image(&casemate);

@@ -60,16 +60,16 @@ fn pull_file(casemate: &Instance, head: &str, images: &[String]) -> (String, Spe
     (casemate.write("pull.toml", &casemate.text_of(&spec)), spec)
 }
 
-/// No password, in no form, in anything that was said.
-fn nothing_secret(said: &str) {
+/// The output has no password in any form.
+fn nothing_secret(output: &str) {
     for secret in [PASSWORD, &auth_file("x", USER, PASSWORD)[20..40], "pa55"] {
-        assert!(!said.contains(secret), "{said}");
+        assert!(!output.contains(secret), "{output}");
     }
 }
 
 both_modes! {
-    fn a_pull_brings_what_a_file_names_and_a_start_needs_no_network(mode) {
-        if !is_there("a_pull_brings_what_a_file_names_and_a_start_needs_no_network") {
+    fn start_after_a_pull_needs_no_network(mode) {
+        if !is_there("start_after_a_pull_needs_no_network") {
             return;
         }
         let casemate = Instance::new(mode);
@@ -107,8 +107,8 @@ both_modes! {
         assert!(kept.map_or(0, Iterator::count) == 0, "nothing of the way is left");
     }
 
-    fn threat_16_a_token_comes_from_the_server_that_the_registry_names(mode) {
-        if !is_there("threat_16_a_token_comes_from_the_server_that_the_registry_names") {
+    fn threat_16_token_comes_from_the_token_server_of_the_registry(mode) {
+        if !is_there("threat_16_token_comes_from_the_token_server_of_the_registry") {
             return;
         }
         let casemate = Instance::new(mode);
@@ -126,7 +126,7 @@ both_modes! {
             nothing_secret(&format!("{output:?}"));
             output
         };
-        // A port that nobody named cannot be connected to (Landlock, from Linux 6.7 on).
+        // A port that is not in the file cannot be connected to (Landlock, from Linux 6.7 on).
         let refused = pull(&login(&casemate, &name, PASSWORD));
         if refused.code != 0 {
             refused.clone().expect(1);
@@ -143,8 +143,8 @@ both_modes! {
         }
     }
 
-    fn tags_become_digests_and_a_newer_one_is_shown_before_it_is_written(mode) {
-        if !is_there("tags_become_digests_and_a_newer_one_is_shown_before_it_is_written") {
+    fn lock_pins_tags_and_update_shows_newer_digests(mode) {
+        if !is_there("lock_pins_tags_and_update_shows_newer_digests") {
             return;
         }
         let casemate = Instance::new(mode);
@@ -166,7 +166,7 @@ both_modes! {
             format!("{comments}{}", casemate.text_of(&spec).replace("[containers.a]", "[containers.a]   # here"))
         };
         let file = casemate.write("locked.toml", &text(&format!("{name}/team/app:1")));
-        // Whoever may write the file may have digests written into it.
+        // A user who can write the file can run `casemate lock` on it.
         if let (uid, Some(gid)) = mode.other_user() {
             chown(&file, Some(uid), Some(gid)).unwrap();
         }
@@ -210,8 +210,8 @@ both_modes! {
         casemate.run(&["pull", &file]).expect(0);
     }
 
-    fn what_a_registry_does_not_give_is_named(mode) {
-        if !is_there("what_a_registry_does_not_give_is_named") {
+    fn pull_names_what_the_registry_refuses(mode) {
+        if !is_there("pull_names_what_the_registry_refuses") {
             return;
         }
         let casemate = Instance::new(mode);
@@ -245,8 +245,8 @@ both_modes! {
         assert!(output.stderr.contains("/nonexistent/ca.pem") && output.stderr.contains(&name), "{output:?}");
     }
 
-    fn a_start_with_everything_present_makes_no_socket_of_a_network(mode) {
-        let name = "a_start_with_everything_present_makes_no_socket_of_a_network";
+    fn start_with_all_images_present_creates_no_network_socket(mode) {
+        let name = "start_with_all_images_present_creates_no_network_socket";
         if !needs(name, &[Feature::Program("/usr/bin/strace")]) {
             return;
         }
@@ -262,8 +262,8 @@ both_modes! {
 }
 
 both_modes! {
-    fn what_is_pushed_is_what_others_read_and_what_is_pulled(mode) {
-        if !is_there("what_is_pushed_is_what_others_read_and_what_is_pulled") {
+    fn pushed_image_is_read_by_skopeo_and_pulled_again(mode) {
+        if !is_there("pushed_image_is_read_by_skopeo_and_pulled_again") {
             return;
         }
         for access in [Access::Basic, Access::Token] {
@@ -304,8 +304,8 @@ fn build(casemate: &Instance, machine: &str, text: &str) -> String {
 }
 
 both_modes! {
-    fn an_image_for_several_machines_is_pushed_whole(mode) {
-        if !is_there("an_image_for_several_machines_is_pushed_whole") {
+    fn index_of_several_platforms_is_pushed_whole(mode) {
+        if !is_there("index_of_several_platforms_is_pushed_whole") {
             return;
         }
         let casemate = Instance::new(mode);
@@ -322,7 +322,7 @@ both_modes! {
             let mut words = vec!["image", "pack", "--name", "app:1", "--entrypoint", "/probe", "--output"];
             words.push(output.to_str().unwrap());
             words.extend(builds.iter().flat_map(|build| ["--platform", build]));
-            // By whoever makes images: nobody needs an instance for that.
+            // Making images needs no instance.
             let mut command = Command::new(place::program("casemate"));
             command.args(words);
             let packed = finish(command, poll::PATIENCE).expect(0).stdout;
@@ -391,8 +391,8 @@ fn nginx_layout(casemate: &Instance) -> PathBuf {
 }
 
 both_modes! {
-    fn the_readme_leads_from_nothing_to_a_running_nginx(mode) {
-        let test = "the_readme_leads_from_nothing_to_a_running_nginx";
+    fn readme_example_of_nginx_works(mode) {
+        let test = "readme_example_of_nginx_works";
         if !is_there(test) || !needs(test, &[Feature::Program("/usr/sbin/nginx")]) {
             return;
         }
@@ -433,8 +433,8 @@ both_modes! {
 
 /// systemd's part of casemate-fetch.socket, `Accept=yes`: a process for each connection, which finds it under descriptor 3.
 #[test]
-fn a_pull_goes_through_the_service_where_systemd_listens() {
-    let test = "a_pull_goes_through_the_service_where_systemd_listens";
+fn pull_uses_casemate_fetch_socket() {
+    let test = "pull_uses_casemate_fetch_socket";
     if !is_there(test) || !needs(test, &[Feature::Root]) {
         return;
     }
@@ -480,7 +480,7 @@ fn a_pull_goes_through_the_service_where_systemd_listens() {
 }
 
 #[test]
-fn without_a_file_it_says_which_one_it_takes() {
+fn pull_without_a_file_names_the_file_it_uses() {
     let casemate = Instance::new(Mode::User);
     let mut command = casemate.command(&["pull"]);
     command.current_dir(casemate.directory());

@@ -1,4 +1,4 @@
-//! The manager and the helper as services: what they take from a service manager, what they tell it, and what they refuse.
+//! The manager and the helper as services: what a service manager passes to them, their notifications, and what they refuse.
 //! systemd is played by the harness here; that systemd itself does all this is asked in a virtual machine.
 #![allow(
     clippy::unwrap_used,
@@ -37,7 +37,7 @@ fn file(casemate: &Instance) -> String {
     casemate.write("casemate.toml", &spec.text())
 }
 
-services! { fn the_services_start_tell_and_outlive_each_other(casemate, units) {
+services! { fn services_start_notify_and_survive_each_other(casemate, units) {
     let mut helper = units.helper_ready();
     units.until_helper_says("WATCHDOG=1");
     let file = file(&casemate);
@@ -72,7 +72,7 @@ services! { fn the_services_start_tell_and_outlive_each_other(casemate, units) {
         let _ = manager.finish();
     }
 
-    // Somebody asks for the end of all while no manager runs: in reverse order, and the helper stays.
+    // `down` without a running manager: in reverse order, and the helper stays.
     let stopped = units.manager(&["supervise", "--stop", &file]).finish().expect(0);
     ended_in_reverse(&casemate, &stopped);
     assert!(!helper.has_ended());
@@ -98,7 +98,7 @@ services! { fn the_services_start_tell_and_outlive_each_other(casemate, units) {
     poll::until("the end of A", || casemate.helpers().is_empty().then_some(()));
 } }
 
-services! { fn what_runs_ends_in_order_whatever_has_become_of_its_file(casemate, units) {
+services! { fn stop_is_in_order_even_without_the_file(casemate, units) {
     let _helper = units.helper_ready();
     // Installed, without a file yet: there is nothing to stop.
     units.manager(&["supervise", "--stop", "/nonexistent"]).finish().expect(0);
@@ -132,7 +132,7 @@ fn put(casemate: &Instance, spec: &Spec) -> String {
     etc.join("casemate.toml").to_str().unwrap().to_owned()
 }
 
-/// As systemd sees a reload: it has begun, at this time, and it is over.
+/// As systemd sees a reload: its start with a time stamp, and its end.
 fn reload(units: &Units<'_>, manager: &Up) {
     units.forget();
     manager.signal(Signal::HUP);
@@ -144,7 +144,7 @@ fn reload(units: &Units<'_>, manager: &Up) {
     units.until_manager_says("READY=1");
 }
 
-services! { fn a_reload_changes_what_the_file_changes_and_nothing_else(casemate, units) {
+services! { fn reload_changes_only_changed_containers(casemate, units) {
     const LINES: u32 = 5000;
     let _helper = units.helper_ready();
     let image = casemate.probe();
@@ -168,7 +168,7 @@ services! { fn a_reload_changes_what_the_file_changes_and_nothing_else(casemate,
     let before = (pid("lines"), pid("10002"));
     assert!(pid("10003").len() == 1 && pid("10004").len() == 1);
     casemate.run(&["stop", "rests"]).expect(0);
-    // Nobody has unpacked this one when the file names it.
+    // This image is not unpacked when the file names it.
     let rootfs = casemate.rootfs_with_probe("rootfs");
     std::fs::write(rootfs.join("other"), "").unwrap();
     let other = casemate.pack_directory("other", &rootfs, &["--entrypoint", "/probe"]);
@@ -187,7 +187,7 @@ services! { fn a_reload_changes_what_the_file_changes_and_nothing_else(casemate,
     assert_eq!((pid("lines"), pid("10002")), before);
     assert!(pid("10003").is_empty() && pid("10004").is_empty());
     assert!(pid("20003").len() == 1 && pid("20004").len() == 1);
-    assert!(pid("10005").is_empty(), "what somebody has stopped stays stopped");
+    assert!(pid("10005").is_empty(), "a stopped container stays stopped");
     waits.finish();
     let stderr = poll::until("its own log", || Some(manager.stderr()).filter(|all| all.contains("comes: started")));
     for words in
@@ -214,9 +214,9 @@ services! { fn a_reload_changes_what_the_file_changes_and_nothing_else(casemate,
     manager.finish().expect(0);
 } }
 
-services! { fn a_manager_that_waits_for_the_store_gives_signs_of_life_and_can_be_ended(casemate, units) {
+services! { fn manager_waiting_for_the_store_pings_the_watchdog_and_can_be_stopped(casemate, units) {
     let _helper = units.helper_ready();
-    // Nothing is known of its image's layers, so they are to be unpacked anew; and somebody pulls.
+    // Its layers have no inventory, so they are unpacked again; and a pull holds the store lock.
     let file = file(&casemate);
     for known in std::fs::read_dir(casemate.state().join("images/trees")).unwrap() {
         std::fs::remove_file(known.unwrap().path()).unwrap();
@@ -238,7 +238,7 @@ services! { fn a_manager_that_waits_for_the_store_gives_signs_of_life_and_can_be
     manager.finish().expect(0);
 } }
 
-services! { fn a_reload_lets_images_go_that_only_dropped_files_named(casemate, units) {
+services! { fn reload_removes_images_of_dropped_revisions(casemate, units) {
     let _helper = units.helper_ready();
     let images = ["first", "second", "third"].map(|name| {
         let rootfs = casemate.rootfs_with_probe(name);
@@ -261,7 +261,7 @@ services! { fn a_reload_lets_images_go_that_only_dropped_files_named(casemate, u
         casemate.run(&["image", "inspect", image]).expect(2);
     };
     collected(&manager, first);
-    // Somebody has the store, for long: nobody waits for that.
+    // A long holder of the store lock delays nothing.
     let store = std::fs::File::open(casemate.state().join("images")).unwrap();
     rustix::fs::flock(&store, FlockOperation::LockExclusive).unwrap();
     put(third);
@@ -279,7 +279,7 @@ services! { fn a_reload_lets_images_go_that_only_dropped_files_named(casemate, u
     manager.finish().expect(0);
 } }
 
-services! { fn a_user_is_another_containers_when_nothing_runs_by_it_any_more(casemate, units) {
+services! { fn uid_is_reused_only_after_its_last_process_ended(casemate, units) {
     let _helper = units.helper_ready();
     let image = casemate.probe();
     let container = |name: &str, uid, words: &[&str]| {
@@ -306,7 +306,7 @@ services! { fn a_user_is_another_containers_when_nothing_runs_by_it_any_more(cas
     manager.finish().expect(0);
 } }
 
-services! { fn a_reload_of_a_wrong_file_changes_nothing_and_says_why(casemate, units) {
+services! { fn reload_of_an_invalid_file_changes_nothing(casemate, units) {
     let _helper = units.helper_ready();
     let image = casemate.probe();
     let sleeper = |name: &str, uid| Container::new(name, &image, uid).command(&["misbehave", "sleep"]);
@@ -337,17 +337,17 @@ services! { fn a_reload_of_a_wrong_file_changes_nothing_and_says_why(casemate, u
             &["journal/socket", "systemctl restart casemate.service"],
         ),
     ] {
-        let said = manager.stderr().len();
+        let length = manager.stderr().len();
         put(&casemate, &Spec::new([sleeper("first", 10_001), container]).without_limits());
         reload(&units, &manager);
         let refused = units.manager(&["reload"]).finish();
         assert!([3, 4, 5].contains(&refused.code) && refused.stderr.contains(words[0]), "{refused:?}");
-        let told = poll::until("its reasons", || {
-            Some(manager.stderr().split_off(said))
-                .filter(|told| told.contains("not applied; the containers run on unchanged"))
+        let reported = poll::until("its reasons", || {
+            Some(manager.stderr().split_off(length))
+                .filter(|reported| reported.contains("not applied; the containers run on unchanged"))
         });
         for word in words {
-            assert!(told.contains(word), "{word:?} in {told}");
+            assert!(reported.contains(word), "{word:?} in {reported}");
         }
         assert_eq!((payload(&casemate, "sleep"), revision()), (before.clone(), applied.clone()));
         assert!(!casemate.run(&["ps"]).expect(0).stdout.contains("second"));
@@ -363,7 +363,7 @@ services! { fn a_reload_of_a_wrong_file_changes_nothing_and_says_why(casemate, u
     manager.finish().expect(0);
 } }
 
-services! { fn lines_and_our_own_words_reach_the_logs_of_the_host(casemate, mut units) {
+services! { fn lines_and_manager_messages_reach_the_host_logs(casemate, mut units) {
     let [journal, syslog] = units.host_logs();
     let _helper = units.helper_ready();
     let image = casemate.probe();
@@ -408,7 +408,7 @@ services! { fn lines_and_our_own_words_reach_the_logs_of_the_host(casemate, mut 
     manager.finish().expect(0);
 } }
 
-services! { fn the_journal_has_each_line_once_over_a_restart_of_the_manager(casemate, mut units) {
+services! { fn journal_has_each_line_once_across_a_manager_restart(casemate, mut units) {
     const LINES: usize = 8;
     let [journal, _syslog] = units.host_logs();
     let _helper = units.helper_ready();
@@ -436,7 +436,7 @@ services! { fn the_journal_has_each_line_once_over_a_restart_of_the_manager(case
     }
 } }
 
-services! { fn what_the_service_manager_has_not_done_is_an_error(casemate, units) {
+services! { fn missing_setup_by_the_service_manager_is_an_error(casemate, units) {
     let refused = |up: Up, words: &str| {
         let output = up.finish();
         assert!(output.code != 0 && output.stderr.contains(words), "{output:?}");

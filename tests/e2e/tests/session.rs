@@ -14,7 +14,7 @@ use std::process::Stdio;
 const BUSYBOX: &str = "/bin/busybox";
 const SCRIPT: &str = "/usr/bin/script";
 
-/// The blocks of README's session, without their fences: a command, the file, and two more commands.
+/// The code blocks of README's session: a command, the file, and two more commands.
 fn blocks() -> Vec<String> {
     let readme = fs::read_to_string(place::repository().join("README.md")).unwrap();
     let section = readme.split("## A first container").nth(1).unwrap().split("\n## ").next().unwrap();
@@ -29,8 +29,8 @@ fn command(block: &str) -> (Vec<&str>, &str) {
 }
 
 both_modes! {
-    fn the_readme_tells_what_happens(mode) {
-        if !needs("the_readme_tells_what_happens", &[Feature::Program(BUSYBOX)]) {
+    fn readme_output_is_what_the_program_prints(mode) {
+        if !needs("readme_output_is_what_the_program_prints", &[Feature::Program(BUSYBOX)]) {
             return;
         }
         let casemate = Instance::new(mode);
@@ -49,7 +49,7 @@ both_modes! {
         let text = text.replace(&digest_of(text), &digest_of(&packed.stdout));
         let file = casemate.write("casemate.toml", &text);
         let (words, printed) = command(up);
-        if needs("the_readme_tells_what_happens", &[Feature::Limits(mode)]) {
+        if needs("readme_output_is_what_the_program_prints", &[Feature::Limits(mode)]) {
             let output = finish(casemate.in_cgroup(&[words[0], &file]), poll::PATIENCE).expect(0);
             let (ours, mut theirs): (Vec<&str>, Vec<&str>) = printed.lines().partition(|line| line.starts_with("casemate: "));
             let mut shown: Vec<&str> = output.stdout.lines().chain(output.stderr.lines().filter(|line| !ours.contains(line))).collect();
@@ -65,7 +65,7 @@ both_modes! {
         assert_eq!(output.stderr.replace(&file, "casemate.toml"), printed);
     }
 
-    fn a_reader_that_has_seen_enough_is_no_error_and_a_full_disk_is(mode) {
+    fn closed_stdout_is_no_error_and_a_full_disk_is(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         casemate.up_to_the_end(&Spec::new([Container::new("a", &image, 10_001).command(&["misbehave", "lines", "2000"])])).expect(0);
@@ -83,8 +83,8 @@ both_modes! {
         }
     }
 
-    fn a_terminal_gets_colours_and_progress_and_nobody_else_does(mode) {
-        let test = "a_terminal_gets_colours_and_progress_and_nobody_else_does";
+    fn colours_and_progress_are_for_terminals_only(mode) {
+        let test = "colours_and_progress_are_for_terminals_only";
         if !needs(test, &[Feature::Program(SCRIPT)]) {
             return;
         }

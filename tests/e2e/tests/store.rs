@@ -1,4 +1,4 @@
-//! The store: what it tells, what becomes of damage in it, and that nothing in use is ever taken away.
+//! The store: reports, damage and repair; nothing in use is ever removed.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -63,7 +63,7 @@ fn free(casemate: &Instance) -> u64 {
 }
 
 both_modes! {
-    fn an_import_does_not_go_below_the_reserve(mode) {
+    fn import_keeps_free_space(mode) {
         const GIB: u64 = 1 << 30;
         let casemate = Instance::new(mode);
         casemate.pack_binary("small", &place::program("casemate-init"));
@@ -87,7 +87,7 @@ both_modes! {
         casemate.run(&import).expect(0);
     }
 
-    fn an_images_history_is_shown_with_the_layers_that_it_made(mode) {
+    fn image_history_shows_steps_with_their_layers(mode) {
         let casemate = Instance::new(mode);
         two_layers(&casemate, "a");
         let history = casemate.run(&["image", "history", "a"]).expect(0).stdout;
@@ -97,7 +97,7 @@ both_modes! {
         assert!(rows[1]["bytes"].as_u64() > rows[0]["bytes"].as_u64(), "{rows}");
     }
 
-    fn threat_19_with_verify_start_a_changed_layer_starts_nothing(mode) {
+    fn threat_19_changed_layer_is_not_started_with_verify_start(mode) {
         let casemate = Instance::new(mode);
         let image = two_layers(&casemate, "a");
         let container = || Container::new("a", &image, 10_001).command(&["true"]);
@@ -127,13 +127,13 @@ both_modes! {
             &|| mode_of(0o755),
             &|| fs::remove_file(&extra).unwrap(),
         ];
-        for ((path, change, told), back) in changes.into_iter().zip(backs) {
+        for ((path, change, reported), back) in changes.into_iter().zip(backs) {
             quietly(path, change);
-            // Nobody looks unless told to.
+            // Without `verify = "start"` the change is not noticed.
             casemate.up_to_the_end(&Spec::new([container()])).expect(0);
             let output = casemate.up_to_the_end(&proving());
             assert_eq!(output.code, 4, "{output:?}");
-            assert!(output.stderr.contains(told) && output.stderr.contains("fsck"), "{output:?}");
+            assert!(output.stderr.contains(reported) && output.stderr.contains("fsck"), "{output:?}");
             quietly(path, back);
             casemate.up_to_the_end(&proving()).expect(0);
         }
@@ -144,7 +144,7 @@ both_modes! {
         assert_eq!(fs::read(find_in_layers(&casemate, "more")).unwrap(), good);
     }
 
-    fn threat_19_every_start_is_proven_and_not_the_first_alone(mode) {
+    fn threat_19_every_start_verifies_the_layers(mode) {
         let casemate = Instance::new(mode);
         let image = two_layers(&casemate, "a");
         let container = Container::new("a", &image, 10_001).command(&["misbehave", "sleep"]);
@@ -157,7 +157,7 @@ both_modes! {
         assert_eq!(up.wait(poll::PATIENCE).code, 4);
     }
 
-    fn fsck_names_what_is_damaged_and_repair_takes_only_that_away(mode) {
+    fn fsck_names_damaged_objects_and_repair_removes_only_those(mode) {
         let casemate = Instance::new(mode);
         let image = two_layers(&casemate, "a");
         casemate.pack_binary("other", &place::program("casemate-init"));
@@ -209,7 +209,7 @@ both_modes! {
         casemate.run(&["store", "fsck", "--repair"]).expect(0);
         assert!(casemate.run(&["image", "ls"]).expect(0).stdout.contains("recovered"));
         sound();
-        // What nobody needs is no damage, and goes.
+        // Leftovers are no damage, and are removed.
         fs::write(blob(&casemate, &oci::sha256(b"left")), "left").unwrap();
         fs::write(casemate.state().join("blobs/sha256/.partial"), "half").unwrap();
         assert_eq!(casemate.run(&["store", "fsck"]).expect(0).stdout.matches("leftover: ").count(), 2);
@@ -217,7 +217,7 @@ both_modes! {
         assert_eq!(kept(&casemate), whole);
     }
 
-    fn every_damaged_blob_is_found_removed_and_brought_again(mode) {
+    fn fsck_finds_each_damaged_blob_and_import_restores_it(mode) {
         let casemate = Instance::new(mode);
         let layout = casemate.scratch("layout");
         let digest = oci::layout(&layout, &[oci::layer_of(&casemate.rootfs_with_probe("rootfs"))], &json!({}));
@@ -244,7 +244,7 @@ both_modes! {
         assert_eq!(kept(&casemate), whole, "{digest}");
     }
 
-    fn what_a_registry_has_is_pulled_again(mode) {
+    fn pull_restores_removed_blobs(mode) {
         let casemate = Instance::new(mode);
         let layout = casemate.scratch("layout");
         let config = json!({ "Entrypoint": ["/probe"] });
@@ -285,7 +285,7 @@ both_modes! {
         casemate.up_to_the_end(&spec).expect(0);
     }
 
-    fn df_counts_what_is_shared_once_and_measures_volumes(mode) {
+    fn df_counts_shared_objects_once_and_measures_volumes(mode) {
         let casemate = Instance::new(mode);
         let base = oci::layer_of(&casemate.rootfs_with_probe("rootfs"));
         let layers = |name: &str| {
@@ -316,7 +316,7 @@ both_modes! {
         }
     }
 
-    fn the_whole_digest_can_be_had_from_the_list(mode) {
+    fn image_ls_no_trunc_prints_full_digests(mode) {
         let casemate = Instance::new(mode);
         let image = two_layers(&casemate, "a");
         let (name, digest) = image.split_once('@').unwrap();
@@ -327,7 +327,7 @@ both_modes! {
         assert!(casemate.run(&["image", "inspect", "a"]).expect(0).stdout.contains(&image));
     }
 
-    fn a_missing_image_is_told_once_with_what_to_do(mode) {
+    fn missing_image_is_reported_once_with_a_remedy(mode) {
         let casemate = Instance::new(mode);
         let image = format!("localhost/a:1@sha256:{}", "0".repeat(64));
         let output = casemate.up_to_the_end(&Spec::new([Container::new("web", &image, 10_001)])).expect(4);
@@ -337,7 +337,7 @@ both_modes! {
         }
     }
 
-    fn a_blob_that_is_missing_or_damaged_is_code_4_and_named(mode) {
+    fn missing_or_damaged_blob_is_named_with_exit_code_4(mode) {
         let casemate = Instance::new(mode);
         let image = two_layers(&casemate, "a");
         let shown = casemate.run(&["image", "inspect", "a", "--json"]).expect(0).stdout;
@@ -375,7 +375,7 @@ both_modes! {
         casemate.up_to_the_end(&spec).expect(0);
     }
 
-    fn check_tells_what_this_machine_lacks_and_goes_on(mode) {
+    fn check_lists_missing_host_features(mode) {
         let casemate = Instance::new(mode);
         let image = format!("localhost/a:1@sha256:{}", "0".repeat(64));
         let there = casemate.scratch("there");
@@ -388,12 +388,12 @@ both_modes! {
         let directory = casemate.directory().to_str().unwrap();
         for (name, words) in [("nowhere", "does not exist"), ("link", "symbolic link")] {
             let path = format!("{directory}/{name}");
-            let (told, json) = check(&path);
-            assert!(told.contains(&path) && told.contains(words), "{told}");
+            let (reported, json) = check(&path);
+            assert!(reported.contains(&path) && reported.contains(words), "{reported}");
             let json: serde_json::Value = serde_json::from_str(&json).unwrap();
             assert!(json["not_here"][0].as_str().unwrap().contains(&path), "{json}");
         }
-        let (told, _) = check(there.to_str().unwrap());
-        assert!(!told.contains("on this machine"), "{told}");
+        let (reported, _) = check(there.to_str().unwrap());
+        assert!(!reported.contains("on this machine"), "{reported}");
     }
 }

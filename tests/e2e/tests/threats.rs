@@ -58,7 +58,7 @@ fn assert_alive(canary: &Path) {
 }
 
 both_modes! {
-    fn threat_01_the_helpers_binary_is_out_of_reach(mode) {
+    fn threat_01_helper_binary_is_not_reachable(mode) {
         let casemate = Instance::new(mode);
         let rootfs = casemate.rootfs_with_probe("rootfs");
         fs::write(rootfs.join("script"), "#!/proc/self/exe\n").unwrap();
@@ -77,7 +77,7 @@ both_modes! {
         assert_ne!(plain(mode).writable.own_program, "worked");
     }
 
-    fn threat_01_an_init_is_not_open_to_its_payload(mode) {
+    fn threat_01_init_is_not_accessible_to_its_payload(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let container = |path| Container::new("a", &image, 10_001).set("init", "true").command(&["misbehave", "find", path]);
@@ -87,7 +87,7 @@ both_modes! {
         }
     }
 
-    fn threat_02_no_descriptor_of_the_caller_comes_along(mode) {
+    fn threat_02_container_inherits_no_descriptor_of_the_caller(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let file = casemate.write("leak.toml", &casemate.text_of(&Spec::new([
@@ -111,7 +111,7 @@ both_modes! {
         assert_eq!(numbers, [0, 1, 2], "{:?}", report.descriptors);
     }
 
-    fn threat_02_no_working_directory_lies_outside(mode) {
+    fn threat_02_working_directory_outside_the_root_is_refused(mode) {
         let casemate = Instance::new(mode);
         let rootfs = casemate.rootfs_with_probe("rootfs");
         let layers = [oci::layer_of(&rootfs)];
@@ -121,14 +121,14 @@ both_modes! {
             Container::new(&format!("c{number}"), &image, 10_000 + number).command(&["misbehave", "where"])
         }).collect();
         let output = casemate.up_to_the_end(&Spec::new(containers));
-        // Most are no directory of the container's, and do not start; whoever starts, starts inside.
+        // Most are no directory of the container, and do not start; a container that starts is inside its root.
         assert_eq!(output.code, 1, "{output:?}");
         for line in output.stdout.lines().filter(|line| line.contains("where: ")) {
             assert!(line.contains("where: /"), "{line}: {output:?}");
         }
     }
 
-    fn threat_03_mount_targets_of_the_image_lead_nowhere(mode) {
+    fn threat_03_links_in_the_image_do_not_redirect_mount_targets(mode) {
         let casemate = Instance::new(mode);
         let canary = canary(&casemate);
         let names = ["proc", "sys", "dev", "tmp", "run", "etc"];
@@ -192,7 +192,7 @@ both_modes! {
         assert_eq!(before, fs::read("/proc/sys/kernel/core_pattern").unwrap());
     }
 
-    fn threat_04_a_faked_procfs_takes_no_write(mode) {
+    fn threat_04_faked_procfs_gets_no_write(mode) {
         let casemate = Instance::new(mode);
         let rootfs = casemate.rootfs_with_probe("rootfs");
         for directory in ["proc/self/attr", "proc/sys/user", "proc/1"] {
@@ -225,7 +225,7 @@ both_modes! {
         }
     }
 
-    fn threat_05_a_bind_source_that_is_swapped_leads_nowhere(mode) {
+    fn threat_05_swapped_bind_source_is_refused(mode) {
         let casemate = Instance::new(mode);
         let canary = canary(&casemate);
         let shared = casemate.scratch("shared");
@@ -247,7 +247,7 @@ both_modes! {
             });
             let (mut started, mut refused) = (0, 0);
             for _ in 0..6 {
-                // It writes where it is told: if that were the canary, a file more would be in it.
+                // It writes where it is reported: if that were the canary, a file more would be in it.
                 let containers = (0..20).map(|number| {
                     Container::new(&format!("c{number}"), &image, 10_001 + number)
                         .command(&["misbehave", "mark", "/data"])
@@ -264,7 +264,7 @@ both_modes! {
         assert_alive(&canary);
     }
 
-    fn threat_05_a_bind_source_that_is_a_link_is_refused(mode) {
+    fn threat_05_bind_source_that_is_a_link_is_refused(mode) {
         let casemate = Instance::new(mode);
         let canary = canary(&casemate);
         let link = casemate.scratch("links").join("link");
@@ -276,7 +276,7 @@ both_modes! {
         assert!(output.stderr.contains("symbolic link"), "{output:?}");
     }
 
-    fn threat_05_a_working_directory_through_a_link_stays_inside(mode) {
+    fn threat_05_working_directory_through_a_link_stays_inside(mode) {
         let casemate = Instance::new(mode);
         let canary = canary(&casemate);
         let rootfs = casemate.rootfs_with_probe("rootfs");
@@ -291,8 +291,8 @@ both_modes! {
         }
     }
 
-    fn threat_08_overlay_metadata_of_a_layer_means_nothing(mode) {
-        if !needs("threat_08_overlay_metadata_of_a_layer_means_nothing", &[Feature::Program("/usr/bin/python3")]) {
+    fn threat_08_overlay_metadata_of_a_layer_is_ignored(mode) {
+        if !needs("threat_08_overlay_metadata_of_a_layer_is_ignored", &[Feature::Program("/usr/bin/python3")]) {
             return;
         }
         let casemate = Instance::new(mode);
@@ -377,8 +377,8 @@ both_modes! {
         }
     }
 
-    fn threat_18_only_our_programs_and_the_payload_are_executed(mode) {
-        let name = "threat_18_only_our_programs_and_the_payload_are_executed";
+    fn threat_18_only_casemate_programs_and_the_payload_are_executed(mode) {
+        let name = "threat_18_only_casemate_programs_and_the_payload_are_executed";
         if !needs(name, &[Feature::Program("/usr/bin/strace")]) {
             return;
         }
@@ -402,7 +402,7 @@ both_modes! {
         assert_eq!((hidden, programs), if mode == Mode::Root { (0, ["casemate-probe"].into()) } else { (1, [].into()) }, "{trace}");
     }
 
-    fn threat_20_no_socket_of_the_host_can_be_reached(mode) {
+    fn threat_20_sockets_of_the_host_are_not_reachable(mode) {
         let casemate = Instance::new(mode);
         let name = format!("e2e-canary-{}-{}", std::process::id(), mode == Mode::Root);
         let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
@@ -415,28 +415,28 @@ both_modes! {
         assert!(plain(mode).procfs.abstract_sockets.is_empty());
     }
 
-    fn threat_20_the_control_socket_is_for_one_user(mode) {
+    fn threat_20_control_socket_accepts_one_user(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let mut up = casemate.up(&Spec::new([Container::new("a", &image, 10_001).command(&["misbehave", "sleep"])]));
         up.until_line("sleeping");
         for socket in ["control.sock", "helper.sock"] {
             let path = casemate.run_directory().join(socket);
-            let mut stranger = Command::new("/bin/sh");
-            stranger.args(["-c", "test -e \"$1\" || test -r \"$1\" || test -w \"$1\"", "sh"]).arg(&path);
-            if needs("threat_20_the_control_socket_is_for_one_user", &[Feature::Root]) {
-                stranger.uid(12_345).gid(12_345);
-                assert!(!stranger.status().unwrap().success(), "{}: a stranger can get there", path.display());
+            let mut other_user = Command::new("/bin/sh");
+            other_user.args(["-c", "test -e \"$1\" || test -r \"$1\" || test -w \"$1\"", "sh"]).arg(&path);
+            if needs("threat_20_control_socket_accepts_one_user", &[Feature::Root]) {
+                other_user.uid(12_345).gid(12_345);
+                assert!(!other_user.status().unwrap().success(), "{}: another user can access it", path.display());
             }
         }
-        // Nobody of ours has a name in the abstract namespace.
+        // No process of casemate has a socket in the abstract namespace.
         let unix = fs::read_to_string("/proc/net/unix").unwrap();
         assert!(!unix.contains("@casemate") && !unix.contains("@/"), "{unix}");
         up.signal(Signal::INT);
         up.finish();
     }
 
-    fn threat_21_nothing_can_be_typed_into_a_terminal(mode) {
+    fn threat_21_terminal_input_cannot_be_injected(mode) {
         answered(mode, &["ioctl(TIOCSTI", "ioctl(TIOCLINUX"], "EPERM");
         assert!(plain(mode).calls.contains_key("ioctl(TIOCSTI, high bits set)"));
         for descriptor in &plain(mode).descriptors {
@@ -444,16 +444,16 @@ both_modes! {
         }
     }
 
-    fn threat_22_keys_are_out_of_reach(mode) {
+    fn threat_22_kernel_keys_are_not_accessible(mode) {
         answered(mode, &["keyctl", "add_key", "request_key"], "EPERM");
         for file in ["/proc/keys", "/proc/key-users"] {
             assert!(!plain(mode).procfs.sensitive[file].ends_with("bytes"), "{file}");
         }
     }
 
-    fn threat_22_the_session_keyring_is_the_containers_own(mode) {
-        // As an ordinary user every container has that user's id, so the list would not tell whose it is.
-        let name = "threat_22_the_session_keyring_is_the_containers_own";
+    fn threat_22_session_keyring_is_new_per_container(mode) {
+        // As an ordinary user every container has that user's id, so the list does not show which container it belongs to.
+        let name = "threat_22_session_keyring_is_new_per_container";
         if mode == Mode::User || !needs(name, &[Feature::Root]) {
             return;
         }
@@ -471,7 +471,7 @@ both_modes! {
         up.finish();
     }
 
-    fn threat_23_no_namespace_can_be_made_or_entered(mode) {
+    fn threat_23_namespaces_cannot_be_created_or_entered(mode) {
         answered(mode, &["unshare(", "clone(", "setns("], "EPERM");
         answered(mode, &["clone3"], "ENOSYS");
         let count = plain(mode).calls.keys().filter(|call| call.starts_with("clone(")).count();
@@ -479,7 +479,7 @@ both_modes! {
         assert_eq!(plain(mode).procfs.max_user_namespaces.as_deref(), Some("0"));
     }
 
-    fn threat_24_no_family_outside_the_list_gives_a_socket(mode) {
+    fn threat_24_socket_families_outside_the_list_are_denied(mode) {
         for (socket, answer) in &plain(mode).sockets {
             let family = socket.split('/').next().unwrap();
             if !["AF_UNIX", "AF_INET", "AF_INET6", "AF_NETLINK"].contains(&family) {
@@ -493,7 +493,7 @@ both_modes! {
         }
     }
 
-    fn threat_25_dangerous_interfaces_of_the_kernel_are_shut(mode) {
+    fn threat_25_dangerous_kernel_interfaces_are_denied(mode) {
         answered(mode, &[
             "io_uring_", "bpf", "perf_event_open", "userfaultfd", "keyctl", "ptrace", "process_vm_", "kexec_", "init_module",
             "finit_module", "personality", "open_by_handle_at", "mount", "fsopen", "pivot_root", "memfd_secret",
@@ -504,7 +504,7 @@ both_modes! {
         }
     }
 
-    fn threat_25_a_profile_of_ones_own_cannot_open_what_the_baseline_shuts(mode) {
+    fn threat_25_custom_profile_cannot_allow_what_the_baseline_denies(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         // The built-in profile, and on top of it everything that a careless hand could allow.
@@ -538,7 +538,7 @@ both_modes! {
         assert_eq!(output.code, 4, "{output:?}");
     }
 
-    fn threat_26_no_cgroup_file_is_visible(mode) {
+    fn threat_26_cgroup_files_are_not_visible(mode) {
         let report = Instance::new(mode).report(|container| container.set("sysfs", "true"));
         for mount in report.mounts.iter().chain(&plain(mode).mounts) {
             assert!(!mount.kind.starts_with("cgroup"), "{mount:?}");
@@ -547,7 +547,7 @@ both_modes! {
         assert!(!report.writable.sys.iter().any(|path| path.ends_with("release_agent")));
     }
 
-    fn threat_27_proc_and_sys_tell_little_and_take_nothing(mode) {
+    fn threat_27_proc_and_sys_are_masked_and_read_only(mode) {
         let with_sys = Instance::new(mode).report(|container| container.set("sysfs", "true"));
         for report in [plain(mode), &with_sys] {
             for (path, answer) in &report.procfs.sensitive {
@@ -558,7 +558,7 @@ both_modes! {
         }
     }
 
-    fn threat_28_disk_inodes_and_descriptors_end_at_the_limit(mode) {
+    fn threat_28_disk_inodes_and_descriptors_are_limited(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let container = |name, uid, words: &[&str]| Container::new(name, &image, uid)
@@ -576,7 +576,7 @@ both_modes! {
         assert!(output.stdout.contains("descriptors: 47, then EMFILE"), "{output:?}");
     }
 
-    fn threat_29_a_line_cannot_forge_another_or_drive_a_terminal(mode) {
+    fn threat_29_line_cannot_forge_another_or_control_a_terminal(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let forged = "x\n2026-01-01T00:00:00.000000000Z stdout F forged\u{1b}[2J\u{9b}31m";
@@ -588,7 +588,7 @@ both_modes! {
             assert!(line.starts_with('a'), "a line without its container's name: {line:?}");
         }
         assert!(!output.stdout.contains('\u{1b}') && !output.stdout.contains('\u{9b}'), "{output:?}");
-        if Mode::Root == mode || needs("threat_29_a_line_cannot_forge_another_or_drive_a_terminal", &[Feature::Root]) {
+        if Mode::Root == mode || needs("threat_29_line_cannot_forge_another_or_control_a_terminal", &[Feature::Root]) {
             let logs = casemate.state().join("logs/a");
             let mut lines = 0;
             for entry in fs::read_dir(logs).unwrap().flatten() {
@@ -602,7 +602,7 @@ both_modes! {
         }
     }
 
-    fn threat_30_the_helper_has_an_empty_environment(mode) {
+    fn threat_30_helper_has_an_empty_environment(mode) {
         let casemate = Instance::new(mode);
         let rootfs = casemate.rootfs_with_probe("rootfs");
         let config = json!({ "Entrypoint": ["/probe"], "Env": ["PATH=/", "LD_PRELOAD=/evil.so", "NOTIFY_SOCKET=/evil"] });
@@ -617,7 +617,7 @@ both_modes! {
         }
         let mut up = casemate_e2e::Up::start(command);
         up.until_line("sleeping");
-        if needs("threat_30_the_helper_has_an_empty_environment", &[Feature::Root]) {
+        if needs("threat_30_helper_has_an_empty_environment", &[Feature::Root]) {
             let helpers = casemate.helpers();
             assert!(!helpers.is_empty());
             for helper in helpers {
@@ -633,25 +633,25 @@ both_modes! {
         assert!(report.surroundings.environment.contains(&"NOTIFY_SOCKET=/evil".to_owned()), "{:?}", report.surroundings.environment);
     }
 
-    fn threat_32_the_socket_takes_no_endless_request(mode) {
+    fn threat_32_control_socket_bounds_requests(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let mut up = casemate.up(&Spec::new([Container::new("a", &image, 10_001).command(&["misbehave", "sleep"])]));
         up.until_line("sleeping");
-        if needs("threat_32_the_socket_takes_no_endless_request", &[Feature::Root]) {
+        if needs("threat_32_control_socket_bounds_requests", &[Feature::Root]) {
             let mut stream = UnixStream::connect(casemate.run_directory().join("control.sock")).unwrap();
             stream.set_write_timeout(Some(poll::PATIENCE)).unwrap();
             let block = [b'x'; 65_536];
             let taken = (0..1024).take_while(|_| stream.write_all(&block).is_ok()).count();
             assert!(taken < 1024, "64 MiB of one request were taken");
         }
-        // Whoever asks in order is still answered.
+        // Well-formed requests are still answered.
         casemate.run(&["ps"]).expect(0);
         up.signal(Signal::INT);
         up.finish();
     }
 
-    fn threat_32_a_file_has_a_bounded_size(mode) {
+    fn threat_32_file_size_is_bounded(mode) {
         let casemate = Instance::new(mode);
         let text = format!("schema = 1\n[appliance]\nname = \"x\"\n# {}\n", "x".repeat(2 << 20));
         let file = casemate.write("large.toml", &text);
@@ -661,8 +661,8 @@ both_modes! {
 }
 
 #[test]
-fn threat_19_strangers_reach_neither_layers_nor_volumes_nor_logs() {
-    if !needs("threat_19_strangers_reach_neither_layers_nor_volumes_nor_logs", &[Feature::Root]) {
+fn threat_19_other_users_reach_no_layers_volumes_or_logs() {
+    if !needs("threat_19_other_users_reach_no_layers_volumes_or_logs", &[Feature::Root]) {
         return;
     }
     for mode in [Mode::Root, Mode::User] {
@@ -676,7 +676,7 @@ fn threat_19_strangers_reach_neither_layers_nor_volumes_nor_logs() {
         let state = casemate.state();
         let (owner, top) = (fs::metadata(&state).unwrap(), if mode == Mode::Root { 0o711 } else { 0o700 });
         assert_eq!(owner.mode() & 0o7777, top, "{}", state.display());
-        // Whoever owns it could put a directory of its own in the place of the helper's layers.
+        // Its owner could replace the helper's layers by another directory.
         assert_eq!(owner.uid() == 0, mode == Mode::Root, "{}", state.display());
         let mut seen = 0;
         for entry in fs::read_dir(&state).unwrap().flatten().filter(|entry| entry.path().is_dir()) {
@@ -684,10 +684,10 @@ fn threat_19_strangers_reach_neither_layers_nor_volumes_nor_logs() {
             assert_eq!(data.mode() & 0o7777, 0o700, "{}", entry.path().display());
             assert_ne!(data.uid(), 0, "{}", entry.path().display());
             seen += 1;
-            for stranger in [65_534, 12_345] {
+            for other_user in [65_534, 12_345] {
                 let status =
-                    Command::new("/bin/ls").arg(entry.path()).uid(stranger).gid(stranger).output().unwrap().status;
-                assert!(!status.success(), "{stranger} can list {}", entry.path().display());
+                    Command::new("/bin/ls").arg(entry.path()).uid(other_user).gid(other_user).output().unwrap().status;
+                assert!(!status.success(), "{other_user} can list {}", entry.path().display());
             }
         }
         assert!(seen >= 5, "{seen} directories below {}", state.display());
@@ -700,8 +700,8 @@ fn threat_19_strangers_reach_neither_layers_nor_volumes_nor_logs() {
 }
 
 #[test]
-fn threat_02_the_manager_keeps_no_descriptor_of_its_caller() {
-    Mode::Root.run("threat_02_the_manager_keeps_no_descriptor_of_its_caller", |mode| {
+fn threat_02_manager_inherits_no_descriptor_of_its_caller() {
+    Mode::Root.run("threat_02_manager_inherits_no_descriptor_of_its_caller", |mode| {
         let casemate = Instance::new(mode);
         let secret = casemate.write("secret", "");
         let image = casemate.probe();

@@ -38,7 +38,7 @@ impl fmt::Display for Answer {
     }
 }
 
-/// The errno's name, or its number where a prison should never give it.
+/// The errno's name, or its number if a sandbox should never return it.
 pub fn errno_name(errno: i32) -> String {
     let name = match errno {
         libc::EPERM => "EPERM",

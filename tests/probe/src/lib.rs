@@ -1,4 +1,4 @@
-//! The prisoner: a static payload that reports what it can see and do, and misbehaves on request.
+//! A static payload that reports what it can see and do, and misbehaves on request.
 //!
 //! It is no part of the product. It needs no file to run, asks the kernel instead of believing its surroundings, and
 //! survives whatever it is refused: a question without an answer is an answer. The tests read its report through the
@@ -17,7 +17,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: casemate-probe COMMAND
-  report [sleep]          what this prison is, as JSON; then sleep
+  report [sleep]          the sandbox as seen from inside, as JSON; then sleep
   table                   the same for a person, 80 columns
   try CALL                the answer of one system call of the report
   true                    ends with 0
@@ -69,7 +69,7 @@ fn print(text: &str) -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    // Nothing can be done about a stderr that is gone; the exit code still tells.
+    // stderr may be closed; the exit code remains.
     let _ = writeln!(std::io::stderr(), "{USAGE}");
     ExitCode::from(2)
 }

@@ -7,7 +7,7 @@ mod processes;
 
 use std::process::ExitCode;
 
-/// Misbehaves as told; none if the words are no known way.
+/// Misbehaves as reported; none if the words are no known way.
 pub fn run(how: &[&str]) -> Option<ExitCode> {
     match how {
         ["forkbomb"] => processes::fork_bomb(),

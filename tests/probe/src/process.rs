@@ -13,7 +13,7 @@ pub enum Fork {
 
 /// Makes a copy of this process.
 pub fn fork() -> Result<Fork> {
-    // SAFETY: the probe has one thread, so the child holds no lock that nobody will release.
+    // SAFETY: the probe has one thread, so the child inherits no held lock.
     match unsafe { libc::fork() } {
         -1 => Err(Error::last_os_error()),
         0 => Ok(Fork::Child),

@@ -16,7 +16,7 @@ pub use surroundings::Surroundings;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What a prisoner can tell of its prison.
+/// The sandbox as seen from inside.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Who the payload is and what it may.

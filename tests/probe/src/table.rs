@@ -10,7 +10,7 @@ const LABEL: usize = 20;
 /// Renders the table; ends without a newline.
 pub fn render(report: &Report) -> String {
     let mut table = Table::default();
-    table.heading(&format!("What {} sees of its prison", report.surroundings.hostname));
+    table.heading(&format!("What {} sees of its sandbox", report.surroundings.hostname));
     who(&mut table, report);
     table.heading("What the kernel answers");
     kernel(&mut table, report);
@@ -84,8 +84,8 @@ fn things(table: &mut Table, report: &Report) {
     table.row("processes", &or_none(&processes));
     let entries: Vec<&str> = report.procfs.entries.keys().map(String::as_str).collect();
     table.row("in /proc besides", &or_none(&entries));
-    let telling = report.procfs.sensitive.iter().filter(|(_, answer)| answer.ends_with("bytes"));
-    table.row("telling files", &or_none(&telling.map(|(path, _)| path.as_str()).collect::<Vec<_>>()));
+    let readable = report.procfs.sensitive.iter().filter(|(_, answer)| answer.ends_with("bytes"));
+    table.row("sensitive files", &or_none(&readable.map(|(path, _)| path.as_str()).collect::<Vec<_>>()));
     let devices: Vec<&str> = report.surroundings.dev.keys().map(String::as_str).collect();
     table.row("in /dev", &or_none(&devices));
     let writable = &report.writable;

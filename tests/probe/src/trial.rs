@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn outside_a_prison_the_trials_find_open_doors() {
+    fn trials_succeed_outside_of_a_sandbox() {
         let calls = all_calls();
         // Neither needs a privilege, and no filter is here: if these were refused, refusals would prove nothing.
         assert_eq!(calls["personality(ADDR_NO_RANDOMIZE)"], "worked");

@@ -44,7 +44,7 @@ pub struct Machine {
     pub read_only: bool,
     /// The disk with casemate's state.
     pub state: StateDisk,
-    /// The power is cut, up to so many milliseconds after the guest has told that it is ready for it.
+    /// The power is cut, up to so many milliseconds after the guest has reported that it is ready for it.
     pub cut: Option<u64>,
 }
 

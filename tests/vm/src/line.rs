@@ -1,4 +1,4 @@
-//! What the booted side tells the other: JSON, a line each, over the second serial port.
+//! Messages of the guest to the host: one JSON value per line, over the second serial port.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +20,7 @@ pub enum Line {
         /// What it took.
         milliseconds: u64,
     },
-    /// A fact or a figure for whoever reads the run.
+    /// A fact or a figure for the reader of the run.
     Note {
         /// One line.
         text: String,

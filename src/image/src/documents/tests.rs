@@ -44,7 +44,7 @@ fn good_index() -> Value {
 fn good_config() -> Value {
     json!({
         "created": "2026-01-01T00:00:00Z",
-        "author": "somebody",
+        "author": "alice",
         "architecture": "amd64",
         "os": "linux",
         "config": {

@@ -254,7 +254,7 @@ fn login(
     })
 }
 
-/// Reads at most one byte more than `most`, so that a longer file can be told. The content may be secret.
+/// Reads at most one byte more than `most`, so that a longer file is detected. The content may be secret.
 fn read(registry: &str, path: &Path, most: usize) -> Result<Zeroizing<Vec<u8>>, Error> {
     let failed = |source| Error::Io { registry: registry.to_owned(), path: path.to_owned(), source };
     // Allocated at its full size, because a vector that grows leaves copies behind.

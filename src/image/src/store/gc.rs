@@ -1,4 +1,4 @@
-//! Garbage collection: removes images that no applied file names, no container runs on and nobody has pinned, whole images at a time.
+//! Garbage collection: removes images that no applied file names, no container uses and no `image pin` protects, one image at a time.
 //!
 //! A crash at any moment leaves each image complete, or without layers that the next start unpacks again, or removed.
 

@@ -70,14 +70,14 @@ impl<'a> Header<'a> {
 
     /// Writers of the seventies summed signed bytes; where the two sums differ, either is taken, as every reader does.
     fn check_sum(&self) -> Result<()> {
-        let said = number(self.bytes(148, 8)).map_err(|_| "not a tar header")?;
+        let stated = number(self.bytes(148, 8)).map_err(|_| "not a tar header")?;
         let blanked = self.block.iter().enumerate().map(|(i, b)| if (148..156).contains(&i) { b' ' } else { *b });
         let (mut plain, mut signed) = (0_i64, 0_i64);
         for byte in blanked {
             plain += i64::from(byte);
             signed += i64::from(byte.cast_signed());
         }
-        if said == plain || said == signed { Ok(()) } else { Err("header checksum is wrong") }
+        if stated == plain || stated == signed { Ok(()) } else { Err("header checksum is wrong") }
     }
 
     fn bytes(&self, at: usize, length: usize) -> &'a [u8] {

@@ -153,7 +153,7 @@ fn hash(lines: &mut [Line]) -> Result<(), Failure> {
         let mut buffer = vec![0; CHUNK];
         loop {
             let Some(slot) = slots.get(next.fetch_add(1, Ordering::Relaxed)) else { return Ok(()) };
-            // Each number comes once, so nobody else has this lock.
+            // Each number comes once, so the lock is free.
             let Ok(mut line) = slot.lock() else { return Ok(()) };
             line.take_digest(&mut buffer)?;
         }

@@ -1,4 +1,4 @@
-//! What the program gave up before its first byte of input, as the kernel tells it.
+//! The confinement of the program before its first byte of input, as the kernel reports it.
 
 use crate::craft::Tar;
 use crate::room::{Store, sha256};
@@ -30,7 +30,7 @@ fn waiting(argument: &str) -> PathBuf {
 fn threat_06_both_threads_are_confined_before_the_first_byte() {
     let store = Store::new();
     let tar = Tar::new().file("a", "x").end();
-    // Unlike any other test's, so that the process can be told from theirs.
+    // Unlike any other test's, so that the process can be reported from theirs.
     let size = 1_000_000 + u64::from(std::process::id());
     let request = UnpackRequest {
         blob: sha256(&tar),
@@ -71,9 +71,9 @@ fn threat_06_both_threads_are_confined_before_the_first_byte() {
     });
 }
 
-/// A layer appears by rename and is never proven again, so its content has to be on the disk before the outcome is told.
+/// A layer appears by rename and is never proven again, so its content has to be on the disk before the outcome is reported.
 #[test]
-fn a_layer_is_on_the_disk_before_it_is_told() {
+fn layer_is_synced_before_it_is_reported() {
     if !crate::room::is_root() || !Path::new("/usr/bin/strace").exists() {
         assert!(std::env::var_os("CI").is_none(), "needs root and strace");
         println!("skipped: needs root and strace");
@@ -122,6 +122,6 @@ fn a_layer_is_on_the_disk_before_it_is_told() {
     });
     let calls = fs::read_to_string(calls).unwrap();
     let synced = calls.lines().position(|line| line.contains("syncfs(") && line.contains("= 0"));
-    let told = calls.lines().position(|line| line.contains("write(1,"));
-    assert!(synced.is_some() && synced < told, "{calls}");
+    let reported = calls.lines().position(|line| line.contains("write(1,"));
+    assert!(synced.is_some() && synced < reported, "{calls}");
 }

@@ -15,7 +15,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Host ids of A in these tests; nobody's.
+/// Unused host ids, for A in these tests.
 const BASE: u32 = 1_900_000_000;
 pub const COUNT: u32 = 65_535;
 pub const LIMITS: LayerLimits = LayerLimits { bytes: 1 << 30, entries: 100_000, path: 4096, depth: 64, ratio: 1100 };

@@ -11,6 +11,7 @@
 mod dependencies;
 mod sources;
 mod walls;
+mod words;
 
 use casemate_e2e::place::repository;
 use std::fs;

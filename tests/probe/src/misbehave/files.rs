@@ -1,11 +1,11 @@
-//! Small things done to files, and said.
+//! Small operations on files, with their results printed.
 
 use super::say;
 use crate::answer::Answer;
 use std::fs;
 use std::path::Path;
 
-/// Leaves a file where it was told to, if it can.
+/// Leaves a file where it was reported to, if it can.
 pub fn mark(directory: &str) {
     let result = fs::write(Path::new(directory).join("mark"), "");
     say(&format!("mark: {}", Answer::of(&result)));

@@ -1,4 +1,4 @@
-//! Too many processes, dead ones that nobody buries, and one that will not go.
+//! Too many processes, unreaped zombies, and a process that ignores signals.
 
 use super::say;
 use crate::answer::Answer;
@@ -6,7 +6,7 @@ use crate::process::{Disposition, Fork, fork, leave, on_signal, wait};
 use std::fs;
 use std::time::{Duration, Instant};
 
-/// Forks, and so do all its children, until somebody ends them all. The first process says when it is first refused.
+/// A fork bomb. The first process prints when fork fails for the first time.
 pub fn fork_bomb() {
     let mut first = true;
     loop {

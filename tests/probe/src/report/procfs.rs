@@ -1,4 +1,4 @@
-//! What procfs shows: each entry of its first level, and the entries that have told too much elsewhere.
+//! What procfs shows: each entry of its first level, and the entries that have reported too much elsewhere.
 
 use crate::answer::Answer;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ pub struct Procfs {
     pub entries: BTreeMap<String, String>,
     /// Ids of the processes that are visible.
     pub processes: Vec<u32>,
-    /// What has told too much elsewhere, by whole path.
+    /// What has reported too much elsewhere, by whole path.
     pub sensitive: BTreeMap<String, String>,
     /// Network interfaces.
     pub interfaces: Vec<String>,
@@ -74,7 +74,7 @@ fn look(path: &Path) -> String {
     }
 }
 
-/// How many bytes one read gives: enough to tell an empty file from a telling one, and it ends.
+/// How many bytes one read gives: enough to distinguish an empty file from one with content, and bounded.
 fn first_bytes(path: &Path) -> std::io::Result<usize> {
     let mut file: File = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     file.read(&mut [0; 64])

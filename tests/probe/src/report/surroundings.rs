@@ -1,4 +1,4 @@
-//! Facts around the process: where it stands, what it was told, what lies in /dev and /etc.
+//! Facts around the process: where it stands, what it was reported, what lies in /dev and /etc.
 
 use crate::answer::Answer;
 use crate::process::isolated;

@@ -35,9 +35,9 @@ pub fn can_stop_a_helper_and_the_profile_lets_it_go() {
     fs::write("/run/without", WITHOUT).unwrap();
     sh("apparmor_parser --replace /run/without").expect(0);
     sh(&format!("systemctl restart --no-block {HELPER}")).expect(0);
-    let said = format!("journalctl --boot --output=cat --unit={HELPER}");
+    let command = format!("journalctl --boot --output=cat --unit={HELPER}");
     until("the helper to be refused", || {
-        sh(&said).stdout.contains("make user namespace A: Permission denied").then_some(())
+        sh(&command).stdout.contains("make user namespace A: Permission denied").then_some(())
     });
     sh(&format!("apparmor_parser --replace {PROFILE}")).expect(0);
     until_state("anchor", "running");

@@ -94,7 +94,7 @@ pub fn probe() -> String {
     pin.unwrap_or_else(|| panic!("no pin in {:?}", output.stdout)).to_owned()
 }
 
-/// A container of the probe. Where no test asks for it, nobody waits for a payload that does not listen.
+/// A container with the probe, which is killed 1 s after the stop signal.
 pub fn container(name: &str, image: &str, uid: u32, words: &[&str]) -> Container {
     Container::new(name, image, uid).command(words).set("stop_grace_period", "\"1s\"")
 }
@@ -136,7 +136,7 @@ pub fn manager_pid() -> i32 {
     until("the manager's process", || property(MANAGER, "MainPID").parse().ok().filter(|pid| *pid != 0))
 }
 
-/// What the manager has said in this boot.
+/// The journal of the manager in this boot.
 pub fn journal() -> String {
     sh(&format!("journalctl --boot --output=cat --unit={MANAGER}")).stdout
 }

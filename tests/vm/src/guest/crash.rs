@@ -1,4 +1,4 @@
-//! `kill -9` by somebody who means it, restarts, upgrades: who runs on, and which lines are kept.
+//! `kill -9`, restarts and upgrades: which processes keep running, and which lines are kept.
 
 use super::appliance::{
     HELPER, MANAGER, PAYLOAD, apply, casemate, container, kill, manager_pid, numbered, payloads, probe, property, ps,

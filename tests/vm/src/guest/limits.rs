@@ -54,7 +54,7 @@ pub fn stand_in_the_kernel() {
     assert!(io.contains("rbps=8388608 wbps=max riops=max wiops=100"), "{io}");
 }
 
-/// One process too big ends all of the container, and it is said why.
+/// One process above the memory limit ends the whole container, and the reason is logged.
 pub fn memory_kills_the_whole_container() {
     let image = probe();
     let hog = container("hog", &image, UID, &["misbehave", "memory-beside"]).resource("memory", "\"48MiB\"");
@@ -66,7 +66,7 @@ pub fn memory_kills_the_whole_container() {
     let output = output_of("hog");
     assert!(!output.contains("survived"), "{output}");
     let journal = journal();
-    assert!(journal.contains("over its memory limit"), "nobody says why it ended:\n{journal}");
+    assert!(journal.contains("over its memory limit"), "no message about the end:\n{journal}");
 }
 
 /// Above memory.high a container is slowed down and not killed.

@@ -1,4 +1,4 @@
-//! The side that is booted: runs the tests of this boot, one after the other, tells each outcome, and powers off.
+//! The side that is booted: runs the tests of this boot, one after the other, reports each outcome, and powers off.
 
 pub mod apparmor;
 pub mod appliance;

@@ -1,9 +1,9 @@
-//! Power cuts. One boot works on the state disk while the other side records what the disk is told, and ends with a cut; the next
+//! Power cuts. One boot works on the state disk while the other side records what the disk is reported, and ends with a cut; the next
 //! one finds its own disk so, and beside it disks as cuts at other moments would have left them.
 
 use super::appliance::{PAYLOAD, STATE, apply, casemate, container, payloads, probe, run, until_output, until_state};
 use super::command::sh;
-use super::run::{note, tell};
+use super::run::{note, send};
 use super::wait::until;
 use super::whole;
 use crate::boots::{CUTS, CUTS_A_PHASE, STATE_SIZE};
@@ -15,7 +15,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn phase(name: &str) {
-    tell(&Line::Mark { name: name.to_owned() });
+    send(&Line::Mark { name: name.to_owned() });
 }
 
 /// The name of the image that takes a while, in the store.

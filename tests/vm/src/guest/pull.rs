@@ -33,8 +33,8 @@ pub fn goes_through_the_units() {
     let packed = probe();
     let pulled = container("pulled", &image, 10_001, &["misbehave", "sleep"]);
     write_file(&Spec::new([pulled, anchor(&packed)]).head(&head));
-    let said = casemate(&["pull", FILE]).expect(0);
-    assert!(said.stdout.contains(&format!("{image}: pulled")), "{said:?}");
+    let output = casemate(&["pull", FILE]).expect(0);
+    assert!(output.stdout.contains(&format!("{image}: pulled")), "{output:?}");
     let seen = seen.lock().unwrap().clone();
     assert!(!seen.is_empty());
     for (process, group) in &seen {

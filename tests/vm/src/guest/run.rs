@@ -28,9 +28,9 @@ pub fn main() {
     let name = parameter("casemate.boot").expect("the kernel's command line names the boot");
     let boot = boots::find(&name).expect("a boot of the list");
     for test in boot.tests {
-        tell(&outcome(test));
+        send(&outcome(test));
     }
-    tell(&Line::End {});
+    send(&Line::End {});
     if boot.machine.cut.is_some() {
         loop {
             std::thread::park();
@@ -45,13 +45,13 @@ pub fn parameter(name: &str) -> Option<String> {
     line.split_whitespace().find_map(|word| Some(word.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
 }
 
-/// Says something to whoever reads the run.
+/// Prints a note to the reader of the run.
 pub fn note(text: impl Into<String>) {
-    tell(&Line::Note { text: text.into() });
+    send(&Line::Note { text: text.into() });
 }
 
 /// Sends a line.
-pub fn tell(line: &Line) {
+pub fn send(line: &Line) {
     let text = serde_json::to_string(line).unwrap();
     // The console has it too, so that its log can be read alone.
     println!("{text}");
@@ -70,7 +70,7 @@ fn outcome(test: &Test) -> Line {
     Line::Test { name: test.name.to_owned(), ok, message, milliseconds }
 }
 
-/// What the host has said since then of casemate, and of anything that went wrong.
+/// The journal since then: messages of casemate, and errors.
 fn journal(since: SystemTime) -> String {
     let since = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let units = ["casemate.service", "casemate-helper.service", "casemate-containers.service"];

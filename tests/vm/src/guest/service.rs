@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// How many containers the boot is measured with.
 const MANY: u32 = 20;
 
-/// What the file of the boot before said runs in this one, without any network and without anybody asking.
+/// The file applied in the previous boot starts in this one, without a network and without a command.
 pub fn comes_up_with_the_boot_and_without_network() {
     let links: Vec<_> = fs::read_dir("/sys/class/net").unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(links, ["lo"]);

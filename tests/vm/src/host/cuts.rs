@@ -22,13 +22,13 @@ pub fn make(disks: &Disks, phases: &Phases, dice: &mut Dice) -> Vec<String> {
     let before = content(&disks.file("state-before.img"));
     let all = File::create(disks.file("cuts.img")).unwrap();
     all.set_len(STATE_SIZE * CUTS as u64).unwrap();
-    let mut said = Vec::new();
+    let mut lines = Vec::new();
     let mut number = 0;
     for (n, (name, begin)) in phases.iter().enumerate() {
         let end = phases.get(n + 1).map_or(u64::MAX, |(_, end)| *end);
         let position = |length: u64| log.entries.partition_point(|entry| entry.end <= length);
         let (first, last) = (position(*begin), position(end));
-        assert!(last > first, "the disk was told nothing during `{name}`");
+        assert!(last > first, "the disk was reported nothing during `{name}`");
         let mut at: Vec<u64> = Vec::new();
         for _ in 0..CUTS_A_PHASE {
             let count = first + usize::try_from(dice.roll((last - first) as u64)).unwrap() + 1;
@@ -41,9 +41,9 @@ pub fn make(disks: &Disks, phases: &Phases, dice: &mut Dice) -> Vec<String> {
             number += 1;
         }
         at.sort_unstable();
-        said.push(format!("`{name}`: requests {first} to {last} of the disk, power cut after {at:?}"));
+        lines.push(format!("`{name}`: requests {first} to {last} of the disk, power cut after {at:?}"));
     }
-    said
+    lines
 }
 
 /// What is not zero of a disk, and where.

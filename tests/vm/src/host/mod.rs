@@ -2,7 +2,7 @@
 //!
 //! DIRECTORY is for the disks and logs of this run, HOSTS has what tests/vm/image made for each release, PAYLOAD what comes to the
 //! guest: `casemate.deb`, `bin/casemate-probe`, `bin/casemate-vm-suite`.
-//! Each boot is one qemu; what the guest tells is printed as a test run. All boots must tell the outcome of all their tests.
+//! Each boot is one qemu; what the guest reports is printed as a test run. All boots must report the outcome of all their tests.
 
 mod cuts;
 mod dice;
@@ -73,7 +73,7 @@ fn one(boot: &'static Boot, disks: &Disks, dice: &mut Dice) -> Results {
     let mut seen = 0;
     let mut last = Instant::now();
     loop {
-        // Looked at before the lines are: what it has told until its end is all there is.
+        // Looked at before the lines are: what it has reported until its end is all there is.
         let running = machine.is_running();
         let lines = machine.lines();
         for line in &lines[seen..] {
@@ -90,7 +90,7 @@ fn one(boot: &'static Boot, disks: &Disks, dice: &mut Dice) -> Results {
             break;
         }
         if last.elapsed() > SILENCE {
-            report.trouble(&format!("nothing was heard for {SILENCE:?}"), &machine.console());
+            report.trouble(&format!("no output for {SILENCE:?}"), &machine.console());
             break;
         }
         std::thread::sleep(Duration::from_millis(20));

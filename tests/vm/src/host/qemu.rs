@@ -56,7 +56,7 @@ impl Qemu {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// What it has told.
+    /// What it has reported.
     pub fn lines(&self) -> Vec<Line> {
         line::parse(&String::from_utf8_lossy(&fs::read(&self.results).unwrap_or_default()))
     }

@@ -38,7 +38,7 @@ impl Results {
 #[derive(Debug)]
 pub struct Report {
     boot: &'static Boot,
-    told: BTreeSet<String>,
+    reported: BTreeSet<String>,
     results: Results,
     begin: Instant,
     ended: bool,
@@ -49,7 +49,7 @@ impl Report {
     pub fn new(boot: &'static Boot) -> Self {
         let begin = Instant::now();
         println!("{}: {} with {} tests", boot.name, boot.machine.suite, boot.tests.len());
-        Self { boot, told: BTreeSet::new(), results: Results::default(), begin, ended: false }
+        Self { boot, reported: BTreeSet::new(), results: Results::default(), begin, ended: false }
     }
 
     /// Something to know.
@@ -57,7 +57,7 @@ impl Report {
         println!("{}:   {text}", self.boot.name);
     }
 
-    /// The guest has told something.
+    /// The guest has reported something.
     pub fn line(&mut self, line: &Line) {
         match line {
             Line::Test { name, ok, message, milliseconds } => {
@@ -70,7 +70,7 @@ impl Report {
                     println!("{boot}: test {name} ... FAILED ({seconds:.1} s)\n{message}");
                     self.failed(name);
                 }
-                self.told.insert(name.clone());
+                self.reported.insert(name.clone());
             }
             Line::Note { text } => self.note(text),
             Line::Mark { .. } => {}
@@ -90,9 +90,9 @@ impl Report {
         self.results.failed.push(format!("{}: {what}", self.boot.name));
     }
 
-    /// The machine is off: what it did not tell has failed.
+    /// The machine is off: a test without a reported outcome has failed.
     pub fn booted(mut self, console: &str) -> Results {
-        let missing: Vec<_> = self.boot.tests.iter().filter(|test| !self.told.contains(test.name)).collect();
+        let missing: Vec<_> = self.boot.tests.iter().filter(|test| !self.reported.contains(test.name)).collect();
         if !missing.is_empty() || !self.ended {
             self.trouble("the boot did not end", console);
         }

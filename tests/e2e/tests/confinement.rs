@@ -1,4 +1,4 @@
-//! What a prisoner finds: the probe's report from inside, against what the file and the design promise.
+//! The probe's report from inside, compared with what the file and the documents promise.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -36,7 +36,7 @@ fn has(options: &[String], option: &str) -> bool {
 }
 
 both_modes! {
-    fn the_ids_are_the_containers_own_and_no_other_exists(mode) {
+    fn process_has_the_ids_of_its_container_and_no_others_are_mapped(mode) {
         let id = &plain(mode).identity;
         assert_eq!(id.uid, [10_001; 3]);
         assert_eq!(id.gid, [10_001; 3]);
@@ -48,7 +48,7 @@ both_modes! {
         assert_eq!(id.setgroups, "deny");
     }
 
-    fn nobody_else_can_be_become(mode) {
+    fn setuid_to_other_ids_fails(mode) {
         let attempts = &plain(mode).surroundings.attempts;
         for attempt in ["become root", "become another user"] {
             assert!(["EINVAL", "EPERM"].contains(&attempts[attempt].as_str()), "{attempt}: {}", attempts[attempt]);
@@ -63,11 +63,11 @@ both_modes! {
         }
     }
 
-    fn nothing_can_be_gained_by_exec(mode) {
+    fn exec_gains_no_privilege(mode) {
         assert!(plain(mode).identity.no_new_privs);
     }
 
-    fn a_profile_is_stacked_on_the_baseline(mode) {
+    fn profile_is_stacked_on_the_baseline(mode) {
         for report in [plain(mode), minimal(mode)] {
             assert_eq!(report.identity.seccomp_mode, 2);
             // The helper's own, the baseline, the profile.
@@ -75,7 +75,7 @@ both_modes! {
         }
     }
 
-    fn no_forbidden_call_works_in_either_profile(mode) {
+    fn forbidden_calls_fail_in_both_profiles(mode) {
         for report in [plain(mode), minimal(mode)] {
             assert!(report.calls.len() > 80, "{}", report.calls.len());
             for (call, answer) in &report.calls {
@@ -89,7 +89,7 @@ both_modes! {
         }
     }
 
-    fn sockets_can_be_had_of_the_listed_families_only(mode) {
+    fn sockets_are_limited_to_the_listed_families(mode) {
         for report in [plain(mode), minimal(mode)] {
             for (socket, answer) in &report.sockets {
                 let family = socket.split('/').next().unwrap();
@@ -108,7 +108,7 @@ both_modes! {
         }
     }
 
-    fn every_mount_is_nosuid_private_and_without_devices(mode) {
+    fn mounts_are_nosuid_nodev_and_private(mode) {
         let mounts = &plain(mode).mounts;
         assert!(mounts.iter().any(|mount| mount.target == "/proc" && mount.kind == "proc"), "{mounts:?}");
         for mount in mounts {
@@ -120,7 +120,7 @@ both_modes! {
         }
     }
 
-    fn the_root_is_a_read_only_overlay(mode) {
+    fn root_is_a_read_only_overlay(mode) {
         let mounts = &plain(mode).mounts;
         let root = mounts.iter().rfind(|mount| mount.target == "/").unwrap();
         assert_eq!(root.kind, "overlay");
@@ -128,7 +128,7 @@ both_modes! {
         assert!(has(&root.super_options, "userxattr"), "{root:?}");
     }
 
-    fn there_is_no_sysfs_and_no_cgroupfs(mode) {
+    fn sysfs_and_cgroupfs_are_not_mounted(mode) {
         for mount in &plain(mode).mounts {
             assert!(!["sysfs", "cgroup", "cgroup2", "securityfs", "debugfs", "bpf"].contains(&mount.kind.as_str()), "{mount:?}");
         }
@@ -138,7 +138,7 @@ both_modes! {
         assert!(sysfs.writable.sys.is_empty(), "{:?}", sysfs.writable.sys);
     }
 
-    fn only_the_three_standard_streams_are_open(mode) {
+    fn only_standard_streams_are_open(mode) {
         let descriptors = &plain(mode).descriptors;
         let numbers: Vec<u32> = descriptors.iter().map(|descriptor| descriptor.number).collect();
         assert_eq!(numbers, [0, 1, 2], "{descriptors:?}");
@@ -148,7 +148,7 @@ both_modes! {
         }
     }
 
-    fn nothing_can_be_written_but_shared_memory(mode) {
+    fn only_shared_memory_is_writable_by_default(mode) {
         let writable = &plain(mode).writable;
         assert!(writable.entries > 100, "the walk saw {} entries", writable.entries);
         assert!(writable.directories.is_empty(), "{:?}", writable.directories);
@@ -163,7 +163,7 @@ both_modes! {
         assert!(writable.dev.iter().any(|device| device == "/dev/null"), "{:?}", writable.dev);
     }
 
-    fn what_the_file_makes_writable_is_all_that_is(mode) {
+    fn only_paths_of_the_file_are_writable(mode) {
         let report = Instance::new(mode).report(|container| {
             container.set("tmpfs", "[\"/tmp:size=1MiB\", \"/run/app:size=1MiB,nr_inodes=64\"]")
         });
@@ -178,7 +178,7 @@ both_modes! {
         }
     }
 
-    fn dev_has_the_six_nodes_and_no_other(mode) {
+    fn dev_has_six_nodes_only(mode) {
         let dev = &plain(mode).surroundings.dev;
         let expected: BTreeMap<&str, &str> = [
             ("null", "c 1:3"), ("zero", "c 1:5"), ("full", "c 1:7"), ("random", "c 1:8"), ("urandom", "c 1:9"),
@@ -191,8 +191,8 @@ both_modes! {
         }
     }
 
-    fn a_device_that_the_file_names_is_there_as_it_says(mode) {
-        if !needs("a_device_that_the_file_names_is_there_as_it_says", &[Feature::Root]) {
+    fn device_of_the_file_has_its_path_and_permissions(mode) {
+        if !needs("device_of_the_file_has_its_path_and_permissions", &[Feature::Root]) {
             return;
         }
         // Anybody may open it, so what is refused inside is refused by the container.
@@ -208,7 +208,7 @@ both_modes! {
         assert!(!writable(&read) && writable(&both), "{:?} {:?}", read.writable.dev, both.writable.dev);
     }
 
-    fn a_device_of_one_container_leaves_no_trace_in_another(mode) {
+    fn device_of_one_container_is_not_visible_in_another(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let device = r#"[{ source = "/dev/zero", target = "/dev/app", permissions = "r" }]"#;
@@ -221,12 +221,12 @@ both_modes! {
         assert!(!dev("c").contains_key("app"), "{:?}", dev("c"));
     }
 
-    fn the_only_interface_is_loopback_and_no_abstract_socket_is_in_sight(mode) {
+    fn loopback_is_the_only_interface_and_no_abstract_socket_is_visible(mode) {
         assert_eq!(plain(mode).procfs.interfaces, ["lo"]);
         assert!(plain(mode).procfs.abstract_sockets.is_empty(), "{:?}", plain(mode).procfs.abstract_sockets);
     }
 
-    fn a_verb_that_waits_for_the_manager_is_nobody_special(mode) {
+    fn waiting_command_has_no_privileges(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let mut up = casemate.up(&Spec::new([Container::new("a", &image, 10_001).command(&["misbehave", "sleep"])]));
@@ -246,13 +246,13 @@ both_modes! {
         up.finish();
     }
 
-    fn it_is_pid_1_and_sees_nobody(mode) {
+    fn payload_is_pid_1_and_sees_no_other_process(mode) {
         assert_eq!(plain(mode).surroundings.pid, 1);
         assert_eq!(plain(mode).surroundings.parent, 0);
         assert_eq!(plain(mode).procfs.processes, [1]);
     }
 
-    fn every_namespace_is_its_own(mode) {
+    fn container_has_namespaces_of_its_own(mode) {
         for (kind, inside) in &plain(mode).identity.namespaces {
             let outside = fs::read_link(format!("/proc/self/ns/{kind}")).unwrap();
             // A time namespace is optional in the design.
@@ -262,7 +262,7 @@ both_modes! {
         assert!(plain(mode).identity.namespaces.len() >= 7, "{:?}", plain(mode).identity.namespaces);
     }
 
-    fn its_cgroup_looks_like_the_root_of_all(mode) {
+    fn container_sees_its_cgroup_as_the_root(mode) {
         let own = &plain(mode).identity.cgroup;
         assert!(!own.is_empty());
         let ours: Vec<String> = fs::read_to_string("/proc/self/cgroup").unwrap().lines().map(str::to_owned).collect();
@@ -274,14 +274,14 @@ both_modes! {
         }
     }
 
-    fn no_telling_file_of_proc_can_be_read(mode) {
+    fn sensitive_files_of_proc_are_masked(mode) {
         for (path, answer) in &plain(mode).procfs.sensitive {
             // `modules`, `interrupts` and the like: gone with subset=pid, masked otherwise.
             assert!(["ENOENT", "EACCES", "EPERM", "empty"].contains(&answer.as_str()), "{path}: {answer}");
         }
     }
 
-    fn no_core_is_dumped_and_limits_do_not_grow(mode) {
+    fn core_dumps_are_off_and_hard_limits_cannot_be_raised(mode) {
         let report = plain(mode);
         assert_eq!(report.limits["core"], ("0".to_owned(), "0".to_owned()));
         assert_eq!(report.surroundings.attempts["raise the open file limit"], "EPERM");
@@ -289,7 +289,7 @@ both_modes! {
         assert_eq!(limited.limits["nofile"], ("77".to_owned(), "77".to_owned()));
     }
 
-    fn the_environment_is_what_image_and_file_say(mode) {
+    fn environment_has_variables_of_image_and_file_only(mode) {
         let report = Instance::new(mode).report(|container| container.set("environment", "{ COLOUR = \"blue\" }"));
         assert!(report.surroundings.environment.contains(&"COLOUR=blue".to_owned()));
         for variable in &report.surroundings.environment {
@@ -298,7 +298,7 @@ both_modes! {
         }
     }
 
-    fn host_name_and_hosts_are_the_containers(mode) {
+    fn hostname_and_hosts_are_those_of_the_container(mode) {
         let around = &plain(mode).surroundings;
         assert_eq!(around.hostname, "a");
         assert!(around.etc["hosts"].contains("127.0.0.1"), "{:?}", around.etc);
@@ -307,7 +307,7 @@ both_modes! {
         assert_eq!(named.surroundings.hostname, "pump");
     }
 
-    fn landlock_holds_where_permissions_would_not(mode) {
+    fn landlock_denies_what_permissions_allow(mode) {
         let with = |landlock: &str| Instance::new(mode).report(|container| {
             let container = container.set("tmpfs", "[\"/tmp:size=1MiB\", \"/run/app:size=1MiB\"]");
             container.set("security", &format!("{{ landlock = {landlock} }}"))
@@ -325,7 +325,7 @@ both_modes! {
         assert_ne!(open.surroundings.attempts["remount the root"], "worked");
     }
 
-    fn a_writable_root_is_lost_or_kept_as_the_file_says(mode) {
+    fn writable_root_is_lost_or_kept_as_the_file_states(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let report = casemate.report_of(
@@ -337,7 +337,7 @@ both_modes! {
         assert!(report.writable.files.is_empty(), "{:?}", report.writable.files);
     }
 
-    fn an_init_is_pid_1_and_buries_the_dead(mode) {
+    fn init_is_pid_1_and_reaps_orphans(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let spec = Spec::new([Container::new("a", &image, 10_001).set("init", "true").command(&["misbehave", "zombies", "5"])]);
@@ -353,7 +353,7 @@ both_modes! {
         assert_eq!(report.procfs.processes[0], 1);
     }
 
-    fn no_process_of_ours_or_below_us_is_root(mode) {
+    fn no_process_of_an_instance_is_root(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let mut up = casemate.up(&Spec::new([Container::new("a", &image, 10_001).command(&["misbehave", "sleep"])]));
@@ -362,7 +362,7 @@ both_modes! {
         assert!(all.len() >= 4, "manager, two of the helper and the payload: {all:?}");
         for process in &all {
             assert!(!process.uids.contains(&0), "{process:?}");
-            // In the host's namespaces nobody holds a capability; in A only the helper's inner process does.
+            // No process in the host's namespaces holds a capability; in A only the helper's inner process does.
             let inner = process.arguments[0].ends_with("casemate-helper");
             assert!(inner || process.field("CapEff") == "0000000000000000", "{process:?}");
         }
@@ -377,7 +377,7 @@ both_modes! {
         up.finish();
     }
 
-    fn two_containers_share_no_namespace_and_no_uid(mode) {
+    fn containers_share_no_namespace_and_no_uid(mode) {
         let casemate = Instance::new(mode);
         let image = casemate.probe();
         let sleeper = |name: &str, uid| Container::new(name, &image, uid).command(&["misbehave", "sleep"]);
@@ -388,7 +388,7 @@ both_modes! {
             (payloads.len() == 2).then_some(payloads)
         });
         up.until_line("sleeping");
-        if needs("two_containers_share_no_namespace_and_no_uid", &[Feature::Root]) {
+        if needs("containers_share_no_namespace_and_no_uid", &[Feature::Root]) {
             for kind in ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup"] {
                 let [a, b] = [0, 1].map(|i: usize| fs::read_link(format!("/proc/{}/ns/{kind}", both[i].pid)).unwrap());
                 assert_ne!(a, b, "{kind}");
@@ -404,8 +404,8 @@ both_modes! {
 }
 
 #[test]
-fn the_filter_is_what_kills_the_32_bit_entry() {
-    if !needs("the_filter_is_what_kills_the_32_bit_entry", &[Feature::Ia32]) {
+fn seccomp_kills_calls_through_the_32_bit_entry() {
+    if !needs("seccomp_kills_calls_through_the_32_bit_entry", &[Feature::Ia32]) {
         return;
     }
     // Here, outside, it works; so a SIGSYS inside is the filter's doing and not the kernel's.

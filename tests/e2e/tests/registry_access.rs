@@ -79,7 +79,7 @@ fn put(directory: &Path, document: &Value) -> (String, usize) {
 }
 
 both_modes! {
-    fn a_proxy_carries_what_the_file_sends_through_it(mode) {
+    fn pull_uses_the_proxy_of_the_file(mode) {
         let casemate = Instance::new(mode);
         let authority = Authority::new();
         let (directory, digest) = image(&casemate);
@@ -92,7 +92,7 @@ both_modes! {
         assert!(!asked.is_empty() && asked.iter().all(|line| *line == connect), "{asked:?}");
     }
 
-    fn a_credential_of_the_unit_is_a_login(mode) {
+    fn pull_logs_in_with_a_systemd_credential(mode) {
         let casemate = Instance::new(mode);
         let authority = Authority::new();
         let (directory, digest) = image(&casemate);
@@ -110,7 +110,7 @@ both_modes! {
         finish(command, poll::PATIENCE).expect(0);
     }
 
-    fn a_list_of_dockers_gives_the_image_for_this_machine(mode) {
+    fn docker_manifest_list_resolves_to_this_platform(mode) {
         let casemate = Instance::new(mode);
         let authority = Authority::new();
         let (directory, digest) = image(&casemate);
@@ -137,7 +137,7 @@ both_modes! {
         casemate.up(&spec).finish().expect(0);
     }
 
-    fn downloads_keep_the_bound_of_the_file(mode) {
+    fn downloads_respect_max_download_rate(mode) {
         let casemate = Instance::new(mode);
         let authority = Authority::new();
         let (directory, digest) = image(&casemate);
