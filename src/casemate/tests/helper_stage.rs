@@ -35,13 +35,13 @@ fn status(text: &str) -> BTreeMap<&str, &str> {
 }
 
 #[test]
-fn threat_30_the_environment_is_empty() {
+fn threat_30_environment_is_empty() {
     let output = run(None, "/bin/cat", &["/proc/self/environ"]);
     assert!(output.status.success() && output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
 }
 
 #[test]
-fn threat_02_the_descriptors_are_null_the_log_and_the_socket() {
+fn threat_02_helper_inherits_null_log_and_socket_only() {
     let output = run(None, "/bin/ls", &["-l", "/proc/self/fd"]);
     let text = String::from_utf8(output.stdout).unwrap();
     let of = |n: u32| text.lines().find(|line| line.contains(&format!(" {n} -> "))).unwrap_or_default();
@@ -52,7 +52,7 @@ fn threat_02_the_descriptors_are_null_the_log_and_the_socket() {
 }
 
 #[test]
-fn the_helpers_user_has_two_capabilities_and_nothing_to_gain_more_from() {
+fn helper_user_has_two_capabilities_and_cannot_gain_more() {
     if !rustix::process::geteuid().is_root() {
         eprintln!("skipped: switching users needs root");
         return;
@@ -70,7 +70,7 @@ fn the_helpers_user_has_two_capabilities_and_nothing_to_gain_more_from() {
 }
 
 #[test]
-fn it_has_a_session_of_its_own() {
+fn program_has_its_own_session() {
     let output = run(None, "/bin/cat", &["/proc/self/stat"]);
     let text = String::from_utf8(output.stdout).unwrap();
     let fields: Vec<&str> = text.split(' ').collect();
@@ -78,7 +78,7 @@ fn it_has_a_session_of_its_own() {
 }
 
 #[test]
-fn what_the_caller_ignores_and_is_spared_does_not_come_along() {
+fn ignored_signals_and_oom_score_are_not_inherited() {
     let orders = HelperArguments {
         user: None,
         cgroup_procs: Vec::new(),

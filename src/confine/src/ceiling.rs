@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn threat_04_a_sysctl_is_a_name_of_the_list_and_numbers() {
+    fn threat_04_sysctl_is_a_listed_name_with_numbers() {
         assert!(sysctl("net.core.somaxconn", "1024"));
         assert!(sysctl("kernel.sem", "250 32000 32 128"));
         for (name, value) in [

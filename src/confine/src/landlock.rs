@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_old_kernel_is_an_error_and_not_a_smaller_wall() {
+    fn old_kernel_without_a_landlock_right_is_an_error() {
         let tcp = Landlock { connect_tcp: Some(vec![443]), ..Landlock::default() };
         let scoped = Landlock { scoped: true, ..Landlock::default() };
         for (rules, abi, words) in [
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn no_right_of_an_abi_is_forgotten() {
+    fn every_right_of_each_landlock_abi_is_known() {
         let all = PathAccess { read: true, write: true, execute: true, ioctl_dev: true };
         for abi in 1..=9 {
             assert_eq!(rights(all, ABI::from(abi)), AccessFs::from_all(ABI::from(abi)), "{abi}");

@@ -44,7 +44,7 @@ fn on_a_thread(test: fn()) {
 }
 
 #[test]
-fn threat_09_no_set_holds_a_capability_and_uid_0_gets_none_back() {
+fn threat_09_all_sets_are_empty_and_uid_0_regains_none() {
     on_a_thread(|| {
         capabilities::hold_ambient(&[]).unwrap();
         assert!(sets_here().values().all(|&bits| bits == 0), "{:?}", sets_here());
@@ -57,7 +57,7 @@ fn threat_09_no_set_holds_a_capability_and_uid_0_gets_none_back() {
 }
 
 #[test]
-fn threat_09_a_program_keeps_what_it_names_and_an_execve_ends_that() {
+fn threat_09_kept_capabilities_end_with_execve() {
     on_a_thread(|| {
         let kept = CapabilitySet::CHOWN | CapabilitySet::FOWNER | CapabilitySet::FSETID;
         capabilities::keep_only(kept).unwrap();
@@ -69,7 +69,7 @@ fn threat_09_a_program_keeps_what_it_names_and_an_execve_ends_that() {
 }
 
 #[test]
-fn threat_09_an_ambient_capability_is_the_only_one_of_a_payload() {
+fn threat_09_payload_has_only_its_ambient_capability() {
     on_a_thread(|| {
         process::no_new_privs().unwrap();
         rustix::thread::set_keep_capabilities(true).unwrap();
@@ -86,7 +86,7 @@ fn threat_09_an_ambient_capability_is_the_only_one_of_a_payload() {
 }
 
 #[test]
-fn a_number_that_is_no_capability_is_an_error() {
+fn unknown_capability_number_is_an_error() {
     on_a_thread(|| {
         assert!(capabilities::hold_ambient(&[63]).is_err());
         assert!(capabilities::hold_ambient(&[200]).is_err());
@@ -105,7 +105,7 @@ fn without_setpcap_the_held_sets_still_go() {
 }
 
 #[test]
-fn threat_01_a_process_that_is_not_dumpable_stays_so() {
+fn threat_01_undumpable_process_stays_undumpable() {
     process::not_dumpable().unwrap();
     let status = rustix::process::dumpable_behavior().unwrap();
     assert_eq!(status, rustix::process::DumpableBehavior::NotDumpable);

@@ -79,7 +79,7 @@ fn files_are_what_the_rules_say() {
 }
 
 #[test]
-fn a_program_that_no_rule_reaches_is_executed_all_the_same() {
+fn program_is_executed_without_a_matching_rule() {
     if !has(1) {
         return;
     }
@@ -133,7 +133,7 @@ fn threat_20_abstract_sockets_outside_are_out_of_reach() {
 }
 
 #[test]
-fn a_rule_for_nothing_is_an_error() {
+fn rule_without_rights_is_an_error() {
     if !has(1) {
         return;
     }

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_registries_send() {
+    fn challenges_of_real_registries_are_parsed() {
         let one = |header: &str| choose([header.as_bytes()]);
         assert_eq!(
             one(
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_the_grammar_is_no_challenge() {
+    fn malformed_challenge_is_ignored() {
         for bad in [
             "", ",", "Bearer", "Bearer realm", "Bearer realm=", "Bearer realm=\"x", "Bearer realm=\"x\\", "=x",
             "Bearer =x", "Bearer realm=\"a\", realm=\"b\"", "Bearer realm=\"a\u{1}\"", "Bearer service=\"a\"",

@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn threat_16_a_token_server_gets_what_it_may() {
+    fn threat_16_token_request_has_only_the_allowed_credentials() {
         let ask = |secure, login, realm: &str| {
             token_request(&endpoint(secure, login), Scope { repository: "a/b", push: false }, &bearer(realm))
         };
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_one_word() {
+    fn token_is_parsed_and_must_fit_into_a_header() {
         assert_eq!(token(b"{\"token\":\"abc\",\"expires_in\":3}").unwrap().expose(), "abc");
         assert_eq!(token(b"{\"token\":\"\",\"access_token\":\"x.y\"}").unwrap().expose(), "x.y");
         for bad in

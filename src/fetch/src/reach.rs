@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn threat_17_and_31_what_a_registry_names_is_outside() {
+    fn threat_17_and_31_registry_cannot_refer_to_private_addresses() {
         for near in [
             "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "::1", "fd00::1", "::ffff:10.0.0.1",
             "0.0.0.0",
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn threat_17_and_31_what_is_asked_of_a_proxy_is_outside() {
+    fn threat_17_and_31_proxy_requests_go_to_public_addresses() {
         let endpoint = |host: &str, proxy: Option<&str>| Endpoint {
             secure: true,
             host: host.to_owned(),
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn threat_17_a_redirect_inward_is_refused_unless_the_registry_is_there() {
+    fn threat_17_redirect_to_a_private_address_is_refused_unless_the_registry_has_one() {
         let names = Names::new("", "1.1.1.1 far.example\n10.0.0.1 near.example\n10.0.0.2 storage.example\n");
         let reach = |own: &str| Reach::new(Arc::new(names.clone()), Own::new(own.to_owned()), None);
         let far = reach("far.example");
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn threat_17_a_registry_lies_where_it_was_connected_to_whatever_its_name_says() {
+    fn threat_17_connected_address_decides_whether_a_registry_is_private() {
         let hosts = "1.1.1.1 own.example\n10.0.0.1 own.example\n10.0.0.2 inside.example\n10.0.0.3 other.example\n";
         let own = Own::new("own.example".to_owned());
         let reach = Reach::new(Arc::new(Names::new("", hosts)), Arc::clone(&own), None);

@@ -259,7 +259,7 @@ mod tests {
     use simple_dns::rdata::{A, CNAME};
 
     #[test]
-    fn the_hosts_own_files_come_first() {
+    fn hosts_file_takes_precedence_over_dns() {
         let resolv =
             "# x\nnameserver 192.0.2.1\nnameserver fe80::1%eth0\nnameserver ::1\nsearch Plant.example.\noptions x\n";
         let names = Names::new(resolv, "127.0.0.1 a\n192.0.2.7 Registry.site.example r # x\nbad b\n2001:db8::1 r\n");
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_about_what_was_asked() {
+    fn reply_to_another_query_is_ignored() {
         let addresses = |bytes: &[u8]| answer(7, "a.example", Kind::A, bytes);
         let good = reply(7, "A.example", &[("b.example", a("192.0.2.2")), ("a.example", alias("b.example"))]);
         assert_eq!(addresses(&good), Answer::Addresses(vec!["192.0.2.2".parse().unwrap()]));
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_edns_carries_is_asked_for_and_an_old_server_is_asked_without() {
+    fn query_uses_edns_and_falls_back_for_old_servers() {
         let names = server(|asked| {
             let question = Packet::parse(asked).unwrap();
             let mut packet = Packet::parse(asked).unwrap().into_reply();
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn what_did_not_fit_is_not_what_is_not_there() {
+    fn truncated_reply_is_not_a_missing_name() {
         let cut = |answer: Option<&'static str>| {
             server(move |asked| {
                 let mut packet = Packet::parse(asked).unwrap().into_reply();

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn threat_17_a_byte_an_attempt_does_not_go_on_for_ever() {
+    fn threat_17_one_byte_per_attempt_ends() {
         let mut attempts = Attempts::new(7);
         let numbers: Vec<_> = (8..8 + u64::from(ATTEMPTS)).map(|at| attempts.failed(at)).collect();
         assert_eq!(numbers, (1..=ATTEMPTS).collect::<Vec<_>>());
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_may_ask_for_a_minute_at_the_most() {
+    fn retry_after_is_limited_to_a_minute() {
         for (value, expected) in [
             ("0", Some(0)),
             ("7", Some(7)),

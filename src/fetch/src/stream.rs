@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_range_is_what_it_says() {
+    fn content_range_is_parsed() {
         assert_eq!(content_range("bytes 3-9/10"), Some((3, 9, Some(10))));
         assert_eq!(content_range("bytes 0-0/*"), Some((0, 0, None)));
         for bad in [

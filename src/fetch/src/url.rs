@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_location_has_one_meaning() {
+    fn location_is_resolved_unambiguously() {
         let here = Url::parse("https://Registry.site.example/v2/a?b=c").unwrap();
         assert_eq!(here.text(), "https://registry.site.example:443/v2/a?b=c");
         for (location, leads) in [
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_holds_what_is_put_into_it() {
+    fn query_encodes_its_values() {
         assert_eq!(encoded("repository:a/b:pull é&="), "repository%3Aa%2Fb%3Apull%20%C3%A9%26%3D");
     }
 }

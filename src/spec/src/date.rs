@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_day_follows_a_day() {
+    fn dates_follow_each_other() {
         let mut before = Date::from_unix(0);
         assert_eq!(before.to_string(), "1970-01-01");
         for day in 1..20_000_u64 {

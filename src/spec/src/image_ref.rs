@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pin_prints_as_it_was_read() {
+    fn pin_prints_as_it_was_parsed() {
         let digest = format!("@sha256:{}", "0a".repeat(32));
         for name in [
             "docker.io/library/postgres:17", "registry.site.example:5000/app", "localhost/probe",

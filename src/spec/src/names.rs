@@ -125,10 +125,23 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_a_signal_is_read_as_that_signal() {
+    fn signal_names_are_parsed() {
         for number in 1..=64 {
             assert_eq!(signal(&signal_name(number)), Some(number));
         }
+    }
+
+    /// nix has its own table of signals.
+    #[test]
+    fn signal_numbers_are_those_of_nix() {
+        let mut compared = 0;
+        for number in 1..=31 {
+            let expected = nix::sys::signal::Signal::try_from(i32::from(number)).unwrap();
+            assert_eq!(signal(expected.as_str()), Some(number), "{expected}");
+            assert_eq!(signal_name(number), expected.as_str());
+            compared += 1;
+        }
+        assert_eq!(compared, 31);
     }
 
     /// The numbers are the kernel's: asked from the headers that the libc crate mirrors.

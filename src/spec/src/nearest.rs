@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_near_is_nothing() {
+    fn nearest_returns_none_without_a_similar_name() {
         assert_eq!(nearest("zzz", ["image", "user"]), None);
         assert_eq!(nearest(&"image".repeat(100), ["image"]), None);
         assert_eq!(nearest("", ["image"]), None);

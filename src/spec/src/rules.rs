@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_waived_is_a_rule() {
+    fn waivers_name_existing_rules() {
         for waivable in crate::Waivable::ALL {
             assert!(RULES.iter().any(|rule| rule.id == waivable.id()), "{waivable:?}");
         }

@@ -118,7 +118,7 @@ fn hostile_files_cost_little() {
 }
 
 #[test]
-fn what_is_shown_cannot_steer_a_terminal() {
+fn output_is_escaped_for_the_terminal() {
     let text = "schema = 1\n\"\\u001b[2Jx\" = 1\n# \u{1b}[31m\nuser = \"\u{7f}\u{202e}\"\r\n";
     let shown = spec::render("a\u{1b}[2J\nb.toml", text, &findings(text), false);
     let bad: Vec<char> = shown.chars().filter(|c| c.is_control() && *c != '\n').collect();
@@ -208,7 +208,7 @@ mod config {
     }
 
     #[test]
-    fn the_quickstart_has_the_containers_of_the_demo() {
+    fn quickstart_file_equals_the_demo() {
         let spec = load(&repository().join("config/quickstart.toml"));
         let names: Vec<_> = spec.containers.iter().map(|container| container.name.as_str()).collect();
         assert_eq!(names, ["probe", "web"]);
@@ -217,7 +217,7 @@ mod config {
 
     /// What the commented file says, key by key, as the later stages get it.
     #[test]
-    fn the_commented_file_means_what_it_says() {
+    fn example_file_has_the_documented_values() {
         let spec = load(&repository().join("config/casemate.toml"));
         let names: Vec<_> = spec.containers.iter().map(|container| container.name.as_str()).collect();
         assert_eq!(names, ["db", "db-backup"]);
@@ -258,7 +258,7 @@ mod config {
 
     /// `[defaults]` of the commented file are the built-in ones: without them nothing changes.
     #[test]
-    fn what_a_silent_file_gets_is_what_the_commented_file_says() {
+    fn defaults_equal_those_of_the_example_file() {
         let text = |defaults: &str, rest: &str| {
             let image = format!("docker.io/x@sha256:{:064}", 0);
             format!(

@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_cannot_write_to_the_terminal() {
+    fn names_are_escaped_for_the_terminal() {
         assert_eq!(printable(b"a\x1b[2J\nb"), "a\\u{1b}[2J\\nb");
         assert_eq!(printable("grün".as_bytes()), "grün");
         assert!(printable(&[b'a'; 5000]).len() < 600);

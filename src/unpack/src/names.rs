@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_is_given_back_and_ends() {
+    fn budget_is_returned_and_limits() {
         let directory = tempfile::tempdir().unwrap();
         for n in 0..200 {
             std::fs::write(directory.path().join(format!("{n:0>250}")), "").unwrap();

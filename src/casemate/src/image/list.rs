@@ -109,7 +109,7 @@ mod tests {
     use casemate_wire::Digest;
 
     #[test]
-    fn a_table_is_no_wider_than_80_columns() {
+    fn table_fits_into_80_columns() {
         let pin = Digest::from_bytes([0xab; 32]);
         let record = Record {
             pin,

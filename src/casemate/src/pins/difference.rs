@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn what_concerns_who_runs_it_is_shown() {
+    fn difference_shows_defaults_and_layers() {
         let old = ImageConfig {
             user: Some("999".to_owned()),
             env: vec!["A=1".to_owned(), "B=2".to_owned()],
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn threat_17_sizes_that_nobody_could_have_are_added_up() {
+    fn threat_17_huge_sizes_are_added_without_overflow() {
         let old = looked(ImageConfig::default(), &[]);
         let mut new = looked(ImageConfig::default(), &[1, 2]);
         new.layers.iter_mut().for_each(|layer| layer.size = u64::MAX);

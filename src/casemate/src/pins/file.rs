@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_target_is_an_image_with_a_tag() {
+    fn target_needs_an_image_with_a_tag() {
         let at = || ImageAt { container: "a".to_owned(), image: String::new(), span: 0..0 };
         assert_eq!(Target::new(at(), "docker.io/a").unwrap().pin.tag.as_deref(), Some("latest"));
         assert_eq!(Target::new(at(), &format!("docker.io/a@{}", Digest::from_bytes([1; 32]))).unwrap().pin.tag, None);

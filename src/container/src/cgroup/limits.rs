@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_is_compared_with_what_the_file_says_then() {
+    fn limit_is_compared_with_the_value_of_the_file() {
         // /dev/null takes everything and says nothing of it.
         let null = put(Path::new("/dev"), ("null", Value::Text("1".into()))).unwrap_err().to_string();
         assert_eq!(null, "null: wrote 1, the kernel made it ");

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn threat_19_every_directory_has_its_owner_and_mode() {
+    fn threat_19_directories_have_their_owner_and_mode() {
         use std::os::unix::fs::{MetadataExt, PermissionsExt};
         let base = tempfile::tempdir().unwrap();
         std::fs::set_permissions(base.path(), std::fs::Permissions::from_mode(0o755)).unwrap();

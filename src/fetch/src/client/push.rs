@@ -134,7 +134,7 @@ mod tests {
     use std::io::Write;
 
     #[test]
-    fn a_pipe_that_ends_early_is_an_error_and_not_an_end() {
+    fn pipe_that_ends_early_is_an_error() {
         let (ours, _theirs) = std::os::unix::net::UnixStream::pair().unwrap();
         let watch = Watch::new(ours.into());
         let sent = |left: u64| {

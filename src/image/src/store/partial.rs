@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn no_byte_of_space_is_reserved_twice() {
+    fn space_is_reserved_once() {
         let state = state();
         let store = Store::open(state.path()).unwrap().with_free_space(1);
         let writer = store.lock(|| ()).unwrap();

@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn threat_07_a_bad_record_refuses_the_archive() {
+    fn threat_07_bad_record_refuses_the_archive() {
         for bad in [
             &b"6 path"[..],
             b"5 a=b\n",

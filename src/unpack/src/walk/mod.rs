@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_has_one_line_an_entry_in_the_order_of_names() {
+    fn inventory_has_one_line_per_entry_sorted_by_name() {
         let root = tree();
         let list = list(root.path());
         let paths: Vec<&str> = list.lines().map(|line| line.split(' ').next().unwrap()).collect();
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_volume_in_use_is_measured_all_the_same() {
+    fn volume_in_use_is_measured() {
         let volume = tempfile::tempdir().unwrap();
         let root = rustix::fs::open(volume.path(), DIRECTORY, Mode::empty()).unwrap();
         let over = std::sync::atomic::AtomicBool::new(false);

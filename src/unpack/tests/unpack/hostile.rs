@@ -14,7 +14,7 @@ fn refused(tar: impl AsRef<[u8]>) -> Failure {
 }
 
 #[test]
-fn threat_06_nothing_leaves_the_layer() {
+fn threat_06_entries_cannot_leave_the_layer() {
     for path in ["../evil", "a/../../evil", "/../evil", "a/..", ".."] {
         assert!(refused(Tar::new().file(path, "x").end()).object.contains("`..`"), "{path}");
         refused(Tar::new().file("a", "x").hardlink("b", path).end());
@@ -78,7 +78,7 @@ fn with(head: &Head, content: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn threat_07_an_archive_has_one_reading() {
+fn threat_07_ambiguous_archives_are_refused() {
     let good = Head::new("a", b'0');
     let block = [b'z'; 512];
     // Types that have no content must not carry any: half the readers skip it, half read it as headers.
@@ -152,7 +152,7 @@ fn threat_07_extended_headers_are_all_or_nothing() {
 }
 
 #[test]
-fn threat_07_nothing_hides_behind_the_end() {
+fn threat_07_data_after_the_end_is_refused() {
     let one = Tar::new().file("a", "x");
     let zeros = [0; 512];
     refused([&one.0[..], &zeros, &Tar::new().file("b", "y").end()].concat());
@@ -304,7 +304,7 @@ fn threat_15_memory_does_not_grow_with_the_layer() {
 }
 
 #[test]
-fn threat_15_a_blob_is_what_was_pinned_to_its_last_byte() {
+fn threat_15_blob_is_verified_to_its_last_byte() {
     let tar = Tar::new().file("a", &"some text ".repeat(200)).end();
     let blob = gzip(&tar);
     let mut store = Store::new();

@@ -97,7 +97,7 @@ fn whiteouts_take_what_the_parents_have_in_any_order() {
 }
 
 #[test]
-fn an_entry_means_what_it_means_on_top_of_its_parents() {
+fn entry_is_applied_on_top_of_its_parents() {
     let mut store = Store::new();
     let base = Tar::new().dir("usr/bin").symlink("bin", "usr/bin").file("usr/bin/sh", "sh").symlink("run", "/var/run");
     store.apply(&base.end()).unwrap();

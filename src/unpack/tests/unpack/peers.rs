@@ -91,7 +91,7 @@ fn image() -> [Vec<u8>; 3] {
 }
 
 #[test]
-fn the_merged_view_is_what_umoci_unpacks() {
+fn merged_view_equals_the_result_of_umoci() {
     if lacks(&["/usr/bin/umoci", "/bin/busybox"]) {
         return;
     }
@@ -166,7 +166,7 @@ fn read_by_us(tar: &[u8]) -> Option<String> {
 
 /// Archives that begin well-formed and are damaged at random, headers resealed: whatever we accept, all others read the same.
 #[test]
-fn threat_07_what_we_accept_all_readers_read_the_same() {
+fn threat_07_accepted_archives_are_read_the_same_by_all_readers() {
     if lacks(&["/usr/bin/bsdtar", "/usr/bin/python3"]) {
         return;
     }
@@ -242,7 +242,7 @@ const WE_REFUSE: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn threat_07_the_archives_of_go() {
+fn threat_07_archives_of_go_are_read() {
     let mut wrong = Vec::new();
     let archives = "/usr/share/go/src/archive/tar/testdata";
     if lacks(&[archives]) {

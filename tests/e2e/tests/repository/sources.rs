@@ -3,6 +3,7 @@
 use super::dependencies::linked_into;
 use super::{files_below, product, rust_files, short};
 use casemate_e2e::place::repository;
+use std::collections::BTreeSet;
 use std::fs;
 
 /// Lines that are neither blank nor comment.
@@ -11,24 +12,27 @@ fn code_lines(text: &str) -> usize {
     text.lines().filter(code).count()
 }
 
+/// What an auditor reads, and how many lines of code it may have: without blanks, comments and tests, as rustfmt formats them.
+/// The confinement path has START and ENTER; what ENTER takes was given up by the server, so that both together have 3,800.
+const BUDGETS: [(&str, &[&str], usize); 3] = [
+    ("confinement path", &["container", "confine", "sys"], 2200),
+    ("server and wire", &["helper", "wire"], 1600),
+    ("casemate-unpack", &["unpack"], 2500),
+];
+
 #[test]
 fn trusted_base_keeps_its_budget() {
-    let mut sum = 0;
-    let mut whole = 0;
-    // The helper and the crates of ours that are linked into it.
+    // Every crate of ours that is linked into the helper is counted.
     let linked = linked_into("casemate-helper");
-    let ours: Vec<&str> = linked.iter().filter_map(|name| name.strip_prefix("casemate-")).collect();
-    assert!(ours.contains(&"helper") && ours.contains(&"sys"), "{ours:?}");
-    for name in ours {
-        for file in rust_files(&format!("src/{name}/src")) {
-            let text = product(&file);
-            sum += code_lines(&text);
-            whole += text.lines().count();
-        }
+    let ours: BTreeSet<&str> = linked.iter().filter_map(|name| name.strip_prefix("casemate-")).collect();
+    let counted: BTreeSet<&str> = BUDGETS[..2].iter().flat_map(|(_, crates, _)| crates.iter().copied()).collect();
+    assert_eq!(ours, counted);
+    for (what, crates, budget) in BUDGETS {
+        let files = crates.iter().flat_map(|name| rust_files(&format!("src/{name}/src")));
+        let lines: usize = files.map(|file| code_lines(&product(&file))).sum();
+        println!("{what} ({}): {lines} of {budget} lines of code", crates.join(", "));
+        assert!(lines <= budget, "{what}: {lines} lines of code, the budget is {budget}");
     }
-    println!("helper with its library crates: {sum} lines of code without tests ({whole} with comments and blanks)");
-    // Confinement path 2,000, server and wire 1,800.
-    assert!(sum <= 3800, "{sum} lines without tests, comments and blanks ({whole} with comments and blanks)");
 }
 
 #[test]
