@@ -13,6 +13,7 @@ pub struct Graph {
     before: BTreeMap<Name, Name>,
     after: BTreeMap<Name, Name>,
     position: BTreeMap<Name, usize>,
+    order: Vec<Name>,
 }
 
 impl Graph {
@@ -26,6 +27,7 @@ impl Graph {
                 graph.after.insert(last.clone(), name.clone());
             }
             graph.position.insert(name.clone(), position);
+            graph.order.push(name.clone());
             last = Some(name);
         }
         graph
@@ -44,6 +46,11 @@ impl Graph {
     /// Containers whose start or stop can depend on this one.
     pub fn neighbours(&self, name: &Name) -> impl Iterator<Item = &Name> {
         self.before.get(name).into_iter().chain(self.after.get(name))
+    }
+
+    /// The names of the file, in file order.
+    pub fn names(&self) -> impl Iterator<Item = &Name> {
+        self.order.iter()
     }
 
     /// The position in the file, from 0; an orphan comes last.

@@ -310,7 +310,7 @@ impl EventLoop {
             RunMode::Service | RunMode::Stop => false,
         };
         if ended {
-            let code = self.table.in_order().into_iter().find_map(|(_, container)| container.exit_code());
+            let code = self.table.in_order().find_map(|(_, container)| container.exit_code());
             return Some(Outcome::Ended(code));
         }
         match self.leave {

@@ -75,7 +75,7 @@ impl EventLoop {
     pub(super) fn handle_request(&mut self, connection: ConnectionId, request: Request) {
         match request {
             Request::Ps {} => {
-                let containers = self.table.in_order().into_iter();
+                let containers = self.table.in_order();
                 let containers = containers.map(|(name, container)| self.status_of(name, container)).collect();
                 self.server.respond(connection, &Response::Containers { containers }, true);
             }
@@ -123,7 +123,7 @@ impl EventLoop {
             let reason = "all containers are being stopped".to_owned();
             return self.server.respond(connection, &Response::Failed { reason, code: Code::Failed as u8 }, true);
         }
-        let in_order: Vec<Name> = self.table.in_order().into_iter().map(|(name, _)| name.clone()).collect();
+        let in_order: Vec<Name> = self.table.in_order().map(|(name, _)| name.clone()).collect();
         for name in in_order.iter().rev().filter(|name| found.contains(*name)) {
             change(&mut self.table, name);
         }

@@ -52,10 +52,12 @@ impl Table {
     }
 
     /// All containers: those of the file in file order, then orphans.
-    pub fn in_order(&self) -> Vec<(&Name, &Container)> {
-        let mut all: Vec<_> = self.containers.iter().collect();
-        all.sort_by_key(|(name, _)| self.graph.position(name));
-        all
+    ///
+    /// The status of a service takes a few of them in every turn of the event loop, so this sorts nothing.
+    pub fn in_order(&self) -> impl Iterator<Item = (&Name, &Container)> {
+        let of_file = self.graph.names().filter_map(|name| self.containers.get_key_value(name));
+        let orphans = self.containers.iter().filter(|(name, _)| self.graph.position(name) == usize::MAX);
+        of_file.chain(orphans)
     }
 
     /// All names.

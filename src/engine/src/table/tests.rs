@@ -375,6 +375,16 @@ fn first_starts_come_before_restarts_and_overlap() {
 }
 
 #[test]
+fn containers_are_listed_in_file_order_with_orphans_last() {
+    let mut model = Model::new();
+    model.table.apply([3, 0, 2].map(|n| config(n, 2, RestartPolicy::Always)).to_vec());
+    model.settle_started();
+    model.table.apply([2, 1].map(|n| config(n, 2, RestartPolicy::Always)).to_vec());
+    let listed: Vec<_> = model.table.in_order().map(|(name, _)| name.clone()).collect();
+    assert_eq!(listed, [2, 1, 0, 3].map(name));
+}
+
+#[test]
 fn stop_in_order_waits_for_the_following_container() {
     let mut model = Model::new();
     model.table.apply([0, 1].map(|n| config(n, 2, RestartPolicy::No)).to_vec());
