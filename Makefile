@@ -4,6 +4,7 @@ CARGO        ?= cargo
 PREFIX       ?= /usr/local
 DESTDIR      ?=
 FUZZ_SECONDS ?= 300
+RUNS         ?= 1
 
 target   := $(or $(CARGO_TARGET_DIR),target)
 triple    = $(shell rustc -vV | sed -n 's/^host: //p')
@@ -48,9 +49,9 @@ lint: ## formatting, clippy, licences, the rules of the repository
 	$(CARGO) build --locked --workspace --bins
 	$(CARGO) test --locked --quiet -p casemate-e2e --test repository --test documents
 
-bench: setup ## figures beside crun, runc, bwrap and umoci, from one run
+bench: setup ## figures beside crun, runc, bwrap, umoci and tar; RUNS=3 gives medians and the worst
 	$(CARGO) build --locked --release --workspace --bins
-	$(CARGO) run --locked --release -p casemate-bench
+	$(CARGO) run --locked --release -p casemate-bench -- runs $(RUNS)
 
 fuzz: ## every parser for FUZZ_SECONDS each, with cargo-fuzz
 	cd fuzz && for target in $$($(CARGO) fuzz list); do \

@@ -46,8 +46,9 @@ impl Hierarchies {
     }
 }
 
-/// The leaf for the process that starts the others: a cgroup that passes controllers on holds no process itself.
-const SERVER: &str = "server";
+/// The leaf for the process that starts the others: a cgroup that passes controllers on holds no process itself. The name is the
+/// one by which the helper knows that the directory above was delegated.
+const LEAF: &str = "helper";
 
 /// A directory of one name in every hierarchy, removed when dropped.
 #[derive(Debug)]
@@ -71,11 +72,12 @@ impl Subtree {
                     fs::write(&enable, "+memory +cpu +pids").step(format_args!("write {}", enable.display()))?;
                 }
             }
-            tree.directory(&directory, SERVER, owner)?;
+            tree.directory(&directory, LEAF, owner)?;
             tree.v2 = Some(directory);
         }
         for (controller, point) in &hierarchies.v1 {
             let directory = tree.directory(point, name, owner)?;
+            tree.directory(&directory, LEAF, owner)?;
             tree.v1.push((controller.clone(), directory));
         }
         Ok(tree)
@@ -83,7 +85,13 @@ impl Subtree {
 
     /// The file that a server writes itself into, so that it may place its children beside it.
     pub fn server(&self) -> Option<PathBuf> {
-        Some(self.v2.as_ref()?.join(SERVER).join("cgroup.procs"))
+        Some(self.v2.as_ref()?.join(LEAF).join("cgroup.procs"))
+    }
+
+    /// The same of every hierarchy.
+    pub fn servers(&self) -> Vec<PathBuf> {
+        let leaves = self.made.iter().filter(|path| path.ends_with(LEAF));
+        leaves.map(|path| path.join("cgroup.procs")).collect()
     }
 
     fn directory(&mut self, point: &Path, name: &str, owner: u32) -> Result<PathBuf> {
@@ -104,7 +112,9 @@ impl Drop for Subtree {
     fn drop(&mut self) {
         for path in self.made.iter().rev() {
             // What a start that failed has left.
-            let _ = fs::remove_dir(path.join("c"));
+            for left in fs::read_dir(path).into_iter().flatten().flatten() {
+                let _ = fs::remove_dir(left.path());
+            }
             if let Err(error) = fs::remove_dir(path) {
                 eprintln!("casemate-bench: remove {}: {error}", path.display());
             }

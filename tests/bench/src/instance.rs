@@ -33,6 +33,11 @@ impl Instance {
         self.directory.join("run")
     }
 
+    /// A path in the instance's own directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
     /// The program's path; the others lie beside it.
     pub fn program() -> Result<PathBuf> {
         let program = std::env::current_exe().step("find this program")?.with_file_name("casemate");
@@ -56,17 +61,30 @@ impl Instance {
 
     /// Writes a file with `count` containers of this image, each with a user of its own.
     pub fn file(&self, pin: &str, count: u32, command: &[&str]) -> Result<PathBuf> {
-        let mut text = String::from("schema = 1\n\n[appliance]\nname = \"bench\"\n");
+        let mut text = String::from(HEAD);
         for number in 1..=count {
-            text.push_str(&format!(
-                "\n[containers.c{number}]\nimage = \"{pin}\"\nuser = \"{}\"\ncommand = {command:?}\nrestart = \"no\"\n\
-                 tmpfs = [\"/tmp:size=16MiB\"]\nstop_grace_period = \"1s\"\n\
-                 resources = {{ memory = \"64MiB\", pids = 64, cpus = 1.0 }}\n",
-                10_000 + number
-            ));
+            text.push_str(&container(&format!("c{number}"), number, pin, command, ""));
         }
-        let path = self.directory.join(format!("{count}.toml"));
-        fs::write(&path, text).step("write the file")?;
+        self.write(&format!("{count}.toml"), &text)
+    }
+
+    /// Writes a file into the instance's directory.
+    pub fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
+        let path = self.directory.join(name);
+        fs::write(&path, text).step(format_args!("write {}", path.display()))?;
         Ok(path)
     }
+}
+
+/// What every file begins with.
+pub const HEAD: &str = "schema = 1\n\n[appliance]\nname = \"bench\"\n";
+
+/// The table of one container, with more keys.
+pub fn container(name: &str, number: u32, pin: &str, command: &[&str], keys: &str) -> String {
+    format!(
+        "\n[containers.{name}]\nimage = \"{pin}\"\nuser = \"{}\"\ncommand = {command:?}\nrestart = \"no\"\n\
+         tmpfs = [\"/tmp:size=16MiB\"]\nstop_grace_period = \"1s\"\n\
+         resources = {{ memory = \"64MiB\", pids = 64, cpus = 1.0 }}\n{keys}",
+        10_000 + number
+    )
 }

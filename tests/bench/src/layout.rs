@@ -40,6 +40,15 @@ impl Content {
         Ok(content)
     }
 
+    /// Copies them below a directory, which is the root of an image.
+    pub fn copy_to(&self, root: &Path) -> Result<()> {
+        let list = root.with_extension("list");
+        let names: Vec<&str> = self.entries.iter().filter_map(|(path, _)| path.to_str()).collect();
+        fs::write(&list, names.join("\n")).step("write the list of files")?;
+        let script = "tar -C / --no-recursion --verbatim-files-from -T \"$0\" -cf - | tar -C \"$1\" -xf -";
+        tools::run(Command::new("sh").args(["-c", script]).arg(&list).arg(root)).map(drop)
+    }
+
     fn add(&mut self, directory: &Path, left: &mut u64) -> Result<()> {
         self.entries.push((relative(directory), 0));
         let listing = fs::read_dir(directory).step(format_args!("read {}", directory.display()))?;

@@ -8,23 +8,30 @@ mod agent;
 mod bundle;
 mod cgroup;
 mod command;
+mod conmon;
 mod failure;
+mod flood;
 mod floor;
 mod fresh;
 mod instance;
 mod layout;
 mod many;
 mod measure;
+mod neighbour;
 mod ours;
+mod payload;
 mod peak;
 mod prove;
 mod pull;
 mod recipe;
+mod records;
 mod registry;
 mod rootfs;
 mod rows;
 mod running;
+mod service;
 mod start;
+mod thousand;
 mod tools;
 mod unified;
 mod unpack;
@@ -50,12 +57,20 @@ pub fn main() -> ExitCode {
     }
     let arguments: Vec<OsString> = arguments.collect();
     let outcome = match arguments.split_first() {
-        None => all(),
+        None => all(1),
+        Some((verb, [count])) if verb == "runs" => match count.to_str().and_then(|count| count.parse().ok()) {
+            Some(count @ 1..) => all(count),
+            _ => Err(Failure::new("runs", "its argument is the number of runs")),
+        },
+        Some((verb, [])) if let Some(outcome) = payload::run(verb) => outcome,
         Some((part, [])) if PARTS.iter().any(|known| *part == **known) => one(part),
         Some((verb, rest)) if verb == command::VERB => agent::serve(&mut command::Timed::new(rest.to_vec())),
         Some((verb, rest)) if verb == ours::VERB => ours::serve(rest),
         Some((verb, rest)) if verb == prove::VERB => prove::serve(rest),
-        Some(_) => Err(Failure::new("casemate-bench", format!("one of {PARTS:?}, or nothing for all of them"))),
+        Some(_) => Err(Failure::new(
+            "casemate-bench",
+            format!("`runs` and their number, one of {PARTS:?}, or nothing for one run of all"),
+        )),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -67,19 +82,25 @@ pub fn main() -> ExitCode {
 }
 
 /// What can be measured alone, to look into it; only a whole run is written down.
-const PARTS: [&str; 5] = ["start", "many", "unpack", "pull", "prove"];
+const PARTS: [&str; 8] = ["start", "many", "thousand", "neighbour", "flood", "unpack", "pull", "prove"];
 
-fn all() -> Result<()> {
-    let (rows, lines) = measured(|_| true)?;
-    let path = write(&rows)?;
-    print!("{}\n{lines}", rows::table(&rows));
-    println!("\nmedians of interleaved rounds (min..max); written to {}", path.display());
+/// All rows, in so many runs one after another; bench.json has the last one.
+fn all(count: u32) -> Result<()> {
+    let mut runs = Vec::new();
+    for number in 1..=count {
+        eprintln!("casemate-bench: run {number} of {count}");
+        let (rows, lines) = measured(|_| true)?;
+        let path = write(&rows)?;
+        runs.push(rows);
+        print!("{}\n{lines}", rows::table(&runs));
+        println!("\nmedians of interleaved rounds (min..max); written to {}\n", path.display());
+    }
     Ok(())
 }
 
 fn one(part: &OsString) -> Result<()> {
     let (rows, lines) = measured(|known| part == known)?;
-    print!("{}\n{lines}", rows::table(&rows));
+    print!("{}\n{lines}", rows::table(&[rows]));
     Ok(())
 }
 
@@ -112,11 +133,29 @@ fn measured(wanted: impl Fn(&str) -> bool) -> Result<(Vec<Row>, String)> {
         eprintln!("casemate-bench: many containers at once");
         rows.extend(many::rows(&setting, &instance, &pin)?);
     }
+    let mut lines = String::new();
+    if wanted("thousand") {
+        eprintln!("casemate-bench: a thousand containers");
+        rows.extend(thousand::rows(work, &root)?);
+    }
+    if wanted("neighbour") {
+        eprintln!("casemate-bench: a container beside one that is proven again and again");
+        let other = work.join("root-of-200-MB");
+        rootfs::make(&other, &busybox)?;
+        let (measured, line) = neighbour::rows(work, &other)?;
+        rows.extend(measured);
+        lines += &line;
+    }
+    if wanted("flood") {
+        eprintln!("casemate-bench: a million lines");
+        let (measured, line) = flood::rows(&setting)?;
+        rows.extend(measured);
+        lines += &line;
+    }
     if wanted("unpack") {
         eprintln!("casemate-bench: images of 200 MB and more");
         rows.extend(unpack::rows(work)?);
     }
-    let mut lines = String::new();
     if wanted("pull") {
         eprintln!("casemate-bench: an image from a registry");
         let (pulled, line) = pull::rows(work)?;

@@ -1,16 +1,16 @@
 //! Many containers: from one file read to all running, beside a loop of `crun run -d`; and what the processes that stay
-//! weigh, beside one conmon a container.
+//! weigh and how often they wake up, beside one conmon a container.
 
 use crate::bundle::{self, Bundle};
 use crate::cgroup::Hierarchies;
+use crate::conmon::{self, DELETE};
 use crate::failure::{Result, Step};
 use crate::instance::Instance;
 use crate::measure::{Contender, Samples, interleaved};
 use crate::rows::{Row, Side, name};
-use crate::running::{PAYLOAD, Running, memory_of};
+use crate::running::{PAYLOAD, Running, memory_of, wakeups_of};
 use crate::start::{BASE, Setting};
-use crate::{tools, unified};
-use std::ffi::OsString;
+use crate::tools;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ const COUNTS: [u32; 3] = [1, 10, 100];
 pub fn rows(setting: &Setting<'_>, instance: &Instance, pin: &str) -> Result<Vec<Row>> {
     let peers = Peers::new(setting)?;
     let mut rows = memory_rows(instance, pin, &peers)?;
+    rows.push(idle_row(instance, pin, &peers)?);
     rows.push(start_row(instance, pin, &peers)?);
     Ok(rows)
 }
@@ -33,7 +34,7 @@ fn memory_rows(instance: &Instance, pin: &str, peers: &Peers) -> Result<Vec<Row>
         let memory = memory_of(&instance.state());
         running.stop()?;
         ours.push(Side::single(memory?));
-        theirs.push(peers.conmon_memory(count)?);
+        theirs.push(peers.conmon(count, memory_of)?);
     }
     let extra = |sides: &[Side]| match sides {
         [_, Side::Measured { median: ten, .. }, Side::Measured { median: hundred, .. }] => {
@@ -47,6 +48,16 @@ fn memory_rows(instance: &Instance, pin: &str, peers: &Peers) -> Result<Vec<Row>
     let names = [name::MEMORY_1, name::MEMORY_10, name::MEMORY_100, name::MEMORY_EXTRA];
     let rows = names.into_iter().zip(ours.into_iter().zip(theirs));
     Ok(rows.map(|(name, (ours, peer))| Row { name, ours, peer, peer_name: name::CONMON, unit: "KiB" }).collect())
+}
+
+fn idle_row(instance: &Instance, pin: &str, peers: &Peers) -> Result<Row> {
+    let file = instance.file(pin, 100, &PAYLOAD)?;
+    let (running, _) = Running::start(instance, &file, 100)?;
+    let wakeups = wakeups_of(&instance.state());
+    running.stop()?;
+    let ours = Side::single(wakeups?);
+    let peer = peers.conmon(100, wakeups_of)?;
+    Ok(Row { name: name::IDLE, ours, peer, peer_name: name::CONMON, unit: "1/min" })
 }
 
 fn start_row(instance: &Instance, pin: &str, peers: &Peers) -> Result<Row> {
@@ -97,13 +108,8 @@ impl Peers {
         Ok(Self { hierarchies, crun, conmon, bundles })
     }
 
-    /// A shell that does `body` for each number; `$crun` and `$dir` are set in it.
     fn shell(&self, crun: &Path, count: u32, body: &str) -> Result<Box<dyn Contender>> {
-        let script =
-            format!("crun=$1 dir=$2; n=1; while [ $n -le {count} ]; do {{ {body}; }} || exit 1; n=$((n+1)); done");
-        let argv: Vec<OsString> =
-            vec!["/bin/sh".into(), "-c".into(), script.into(), "sh".into(), crun.into(), self.bundles.clone().into()];
-        unified::contender(&self.hierarchies, argv)
+        conmon::shell(&self.hierarchies, crun, &self.bundles, count, body)
     }
 
     fn crun_loop(&self, count: u32) -> Result<std::result::Result<Loop, String>> {
@@ -115,29 +121,18 @@ impl Peers {
         Ok(Ok(Loop { start: self.shell(crun, count, start)?, clear: self.shell(crun, count, DELETE)? }))
     }
 
-    /// One conmon a container, as Podman and CRI-O run them; what they weigh together. conmon returns before its runtime has
-    /// made the container, so `start` is tried until it is there.
-    fn conmon_memory(&self, count: u32) -> Result<Side> {
+    /// One conmon a container, as Podman and CRI-O run them; what is measured of them together.
+    fn conmon(&self, count: u32, measure: impl Fn(&Path) -> Result<f64>) -> Result<Side> {
         let (crun, conmon) = match (&self.crun, &self.conmon) {
             (Ok(crun), Ok(conmon)) => (crun, conmon),
             (Err(missing), _) | (_, Err(missing)) => return Ok(Side::Missing(missing.clone())),
         };
-        let start = format!(
-            "{} --cid bench-$n --cuuid bench-$n --name bench-$n --runtime $crun --bundle $dir/$n \
-             --log-path k8s-file:$dir/$n/log --container-pidfile $dir/$n/pid --exit-dir $dir/$n \
-             --socket-dir-path $dir/$n --runtime-arg --root --runtime-arg $dir/state \
-             && tries=0 && until $crun --root $dir/state start bench-$n 2>$dir/$n/error; do \
-             tries=$((tries+1)); [ $tries -lt 500 ] || {{ cat $dir/$n/error >&2; exit 1; }}; sleep 0.01; done",
-            conmon.display()
-        );
-        let started = self.shell(crun, count, &start)?.run();
-        let memory = memory_of(&self.bundles);
+        let started = self.shell(crun, count, &conmon::start(conmon))?.run();
+        let measured = measure(&self.bundles);
         self.shell(crun, count, DELETE)?.run()?;
-        started.and(memory).map(Side::single)
+        started.and(measured).map(Side::single)
     }
 }
-
-const DELETE: &str = "$crun --root $dir/state delete --force bench-$n";
 
 /// A loop that leaves containers behind, and the one that removes them.
 struct Loop {

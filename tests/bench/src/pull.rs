@@ -1,7 +1,6 @@
 //! A real image from a registry on the loopback to layers that can run: `casemate pull` beside `podman pull` and beside `skopeo copy`
 //! with `umoci unpack`, all as whole commands. What it takes of memory is seen in runs of its own, which are not timed.
 
-use crate::command::Timed;
 use crate::failure::{Failure, Result, Step};
 use crate::fresh::Fresh;
 use crate::instance::Instance;
@@ -41,13 +40,12 @@ pub fn rows(work: &Path) -> Result<(Vec<Row>, String)> {
     let mut rows = timed(work, &registry, &layout)?;
     rows.extend(memory(work, &registry, &layout)?);
     let line = second(work, &registry, &layout, &fewer)?;
-    fs::remove_dir_all(&layout.directory).step("remove the layout")?;
     Ok((rows, line))
 }
 
 fn timed(work: &Path, registry: &Registry, layout: &Layout) -> Result<Vec<Row>> {
     let peers = [podman(work, registry), skopeo_and_umoci(work, registry)];
-    let mut contenders: Vec<Box<dyn Contender>> = vec![Box::new(ours(work, registry, layout)?)];
+    let mut contenders: Vec<Box<dyn Contender>> = vec![Box::new(ours(work, "pulled", registry, layout)?)];
     let mut missing = Vec::new();
     for peer in peers {
         match peer {
@@ -82,38 +80,39 @@ fn file(work: &Path, registry: &Registry, tag: &str, digest: &str) -> Result<Pat
     Ok(path)
 }
 
-fn pull(result: &Path, file: &Path) -> Result<Vec<OsString>> {
-    Ok(vec![
-        Instance::program()?.into(),
+fn pull(program: &Path, result: &Path, file: &Path) -> Vec<OsString> {
+    vec![
+        program.into(),
         "pull".into(),
         file.into(),
         "--state-dir".into(),
         result.join("state").into(),
         "--run-dir".into(),
         result.join("run").into(),
-    ])
+    ]
 }
 
-fn ours(work: &Path, registry: &Registry, layout: &Layout) -> Result<Fresh> {
-    let result = work.join("pulled");
-    let argv = pull(&result, &file(work, registry, WHOLE, &layout.digest)?)?;
-    Ok(Fresh { command: Timed::new(argv), result, remade: true })
+fn ours(work: &Path, name: &str, registry: &Registry, layout: &Layout) -> Result<Fresh> {
+    let program = Instance::program()?;
+    let file = file(work, registry, WHOLE, &layout.digest)?;
+    Ok(Fresh::new(work.join(name), move |result| pull(&program, result, &file)))
 }
 
 fn podman(work: &Path, registry: &Registry) -> std::result::Result<Fresh, String> {
     let program = tools::find("podman", "podman")?;
-    let result = work.join("podman");
-    let mut argv: Vec<OsString> = vec![program.into(), "--root".into(), result.join("root").into()];
-    argv.extend(["--runroot".into(), result.join("run").into()]);
-    argv.extend(["--storage-driver", "overlay", "pull", "--quiet", "--tls-verify=false"].map(OsString::from));
-    argv.push(format!("{}/bench:{WHOLE}", registry.name()).into());
-    Ok(Fresh { command: Timed::new(argv), result, remade: true })
+    let image = format!("{}/bench:{WHOLE}", registry.name());
+    Ok(Fresh::new(work.join("podman"), move |result| {
+        let mut argv: Vec<OsString> = vec![program.clone().into(), "--root".into(), result.join("root").into()];
+        argv.extend(["--runroot".into(), result.join("run").into()]);
+        argv.extend(["--storage-driver", "overlay", "pull", "--quiet", "--tls-verify=false"].map(OsString::from));
+        argv.push(image.clone().into());
+        argv
+    }))
 }
 
 /// One shell: the image to a layout, the layout to a root.
 fn skopeo_and_umoci(work: &Path, registry: &Registry) -> std::result::Result<Fresh, String> {
     let (skopeo, umoci) = (tools::find("skopeo", "skopeo")?, tools::find("umoci", "umoci")?);
-    let result = work.join("skopeo");
     let script = format!(
         "{} copy --quiet --src-tls-verify=false docker://{}/bench:{WHOLE} \"oci:$0/layout:bench\" && \
          {} unpack --image \"$0/layout:bench\" \"$0/bundle\"",
@@ -121,14 +120,14 @@ fn skopeo_and_umoci(work: &Path, registry: &Registry) -> std::result::Result<Fre
         registry.name(),
         umoci.display()
     );
-    let argv: Vec<OsString> = vec!["/bin/sh".into(), "-c".into(), script.into(), result.clone().into()];
-    Ok(Fresh { command: Timed::new(argv), result, remade: true })
+    Ok(Fresh::new(work.join("skopeo"), move |result| {
+        vec!["/bin/sh".into(), "-c".into(), script.clone().into(), result.into()]
+    }))
 }
 
 /// What the two programs that read what comes take at the most.
 fn memory(work: &Path, registry: &Registry, layout: &Layout) -> Result<Vec<Row>> {
-    let Fresh { command, result, .. } = ours(work, registry, layout)?;
-    remake(&result)?;
+    let command = ours(work, "memory", registry, layout)?.next()?;
     let [program, arguments @ ..] = command.argv.as_slice() else {
         return Err(Failure::new("measure memory", "no command"));
     };
@@ -144,10 +143,11 @@ fn memory(work: &Path, registry: &Registry, layout: &Layout) -> Result<Vec<Row>>
 /// An image that shares all layers but one with another that is there.
 fn second(work: &Path, registry: &Registry, layout: &Layout, fewer: &str) -> Result<String> {
     let result = work.join("second");
-    remake(&result)?;
+    fs::create_dir(&result).step("make a directory")?;
+    let casemate = Instance::program()?;
     let mut said = String::new();
     for (tag, digest) in [(FEWER, fewer), (WHOLE, &layout.digest)] {
-        let argv = pull(&result, &file(work, registry, tag, digest)?)?;
+        let argv = pull(&casemate, &result, &file(work, registry, tag, digest)?);
         let [program, arguments @ ..] = argv.as_slice() else { continue };
         said = tools::run(Command::new(program).args(arguments))?;
     }
@@ -155,13 +155,6 @@ fn second(work: &Path, registry: &Registry, layout: &Layout, fewer: &str) -> Res
     let last = layout.layers.last().map_or(Ok(0), |path| fs::metadata(path).map(|blob| blob.len()));
     let last = last.step("look at the last layer")? as f64 / f64::from(1 << 20);
     Ok(format!("second pull, four of five layers there: {result}, of which the new layer is {last:.1} MiB\n"))
-}
-
-fn remake(directory: &Path) -> Result<()> {
-    if directory.exists() {
-        fs::remove_dir_all(directory).step(format_args!("remove {}", directory.display()))?;
-    }
-    fs::create_dir(directory).step(format_args!("make {}", directory.display()))
 }
 
 fn all_missing(missing: &str) -> Vec<Row> {

@@ -1,6 +1,7 @@
-//! The files of the container that all contenders start: Debian's static busybox under the names that are needed.
+//! The files of the container that all contenders start: Debian's static busybox under the names that are needed, and this program.
 
 use crate::failure::{Result, Step};
+use crate::payload;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -13,6 +14,8 @@ pub fn make(root: &Path, busybox: &Path) -> Result<()> {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).step("chmod")?;
     }
     fs::copy(busybox, root.join("bin/busybox")).step(format_args!("copy {}", busybox.display()))?;
+    let own = std::env::current_exe().step("find this program")?;
+    fs::copy(&own, root.join(payload::PROGRAM.trim_start_matches('/'))).step("copy this program")?;
     for name in ["true", "sh", "sleep", "echo"] {
         symlink("busybox", root.join("bin").join(name)).step("link busybox")?;
     }

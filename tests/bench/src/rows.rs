@@ -18,8 +18,26 @@ pub mod name {
     pub const MEMORY_100: &str = "memory of our processes, 100 containers";
     /// What one more running container adds.
     pub const MEMORY_EXTRA: &str = "memory per extra container";
+    /// Processes of ours that go from sleep to work though nothing happens.
+    pub const IDLE: &str = "wakeups of our processes, 100 idle containers";
     /// File read to all running.
     pub const MANY: &str = "100 containers from one file, all running";
+    /// Manager started to all running.
+    pub const THOUSAND_START: &str = "1,000 containers: start, each";
+    /// Helper and manager.
+    pub const THOUSAND_MEMORY: &str = "1,000 containers: memory of our processes, each";
+    /// One request, all of them in its answer.
+    pub const THOUSAND_PS: &str = "1,000 containers: ps, each";
+    /// One container restarted, the others left alone.
+    pub const THOUSAND_RELOAD: &str = "1,000 containers: reload of one changed line, each";
+    /// One after another, in reverse order.
+    pub const THOUSAND_DOWN: &str = "1,000 containers: down, each";
+    /// From the payload's write to the record's time.
+    pub const NEIGHBOUR_LOG: &str = "longest wait of a neighbour's line, 200 MB proven in a loop";
+    /// Of 1,000 requests.
+    pub const NEIGHBOUR_PS: &str = "slowest of 1,000 ps, 200 MB proven in a loop";
+    /// First record to last.
+    pub const FLOOD: &str = "1,000,000 lines of 100 bytes to the log";
     /// One large layer, both digests proven.
     pub const UNPACK_ONE: &str = "unpack of one large layer";
     /// The same files in several layers.
@@ -37,18 +55,24 @@ pub mod name {
     pub const CONMON: &str = "conmon + crun";
     /// Beside whom starting many is measured.
     pub const CRUN_LOOP: &str = "loop of crun run -d";
+    /// Beside what a thousand containers are measured.
+    pub const HUNDRED: &str = "the same with 100";
+    /// Beside what a container is measured while another one is proven and started.
+    pub const QUIET: &str = "the same without it";
     /// Beside whom unpacking is measured.
-    pub const UNPACK_PEERS: [&str; 2] = ["umoci unpack", "tar xzf"];
+    pub const UNPACK_PEERS: [&str; 3] = ["umoci unpack", "tar xzf", "tar xzf, sync -f"];
     /// Beside whom pulling is measured.
     pub const PULL_PEERS: [&str; 2] = ["podman pull", "skopeo copy, umoci unpack"];
     /// What stands beside memory that is bounded.
     pub const BOUND: &str = "bound of 32 MiB";
 }
 
-use name::{CONMON, CRUN_LOOP, PULL, PULL_PEERS, START, START_PEERS, UNPACK_MANY, UNPACK_ONE, UNPACK_PEERS};
+use name::{
+    CONMON, CRUN_LOOP, HUNDRED, PULL, PULL_PEERS, QUIET, START, START_PEERS, UNPACK_MANY, UNPACK_ONE, UNPACK_PEERS,
+};
 
 /// Every row of the table in its order: what is measured, and beside whom.
-pub const ROWS: [(&str, &str); 17] = [
+pub const ROWS: [(&str, &str); 28] = [
     (START, START_PEERS[0]),
     (START, START_PEERS[1]),
     (START, START_PEERS[2]),
@@ -57,11 +81,22 @@ pub const ROWS: [(&str, &str); 17] = [
     (name::MEMORY_10, CONMON),
     (name::MEMORY_100, CONMON),
     (name::MEMORY_EXTRA, CONMON),
+    (name::IDLE, CONMON),
     (name::MANY, CRUN_LOOP),
+    (name::THOUSAND_START, HUNDRED),
+    (name::THOUSAND_MEMORY, HUNDRED),
+    (name::THOUSAND_PS, HUNDRED),
+    (name::THOUSAND_RELOAD, HUNDRED),
+    (name::THOUSAND_DOWN, HUNDRED),
+    (name::NEIGHBOUR_LOG, QUIET),
+    (name::NEIGHBOUR_PS, QUIET),
+    (name::FLOOD, CONMON),
     (UNPACK_ONE, UNPACK_PEERS[0]),
     (UNPACK_ONE, UNPACK_PEERS[1]),
+    (UNPACK_ONE, UNPACK_PEERS[2]),
     (UNPACK_MANY, UNPACK_PEERS[0]),
     (UNPACK_MANY, UNPACK_PEERS[1]),
+    (UNPACK_MANY, UNPACK_PEERS[2]),
     (PULL, PULL_PEERS[0]),
     (PULL, PULL_PEERS[1]),
     (name::MEMORY_FETCH, name::BOUND),
@@ -135,9 +170,10 @@ pub struct Row {
 }
 
 impl Row {
-    /// Ours divided by the peer's; none where either is missing.
+    /// Ours divided by the peer's; none where either is missing, or the peer's is 0.
     pub fn ratio(&self) -> Option<f64> {
-        Some(self.ours.median()? / self.peer.median()?)
+        let peer = self.peer.median().filter(|peer| *peer != 0.0)?;
+        Some(self.ours.median()? / peer)
     }
 
     /// As it stands in bench.json.
@@ -159,22 +195,27 @@ fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }
 
-/// All rows as a Markdown table, the form that README quotes.
-pub fn table(rows: &[Row]) -> String {
-    let mut cells =
-        vec![["what", "unit", "ours (min..max)", "beside", "theirs (min..max)", "ratio"].map(str::to_owned)];
-    for row in rows {
-        let ratio = row.ratio().map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
+/// The rows of several runs as the Markdown table of docs/benchmarks.md: of each row the run with the median ratio, and beside it the
+/// largest ratio of all runs.
+pub fn table(runs: &[Vec<Row>]) -> String {
+    let head = ["what", "beside", "unit", "casemate (min..max)", "beside it (min..max)", "ratio", "worst"];
+    let mut cells = vec![head.map(str::to_owned)];
+    for index in 0..runs.first().map_or(0, Vec::len) {
+        let mut same: Vec<&Row> = runs.iter().filter_map(|rows| rows.get(index)).collect();
+        same.sort_by(|a, b| a.ratio().unwrap_or(f64::MAX).total_cmp(&b.ratio().unwrap_or(f64::MAX)));
+        let (Some(median), Some(worst)) = (same.get(same.len().saturating_sub(1) / 2), same.last()) else { continue };
+        let ratio = |row: &Row| row.ratio().map_or_else(|| "—".to_owned(), |ratio| format!("{ratio:.2}"));
         cells.push([
-            row.name.to_owned(),
-            row.unit.to_owned(),
-            row.ours.text(),
-            row.peer_name.to_owned(),
-            row.peer.text(),
-            ratio,
+            median.name.to_owned(),
+            median.peer_name.to_owned(),
+            median.unit.to_owned(),
+            median.ours.text(),
+            median.peer.text(),
+            ratio(median),
+            if same.len() > 1 { ratio(worst) } else { "—".to_owned() },
         ]);
     }
-    let mut widths = [0; 6];
+    let mut widths = [0; 7];
     for line in &cells {
         for (width, cell) in widths.iter_mut().zip(line) {
             *width = (*width).max(cell.chars().count());
@@ -211,7 +252,7 @@ mod tests {
         };
         assert_eq!(row.ratio(), None);
         assert_eq!(row.json()["peer"], "bwrap is not installed");
-        assert!(table(&[row]).contains("| bwrap is not installed |"));
+        assert!(table(&[vec![row]]).contains("| bwrap is not installed |"));
     }
 
     #[test]
@@ -220,6 +261,29 @@ mod tests {
         let row =
             Row { name: START, ours: Side::single(2.0), peer: Side::from(&samples), peer_name: "crun run", unit: "ms" };
         assert_eq!(row.ratio(), Some(0.5));
-        assert!(table(&[row]).contains("4.00 (3.00..5.00)"));
+        assert!(table(&[vec![row]]).contains("4.00 (3.00..5.00)"));
+    }
+
+    #[test]
+    fn table_of_several_runs_has_the_median_ratio_and_the_worst() {
+        let run = |ours| {
+            vec![Row {
+                name: START,
+                ours: Side::single(ours),
+                peer: Side::single(2.0),
+                peer_name: "crun run",
+                unit: "ms",
+            }]
+        };
+        let text = table(&[run(3.0), run(1.0), run(2.0)]);
+        assert!(
+            text.lines()
+                .last()
+                .unwrap()
+                .split('|')
+                .map(str::trim)
+                .eq(["", START, "crun run", "ms", "2.00", "2.00", "1.00", "1.50", ""]),
+            "{text}"
+        );
     }
 }

@@ -5,12 +5,15 @@ use crate::instance::Instance;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Stdio};
 use std::time::{Duration, Instant};
 
 /// What a container runs: its line on standard output says that its payload was executed.
 pub const PAYLOAD: [&str; 3] = ["/bin/sh", "-c", "echo up; exec sleep 1000"];
+
+/// How long processes that have nothing to do are watched.
+const IDLE: Duration = Duration::from_secs(10);
 
 /// An instance whose containers run.
 #[derive(Debug)]
@@ -57,18 +60,43 @@ impl Running {
 
 /// The proportional set size, in KiB, of all processes that have this path on their command line.
 pub fn memory_of(path: &Path) -> Result<f64> {
+    // A process that has ended uses no memory.
+    let of = |process: &PathBuf| pss(&fs::read_to_string(process.join("smaps_rollup")).unwrap_or_default());
+    Ok(processes_of(path)?.iter().filter_map(of).sum())
+}
+
+/// How often the same processes, every thread of them, go from sleep to work in a minute.
+pub fn wakeups_of(path: &Path) -> Result<f64> {
+    // Background jobs of the last start, such as garbage collection, end first.
+    std::thread::sleep(Duration::from_secs(2));
+    let count = || -> Result<u64> { Ok(processes_of(path)?.iter().map(|process| sleeps(process)).sum()) };
+    let before = count()?;
+    std::thread::sleep(IDLE);
+    Ok(count()?.saturating_sub(before) as f64 * 60.0 / IDLE.as_secs_f64())
+}
+
+/// The directories in /proc of all processes that have this path on their command line.
+fn processes_of(path: &Path) -> Result<Vec<PathBuf>> {
     let needle = path.display().to_string();
-    let mut sum = 0.0;
+    let mut found = Vec::new();
     for entry in fs::read_dir("/proc").step("read /proc")?.flatten() {
-        let process = entry.path();
-        let Ok(command) = fs::read(process.join("cmdline")) else { continue };
+        let Ok(command) = fs::read(entry.path().join("cmdline")) else { continue };
         if String::from_utf8_lossy(&command).contains(&needle) {
-            // A process that has ended uses no memory.
-            let rollup = fs::read_to_string(process.join("smaps_rollup")).unwrap_or_default();
-            sum += pss(&rollup).unwrap_or(0.0);
+            found.push(entry.path());
         }
     }
-    if sum > 0.0 { Ok(sum) } else { Err(Failure::new("measure memory", format!("no process names {needle}"))) }
+    if found.is_empty() { Err(Failure::new("read /proc", format!("no process names {needle}"))) } else { Ok(found) }
+}
+
+/// How often the threads of a process went to sleep.
+fn sleeps(process: &Path) -> u64 {
+    let threads = fs::read_dir(process.join("task")).into_iter().flatten().flatten();
+    let statuses = threads.filter_map(|thread| fs::read_to_string(thread.path().join("status")).ok());
+    statuses.filter_map(|status| voluntary_switches(&status)).sum()
+}
+
+fn voluntary_switches(status: &str) -> Option<u64> {
+    status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?.trim().parse().ok()
 }
 
 fn pss(rollup: &str) -> Option<f64> {
@@ -79,6 +107,12 @@ fn pss(rollup: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn switches_that_the_scheduler_forced_are_not_counted() {
+        let status = "Name:\tx\nvoluntary_ctxt_switches:\t7\nnonvoluntary_ctxt_switches:\t9\n";
+        assert_eq!(voluntary_switches(status), Some(7));
+    }
 
     #[test]
     fn pss_is_not_one_of_its_parts() {
