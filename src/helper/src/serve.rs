@@ -4,6 +4,7 @@
 //! The loop never blocks on one peer: sockets are non-blocking, reports of children are collected as they come.
 
 mod requests;
+mod running;
 
 use crate::context::Context;
 use crate::layers;
@@ -16,6 +17,7 @@ use casemate_wire::{
     self as wire, Descriptors, DiskUsage, Envelope, Event, Exited, Failure, LayerReport, MAX_MESSAGE, Name,
     ProcessExited, Reply, Request,
 };
+use running::Running;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
@@ -30,7 +32,7 @@ enum Source {
     Listener,
     Client(u64),
     Start(Name),
-    Container(Name),
+    Running,
     Entered(u64),
     Unpack(u64),
     Removal(u64),
@@ -65,6 +67,7 @@ struct Server<'a> {
     supervisor: Option<u64>,
     starts: BTreeMap<Name, Start>,
     containers: BTreeMap<Name, Container>,
+    running: Running,
     /// Processes that enter, or have entered, a container.
     entered: BTreeMap<u64, (Entered, Origin)>,
     unpacks: BTreeMap<u64, (Unpacking, Origin)>,
@@ -82,6 +85,7 @@ pub fn serve(context: &Context, listener: &OwnedFd) -> Result<(), Error> {
         supervisor: None,
         starts: BTreeMap::new(),
         containers: BTreeMap::new(),
+        running: Running::new()?,
         entered: BTreeMap::new(),
         unpacks: BTreeMap::new(),
         removals: BTreeMap::new(),
@@ -106,8 +110,7 @@ impl Server<'_> {
             let fd = if running { start.container.report() } else { start.container.descriptors.pidfd.as_fd() };
             waiting.push((Source::Start(name.clone()), fd));
         }
-        let running = self.containers.iter().filter(|(_, container)| container.exit.is_none());
-        waiting.extend(running.map(|(name, c)| (Source::Container(name.clone()), c.descriptors.pidfd.as_fd())));
+        waiting.push((Source::Running, self.running.as_fd()));
         waiting.extend(self.entered.iter().map(|(&id, (entered, _))| (Source::Entered(id), entered.as_fd())));
         waiting.extend(self.unpacks.iter().map(|(&id, (unpack, _))| (Source::Unpack(id), unpack.as_fd())));
         waiting.extend(self.removals.iter().map(|(&id, (child, ..))| (Source::Removal(id), child.as_fd())));
@@ -124,7 +127,7 @@ impl Server<'_> {
             Source::Listener => self.take_connection(listener)?,
             Source::Client(client) => self.receive(client),
             Source::Start(name) => self.started(name),
-            Source::Container(name) => self.ended(&name),
+            Source::Running => self.running.ended().iter().for_each(|(id, name)| self.ended(*id, name)),
             Source::Entered(id) => self.entered(id),
             Source::Unpack(id) => self.unpacked(id),
             Source::Removal(id) => self.removed(id),
@@ -195,7 +198,10 @@ impl Server<'_> {
     fn started(&mut self, name: Name) {
         let Some(mut start) = self.starts.remove(&name) else { return };
         if start.failed.is_none() {
-            match start.container.started() {
+            let id = self.new_id();
+            let report = start.container.started();
+            let pidfd = &start.container.descriptors.pidfd;
+            match report.map(|executed| executed.and_then(|()| self.running.add(id, &name, pidfd))) {
                 None => {}
                 Some(Ok(())) => {
                     self.reply(start.origin, &Reply::Started(()), &start.container.descriptors.as_fds().named());
@@ -215,9 +221,11 @@ impl Server<'_> {
         self.starts.insert(name, start);
     }
 
-    fn ended(&mut self, name: &Name) {
-        let exit = self.containers.get_mut(name).and_then(Container::reap);
-        if let (Some(exit), Some(supervisor)) = (exit, self.supervisor) {
+    fn ended(&mut self, id: u64, name: &Name) {
+        let Some(container) = self.containers.get_mut(name) else { return };
+        let Some(exit) = container.reap() else { return };
+        self.running.remove(id, &container.descriptors.pidfd);
+        if let Some(supervisor) = self.supervisor {
             let event = Event::Exited(Exited { name: name.clone(), exit });
             self.send(supervisor, event.packet(0, &[]), &[]);
         }
