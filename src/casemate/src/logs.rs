@@ -112,7 +112,8 @@ impl Logs {
             Some(Since::Time(time)) => time.clone(),
             None => String::new(),
         };
-        let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
+        let mut out = std::io::stdout().lock();
+        let mut err = std::io::stderr().lock();
         let mut begun = [false; 2];
         let mut line = Vec::new();
         loop {

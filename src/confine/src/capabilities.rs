@@ -127,7 +127,8 @@ fn same(set: &str, found: CapabilitySet, wanted: CapabilitySet) -> Result<(), Er
     if found == wanted {
         return Ok(());
     }
-    let (found, wanted) = (found.bits(), wanted.bits());
+    let found = found.bits();
+    let wanted = wanted.bits();
     Err(Error::not_enforceable(format_args!(
         "the {set} capabilities read back as {found:#x}, and were set to {wanted:#x}"
     )))

@@ -181,9 +181,11 @@ fn directory(mounts: &str, controller: &str, path: &str) -> Option<PathBuf> {
         // proc(5): id parent dev root mountpoint options [optional] - fstype source super-options
         let (left, right) = line.split_once(" - ")?;
         let mut left = left.split(' ').skip(3);
-        let (root, mountpoint) = (left.next()?, left.next()?);
+        let root = left.next()?;
+        let mountpoint = left.next()?;
         let mut right = right.split(' ');
-        let (fstype, options) = (right.next()?, right.nth(1)?);
+        let fstype = right.next()?;
+        let options = right.nth(1)?;
         let matches = match controller {
             "" => fstype == "cgroup2",
             name => fstype == "cgroup" && options.split(',').any(|option| option == name),

@@ -38,7 +38,8 @@ pub fn overlay(
     let open_layer = |layer| open_directory(&state.content(layer));
     let lower: Vec<OwnedFd> = layers.iter().rev().map(open_layer).collect::<Result<_, _>>()?;
     let numbers: Vec<String> = lower.iter().map(|fd| fd.as_raw_fd().to_string()).collect();
-    let (lower, upper) = (numbers.join(":"), upper.as_raw_fd());
+    let lower = numbers.join(":");
+    let upper = upper.as_raw_fd();
     let options = format!("userxattr,lowerdir={lower},upperdir={upper}/{name},workdir={upper}/work");
     let options = CString::new(options).map_err(|_| Error::refused("overlay options"))?;
     chdir("/proc/self/fd").at("/proc/self/fd")?;

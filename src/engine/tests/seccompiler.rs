@@ -60,7 +60,8 @@ fn by_seccompiler(text: &str) -> (Vec<bpf::Instruction>, Vec<u64>) {
         (number, all.into_iter().map(|conditions| SeccompRule::new(conditions).unwrap()).collect())
     });
     let architecture = std::env::consts::ARCH.try_into().unwrap();
-    let (miss, hit) = (SeccompAction::Errno(1), SeccompAction::Allow);
+    let miss = SeccompAction::Errno(1);
+    let hit = SeccompAction::Allow;
     let filter = SeccompFilter::new(rules.collect(), miss, hit, architecture).unwrap();
     let program = BpfProgram::try_from(filter).unwrap();
     values.sort_unstable();

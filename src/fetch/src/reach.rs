@@ -81,7 +81,8 @@ impl Reach {
         if self.own.is(host) || self.proxy.as_deref().is_some_and(|proxy| proxy.eq_ignore_ascii_case(host)) {
             return Ok(found);
         }
-        let (all, near) = (found.len(), self.own.is_near());
+        let all = found.len();
+        let near = self.own.is_near();
         let allowed: Vec<_> = found.into_iter().filter(|address| may_follow(*address, near)).collect();
         if all > 0 && allowed.is_empty() {
             let reason = format!("{host} lies in a private network, where the registry itself does not");

@@ -41,7 +41,9 @@ pub fn run(settings: Settings) -> Result<(), Error> {
     // Only a dumpable process's map files belong to its user; nothing secret is in memory yet.
     set_dumpable_behavior(DumpableBehavior::Dumpable).at("dumpable")?;
     let proof = SingleThreaded::prove().at("threads")?;
-    let (manager, range, seconds) = (settings.manager, settings.range, settings.notify);
+    let manager = settings.manager;
+    let range = settings.range;
+    let seconds = settings.notify;
     match fork(&proof, Namespaces::WITH_USER, None).at("make user namespace A")? {
         Fork::Child => {
             drop((go, connections, listener, notify));
@@ -75,7 +77,8 @@ fn map_ids(pid: i32, range: Option<(u32, u32)>) -> Result<(), Error> {
             String::new()
         }
     };
-    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let uid = rustix::process::geteuid().as_raw();
+    let gid = rustix::process::getegid().as_raw();
     write("uid_map", &format!("0 {uid} 1\n{others}"))?;
     write("gid_map", &format!("0 {gid} 1\n{others}"))
 }

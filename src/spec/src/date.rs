@@ -33,7 +33,8 @@ impl Date {
     /// Days since 1 March of the year 0, so that differences of days are right.
     fn number(self) -> i64 {
         // The year starts in March, so that the leap day is its last one; 153 days are in each five months from March on.
-        let (year, month) = (i64::from(self.year), i64::from(self.month));
+        let year = i64::from(self.year);
+        let month = i64::from(self.month);
         let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
         let leap_days = year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
         year * 365 + leap_days + (153 * month + 2) / 5 + i64::from(self.day) - 1

@@ -162,7 +162,8 @@ impl CpuList {
         let mut next = 0;
         for part in text.split(',') {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
-            let (first, last) = (digits(first).ok_or(SHAPE)?, digits(last).ok_or(SHAPE)?);
+            let first = digits(first).ok_or(SHAPE)?;
+            let last = digits(last).ok_or(SHAPE)?;
             if first < next || last < first || last > Self::LAST {
                 return Err(SHAPE);
             }

@@ -221,7 +221,8 @@ mod config {
         let spec = load(&repository().join("config/casemate.toml"));
         let names: Vec<_> = spec.containers.iter().map(|container| container.name.as_str()).collect();
         assert_eq!(names, ["db", "db-backup"]);
-        let (db, backup) = (&spec.containers[0], &spec.containers[1]);
+        let db = &spec.containers[0];
+        let backup = &spec.containers[1];
         assert_eq!((db.user.uid.get(), db.user.gid.get(), db.init, db.sysfs), (10_002, 10_002, true, false));
         assert_eq!(db.image.to_string(), format!("docker.io/library/postgres:17@sha256:{}", "c".repeat(64)));
         assert_eq!((db.stop_signal, db.stop_grace_period), (Some(2), Duration::from_secs(90)));

@@ -42,7 +42,8 @@ pub fn index(mut archive: impl Source) -> IndexOutcome {
     }
     let mut reader = Reader::new(archive);
     let mut nodes = BTreeMap::new();
-    let (mut entries, mut bytes) = (0_u64, 0_usize);
+    let mut entries = 0_u64;
+    let mut bytes = 0_usize;
     while let Some(entry) = reader.entry()? {
         let bad = |what: &str| refused("read archive", format!("{}: {what}", printable(&entry.path)));
         let path = LayerPath::new(&entry.path, &LIMITS).map_err(bad)?;

@@ -98,7 +98,8 @@ fn mounts(job: &Job) -> Vec<Value> {
 
 /// bwrap's arguments for the same container. It has no cgroup limits and no masks; the filter comes on standard input.
 pub fn bwrap(program: &Path, job: &Job, root: &Path) -> Vec<OsString> {
-    let (uid, gid) = (job.confinement.ids.uid.to_string(), job.confinement.ids.gid.to_string());
+    let uid = job.confinement.ids.uid.to_string();
+    let gid = job.confinement.ids.gid.to_string();
     let mut argv: Vec<OsString> = vec![program.into()];
     let flags = ["--unshare-all", "--new-session", "--die-with-parent", "--clearenv", "--cap-drop", "ALL"];
     argv.extend(flags.map(OsString::from));

@@ -96,11 +96,14 @@ fn relative(path: &Path) -> PathBuf {
 pub fn make(directory: &Path, content: &Content, parts: u64) -> Result<Layout> {
     let blobs = directory.join("blobs/sha256");
     fs::create_dir_all(&blobs).step("make the layout")?;
-    let (digest, layers) = (String::new(), Vec::new());
+    let digest = String::new();
+    let layers = Vec::new();
     let mut layout = Layout { directory: directory.to_owned(), digest, layers, uncompressed: 0 };
-    let (mut descriptors, mut diff_ids) = (Vec::new(), Vec::new());
+    let mut descriptors = Vec::new();
+    let mut diff_ids = Vec::new();
     for run in content.split(parts) {
-        let (tar, list) = (directory.join("layer.tar"), directory.join("list"));
+        let tar = directory.join("layer.tar");
+        let list = directory.join("list");
         let names: Vec<&str> = run.iter().filter_map(|path| path.to_str()).collect();
         fs::write(&list, names.join("\n")).step("write the list of files")?;
         let archive = ["-C", "/", "--no-recursion", "--numeric-owner", "--format=pax", "--verbatim-files-from"];

@@ -27,7 +27,8 @@ pub fn rows(setting: &Setting<'_>, instance: &Instance, pin: &str) -> Result<Vec
 }
 
 fn memory_rows(instance: &Instance, pin: &str, peers: &Peers) -> Result<Vec<Row>> {
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let mut ours = Vec::new();
+    let mut theirs = Vec::new();
     for count in COUNTS {
         let file = instance.file(pin, count, &PAYLOAD)?;
         let (running, _) = Running::start(instance, &file, count)?;
@@ -104,7 +105,8 @@ impl Peers {
             };
             bundle::write(&bundles.join(number.to_string()), setting.job, &bundle)?;
         }
-        let (crun, conmon) = (tools::find("crun", "crun"), tools::find("conmon", "conmon"));
+        let crun = tools::find("crun", "crun");
+        let conmon = tools::find("conmon", "conmon");
         Ok(Self { hierarchies, crun, conmon, bundles })
     }
 

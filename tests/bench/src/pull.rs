@@ -112,7 +112,8 @@ fn podman(work: &Path, registry: &Registry) -> std::result::Result<Fresh, String
 
 /// One shell: the image to a layout, the layout to a root.
 fn skopeo_and_umoci(work: &Path, registry: &Registry) -> std::result::Result<Fresh, String> {
-    let (skopeo, umoci) = (tools::find("skopeo", "skopeo")?, tools::find("umoci", "umoci")?);
+    let skopeo = tools::find("skopeo", "skopeo")?;
+    let umoci = tools::find("umoci", "umoci")?;
     let script = format!(
         "{} copy --quiet --src-tls-verify=false docker://{}/bench:{WHOLE} \"oci:$0/layout:bench\" && \
          {} unpack --image \"$0/layout:bench\" \"$0/bundle\"",
@@ -134,7 +135,8 @@ fn memory(work: &Path, registry: &Registry, layout: &Layout) -> Result<Vec<Row>>
     let programs = ["casemate-fetch", "casemate-unpack"];
     let peaks = peak::during(Command::new(program).args(arguments), programs)?;
     let rows = [name::MEMORY_FETCH, name::MEMORY_UNPACK].into_iter().zip(peaks).map(|(name, peak)| {
-        let (ours, peer) = (Side::single(peak), Side::single(BOUND));
+        let ours = Side::single(peak);
+        let peer = Side::single(BOUND);
         Row { name, ours, peer, peer_name: name::BOUND, unit: "KiB" }
     });
     Ok(rows.collect())

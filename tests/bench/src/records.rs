@@ -22,9 +22,14 @@ pub fn parse(log: &str) -> Vec<Record<'_>> {
 
 fn record(line: &str) -> Option<Record<'_>> {
     let mut fields = line.splitn(4, ' ');
-    let (time, _stream, tag, text) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+    let time = fields.next()?;
+    let _stream = fields.next()?;
+    let tag = fields.next()?;
+    let text = fields.next()?;
     let mut clock = time.get(11..29)?.split(':').map(str::parse::<f64>);
-    let (hours, minutes, seconds) = (clock.next()?.ok()?, clock.next()?.ok()?, clock.next()?.ok()?);
+    let hours = clock.next()?.ok()?;
+    let minutes = clock.next()?.ok()?;
+    let seconds = clock.next()?.ok()?;
     (tag == "F").then_some(Record { time: ((hours * 60.0 + minutes) * 60.0 + seconds) * 1e9, text })
 }
 

@@ -34,7 +34,8 @@ impl Running {
         let mut manager = command.spawn().step("start casemate up")?;
         let output = manager.stdout.take().ok_or_else(|| Failure::new("casemate up", "no output"))?;
         let mut output = BufReader::new(output);
-        let (mut line, mut up) = (String::new(), 0);
+        let mut line = String::new();
+        let mut up = 0;
         while up < count {
             line.clear();
             if output.read_line(&mut line).step("read the containers' lines")? == 0 {

@@ -82,7 +82,8 @@ impl<'a> Units<'a> {
             socket.set_nonblocking(true).unwrap();
             socket
         };
-        let (helper, manager) = (notify("notify-helper"), notify("notify-manager"));
+        let helper = notify("notify-helper");
+        let manager = notify("notify-manager");
         Self { instance, cgroup, listener, helper, manager, logs: None }
     }
 

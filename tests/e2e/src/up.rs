@@ -25,7 +25,8 @@ impl Up {
     pub fn start(mut command: Command) -> Self {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        let (stdout, stderr) = (Lines::default(), Lines::default());
+        let stdout = Lines::default();
+        let stderr = Lines::default();
         let readers = vec![
             read(child.stdout.take().unwrap(), stdout.clone()),
             read(child.stderr.take().unwrap(), stderr.clone()),

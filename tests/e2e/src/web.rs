@@ -107,15 +107,19 @@ impl Web {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let tls = authority.map(|authority| Arc::new(server_config(&authority.identity())));
-        let (asked, over) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let over = Arc::new(AtomicBool::new(false));
         let answer = Arc::new(answer);
-        let (list, end) = (Arc::clone(&asked), Arc::clone(&over));
+        let list = Arc::clone(&asked);
+        let end = Arc::clone(&over);
         let thread = std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 if end.load(Ordering::SeqCst) {
                     return;
                 }
-                let (tls, list, answer) = (tls.clone(), Arc::clone(&list), Arc::clone(&answer));
+                let tls = tls.clone();
+                let list = Arc::clone(&list);
+                let answer = Arc::clone(&answer);
                 std::thread::spawn(move || serve(stream, tls, &list, &*answer));
             }
         });
@@ -186,7 +190,8 @@ fn read_request(stream: &mut impl Read) -> Option<Asked> {
     }
     let head = String::from_utf8(head).unwrap();
     let mut words = head.split(' ');
-    let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
+    let method = words.next()?.to_owned();
+    let path = words.next()?.to_owned();
     let asked = Asked { method, path, head };
     if let Some(length) = asked.header("content-length") {
         stream.read_exact(&mut vec![0; length.parse().unwrap()]).ok()?;

@@ -77,7 +77,8 @@ fn changed(casemate: &Instance, archive: &Path, name: &str, change: impl FnOnce(
 
 both_modes! {
     fn bundle_carries_a_file_and_its_images_unchanged(mode) {
-        let (here, there) = (Instance::new(mode), Instance::new(mode));
+        let here = Instance::new(mode);
+        let there = Instance::new(mode);
         let file = appliance(&here);
         let archive = save(&here, &file, "a.tar");
         assert_eq!(fs::read(&archive).unwrap(), fs::read(save(&here, &file, "b.tar")).unwrap());
@@ -97,7 +98,8 @@ both_modes! {
     }
 
     fn load_of_an_incomplete_bundle_fails_and_leaves_nothing(mode) {
-        let (here, there) = (Instance::new(mode), Instance::new(mode));
+        let here = Instance::new(mode);
+        let there = Instance::new(mode);
         let file = appliance(&here);
         let archive = save(&here, &file, "a.tar");
         there.run(&["image", "ls"]).expect(0);
@@ -148,7 +150,8 @@ both_modes! {
     }
 
     fn load_killed_at_any_moment_leaves_all_images_or_none(mode) {
-        let (here, there) = (Instance::new(mode), Instance::new(mode));
+        let here = Instance::new(mode);
+        let there = Instance::new(mode);
         let archive = save(&here, &appliance(&here), "a.tar");
         let archive = archive.to_str().unwrap();
         let all = pins(&here);
@@ -176,7 +179,8 @@ fn bundle_is_exchanged_with_skopeo_and_umoci() {
     if !needs(test, &[Feature::Program("/usr/bin/skopeo"), Feature::Program("/usr/bin/umoci")]) {
         return;
     }
-    let (here, there) = (Instance::new(casemate_e2e::Mode::User), Instance::new(casemate_e2e::Mode::User));
+    let here = Instance::new(casemate_e2e::Mode::User);
+    let there = Instance::new(casemate_e2e::Mode::User);
     let file = appliance(&here);
     let archive = save(&here, &file, "a.tar");
     let work = here.scratch("work");
@@ -198,7 +202,8 @@ fn bundle_is_exchanged_with_skopeo_and_umoci() {
         let copy = format!("oci:{work}/layout:{name}");
         tool("skopeo", &["--insecure-policy", "copy", "--quiet", "--preserve-digests", &source, &copy]);
         let rootless = if rustix::process::getuid().is_root() { &[][..] } else { &["--rootless"] };
-        let (from, to) = (format!("{work}/layout:{name}"), format!("{work}/{name}"));
+        let from = format!("{work}/layout:{name}");
+        let to = format!("{work}/{name}");
         let words = [&["unpack"], rootless, &["--image", &from, &to]].concat();
         tool("umoci", &words);
         let more = fs::read_to_string(format!("{work}/{name}/rootfs/more")).unwrap();

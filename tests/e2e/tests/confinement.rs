@@ -203,7 +203,8 @@ both_modes! {
             container.set("devices", &format!("[{entry}]"))
         });
         let writable = |report: &Report| report.writable.dev.iter().any(|device| device == "/dev/app");
-        let (read, both) = (with("r"), with("rw"));
+        let read = with("r");
+        let both = with("rw");
         assert!(read.surroundings.dev["app"].starts_with("c "), "{:?}", read.surroundings.dev);
         assert!(!writable(&read) && writable(&both), "{:?} {:?}", read.writable.dev, both.writable.dev);
     }

@@ -39,7 +39,8 @@ fn enter(client: &mut Client, command: &[&str]) -> Result<(String, String, Proce
             text
         })
     };
-    let (stdout, stderr) = (read(stdout), read(stderr));
+    let stdout = read(stdout);
+    let stderr = read(stderr);
     let exit = match client.wait_event().unwrap() {
         Event::ProcessExited(exited) if exited.process == entered.process => exited.exit,
         other => panic!("{other:?}"),
@@ -77,7 +78,8 @@ both_modes! {
         assert_eq!(entered.sockets, own.sockets);
         assert_eq!(entered.mounts, own.mounts);
         assert_eq!(entered.limits, own.limits);
-        let (mine, payloads) = (&entered.writable, &own.writable);
+        let mine = &entered.writable;
+        let payloads = &own.writable;
         assert_eq!((&mine.directories, &mine.files, &mine.dev), (&payloads.directories, &payloads.files, &payloads.dev));
         assert_eq!((&mine.proc, &mine.proc_self, &mine.sys), (&payloads.proc, &payloads.proc_self, &payloads.sys));
         // Another process's program is not even found to be busy: its Landlock domain is another one.

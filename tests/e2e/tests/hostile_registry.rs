@@ -196,7 +196,8 @@ both_modes! {
         let casemate = Instance::new(mode);
         let authority = Authority::new();
         let (directory, digest) = image(&casemate);
-        let (stalls, rows) = (Arc::new(AtomicUsize::new(1)), directory.clone());
+        let stalls = Arc::new(AtomicUsize::new(1));
+        let rows = directory.clone();
         let stall = Arc::clone(&stalls);
         let server = Web::start(Some(&authority), move |asked, out| {
             if stall.swap(0, Ordering::SeqCst) == 1 {

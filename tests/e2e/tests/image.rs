@@ -125,7 +125,8 @@ both_modes! {
 
     fn image_can_be_removed_after_two_later_files(mode) {
         let casemate = Instance::new(mode);
-        let (old, new) = (casemate.probe(), casemate.pack_binary("other", &place::program("casemate-init")));
+        let old = casemate.probe();
+        let new = casemate.pack_binary("other", &place::program("casemate-init"));
         let digest = old.split('@').nth(1).unwrap();
         let apply = |image: &str, name: &str| {
             let container = Container::new(name, image, 10_001).entrypoint(&["/nothing"]);

@@ -377,14 +377,16 @@ both_modes! {
     }
 
     fn two_instances_run_side_by_side(mode) {
-        let (one, two) = (Instance::new(mode), Instance::new(mode));
+        let one = Instance::new(mode);
+        let two = Instance::new(mode);
         let up = |casemate: &Instance| {
             let image = casemate.probe();
             let mut up = casemate.up(&Spec::new([container("a", &image, 10_001, &["sleep"])]));
             up.until_line("sleeping");
             up
         };
-        let (first, second) = (up(&one), up(&two));
+        let first = up(&one);
+        let second = up(&two);
         one.run(&["down"]).expect(0);
         assert_eq!(payloads(&two, "sleep").len(), 1);
         until_state(&two, "a", "running");

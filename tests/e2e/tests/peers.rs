@@ -101,7 +101,8 @@ fn images_are_exchanged_with_podman() {
     let casemate = Instance::new(Mode::Root);
     let authority = Authority::new();
     let registry = Registry::start(&casemate.scratch("registry"), &authority, Access::Open);
-    let (name, store) = (registry.name(), casemate.scratch("podman"));
+    let name = registry.name();
+    let store = casemate.scratch("podman");
     let certificates = casemate.scratch("certificates");
     std::fs::write(certificates.join("ca.crt"), authority.pem()).unwrap();
     let certificates = format!("--cert-dir={}", certificates.display());

@@ -79,7 +79,8 @@ both_modes! {
         casemate.run(&["image", "import", &directory.display().to_string(), "--name", "app:1"]).expect(0);
         let stored = casemate.state().join("blobs/sha256").join(layer.file_name().unwrap());
         fs::File::options().write(true).open(&stored).unwrap().set_len(whole.len() as u64 / 2).unwrap();
-        let (to, file) = (arguments[3], arguments[7]);
+        let to = arguments[3];
+        let file = arguments[7];
         let output = casemate.run(&["image", "push", "app:1", to, "--file", file]).expect(4);
         assert!(output.stderr.contains("its bytes have changed"), "{output:?}");
         assert_eq!((count(&server, "POST"), count(&server, "PUT")), (2, 3));

@@ -316,7 +316,8 @@ both_modes! {
         let machines = ["amd64", "arm64", "riscv64"];
         let builds = machines.map(|machine| build(&casemate, machine, machine));
         let out = casemate.scratch("out");
-        let (layout, archive) = (out.join("app"), out.join("app.tar"));
+        let layout = out.join("app");
+        let archive = out.join("app.tar");
         let mut pins = Vec::new();
         for output in [&layout, &archive] {
             let mut words = vec!["image", "pack", "--name", "app:1", "--entrypoint", "/probe", "--output"];

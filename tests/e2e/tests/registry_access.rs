@@ -39,7 +39,8 @@ fn file(casemate: &Instance, server: &str, digest: &str, authority: &Authority, 
 /// A proxy that knows CONNECT and nothing else; remembers to where.
 fn proxy() -> (u16, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let (port, asked) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Vec::new())));
+    let port = listener.local_addr().unwrap().port();
+    let asked = Arc::new(Mutex::new(Vec::new()));
     let list = Arc::clone(&asked);
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
@@ -62,7 +63,8 @@ fn relay(mut client: TcpStream, list: &Mutex<Vec<String>>) {
     list.lock().unwrap().push(head.lines().next().unwrap().to_owned());
     let Ok(mut server) = TcpStream::connect(&target) else { return };
     client.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").unwrap();
-    let (mut back, mut from) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+    let mut back = server.try_clone().unwrap();
+    let mut from = client.try_clone().unwrap();
     std::thread::spawn(move || {
         let _ = std::io::copy(&mut reader, &mut server);
         let _ = server.shutdown(std::net::Shutdown::Write);

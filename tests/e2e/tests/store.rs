@@ -103,7 +103,8 @@ both_modes! {
         let container = || Container::new("a", &image, 10_001).command(&["true"]);
         let proving = || Spec::new([container()]).head("[store]\nverify = \"start\"");
         casemate.up_to_the_end(&proving()).expect(0);
-        let (probe, more) = (find_in_layers(&casemate, "probe"), find_in_layers(&casemate, "more"));
+        let probe = find_in_layers(&casemate, "probe");
+        let more = find_in_layers(&casemate, "more");
         let good = fs::read(&more).unwrap();
         // The right to write comes and goes with the clock set back: what is proven is what is there.
         let quietly = |path: &Path, change: &dyn Fn()| {

@@ -245,7 +245,8 @@ both_modes! {
                     renameat_with(CWD, shared.join("a"), CWD, shared.join("b"), RenameFlags::EXCHANGE).unwrap();
                 }
             });
-            let (mut started, mut refused) = (0, 0);
+            let mut started = 0;
+            let mut refused = 0;
             for _ in 0..6 {
                 // It writes where it is reported: if that were the canary, a file more would be in it.
                 let containers = (0..20).map(|number| {
@@ -674,7 +675,8 @@ fn threat_19_other_users_reach_no_layers_volumes_or_logs() {
         .head("[volumes.v]");
         casemate.up_to_the_end(&spec).expect(0);
         let state = casemate.state();
-        let (owner, top) = (fs::metadata(&state).unwrap(), if mode == Mode::Root { 0o711 } else { 0o700 });
+        let owner = fs::metadata(&state).unwrap();
+        let top = if mode == Mode::Root { 0o711 } else { 0o700 };
         assert_eq!(owner.mode() & 0o7777, top, "{}", state.display());
         // Its owner could replace the helper's layers by another directory.
         assert_eq!(owner.uid() == 0, mode == Mode::Root, "{}", state.display());

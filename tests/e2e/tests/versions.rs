@@ -62,7 +62,8 @@ fn follow(casemate: &Instance, played: Played, while_running: impl FnOnce(&Insta
     let spec = spec(casemate);
     let mut up = casemate.up(&spec);
     up.until_line("sleeping");
-    let (sleeper, web) = (payload(casemate, "sleep"), payload(casemate, "lines"));
+    let sleeper = payload(casemate, "sleep");
+    let web = payload(casemate, "lines");
     assert_eq!((sleeper.len(), web.len()), (1, 1));
     kill_manager(casemate, &mut up);
     play(casemate, played);
@@ -156,7 +157,8 @@ both_modes! {
                 text
             })
         };
-        let (stdout, stderr) = (read(stdout), read(stderr));
+        let stdout = read(stdout);
+        let stderr = read(stderr);
         std::thread::sleep(Duration::from_millis(200));
         // Stop. Its pid 1 has no handler for SIGTERM, so that alone does not end it.
         assert_eq!(first.ask("signal: SIGTERM to web").packet, recorded("answers", "done"));
@@ -165,7 +167,8 @@ both_modes! {
         assert_eq!((event.name.as_str(), event.number), ("exited", 0));
         let mut fields = Fields(&event.body);
         assert_eq!((fields.text().as_str(), fields.byte(), fields.take(2)), ("web", 137, vec![1, 9]));
-        let (stdout, stderr) = (stdout.join().unwrap(), stderr.join().unwrap());
+        let stdout = stdout.join().unwrap();
+        let stderr = stderr.join().unwrap();
         assert!(stdout.lines().count() > 50, "{stdout}");
         assert_each_once(&count([before.0.as_str(), before.1.as_str(), &stdout, &stderr]));
         assert_eq!(first.ask("attach: web").packet, recorded("answers", "attached"));

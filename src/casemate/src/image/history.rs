@@ -52,7 +52,8 @@ fn rows(image: &Image, steps: Vec<history::Step>) -> Vec<Row> {
     for step in steps {
         let layer = if step.empty_layer { None } else { layers.next() };
         let history::Step { created, created_by, comment, .. } = step;
-        let (bytes, diff_id) = (layer.map(|layer| layer.size), layer.map(|layer| layer.diff_id.to_string()));
+        let bytes = layer.map(|layer| layer.size);
+        let diff_id = layer.map(|layer| layer.diff_id.to_string());
         rows.push(Row { created, created_by, comment, bytes, diff_id });
     }
     rows.extend(layers.map(|layer| Row {

@@ -8,7 +8,8 @@ use std::fmt::Write;
 /// One indented line per difference, and one for the layers.
 pub fn lines(old: &Image, new: &Image) -> String {
     let mut out = String::new();
-    let (before, after) = (&old.config, &new.config);
+    let before = &old.config;
+    let after = &new.config;
     let words = |words: &[String]| if words.is_empty() { None } else { Some(words.join(" ")) };
     changed(&mut out, "user", before.user.clone(), after.user.clone());
     changed(&mut out, "entrypoint", words(&before.entrypoint), words(&after.entrypoint));

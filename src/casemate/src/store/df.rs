@@ -209,7 +209,8 @@ fn details(shown: &Shown) -> String {
     for image in &shown.images {
         let name = image.references.first().and_then(|reference| reference.split('@').next()).unwrap_or(&image.pin);
         let applied = if image.applied { "yes" } else { "no" };
-        let (size, own) = (print::size(image.bytes), print::size(image.own));
+        let size = print::size(image.bytes);
+        let own = print::size(image.own);
         text += &format!("{} {size:>10} {own:>10}  {applied}\n", print::column(name, 36));
     }
     let lines = |head: &str, rows: Vec<(&str, Option<u64>)>| {

@@ -109,7 +109,8 @@ fn shown(report: &Report, sound: bool) -> Shown<'_> {
 fn page(report: &Report) -> String {
     let line = |finding: &Finding| {
         let done = if finding.repaired { " (repaired)" } else { "" };
-        let (object, reason) = (escaped(&finding.object.to_string()), escaped(&finding.reason));
+        let object = escaped(&finding.object.to_string());
+        let reason = escaped(&finding.reason);
         format!("{}: {object}: {reason}{done}\n", word(finding.severity))
     };
     let lines: String = report.findings.iter().map(line).collect();

@@ -93,7 +93,8 @@ pub fn write_v1(directory: &Path, controller: &str, limits: &Resources) -> Resul
 
 /// Writes one file that is there, and compares what it says then.
 fn put(directory: &Path, (file, value): Setting) -> Result<(), Error> {
-    let (path, text) = (directory.join(file), value.text());
+    let path = directory.join(file);
+    let text = value.text();
     // Never created: cgroupfs answers an attempt with EACCES, which would say nothing of a kernel without this file.
     match open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
         Err(Errno::NOENT) if matches!(value, Value::Swap(_)) => return no_swap(file),

@@ -15,8 +15,10 @@ pub fn drop_ids(setup: &Setup<'_>) -> Result<(), Error> {
         rustix::thread::set_thread_res_uid(uid, uid, uid).at("setresuid")?;
     }
     // Read back: runtimes took a failed call for a changed id (threat 10).
-    let (real, effective) = (rustix::process::getuid(), rustix::process::geteuid());
-    let (real_group, effective_group) = (rustix::process::getgid(), rustix::process::getegid());
+    let real = rustix::process::getuid();
+    let effective = rustix::process::geteuid();
+    let real_group = rustix::process::getgid();
+    let effective_group = rustix::process::getegid();
     if (real, effective, real_group, effective_group) != (uid, uid, gid, gid) {
         return Err(Error::refused("the ids are not those of the job"));
     }

@@ -13,7 +13,9 @@ pub fn attach(start: &mut Start<'_>) -> Result<(), Error> {
         let name = mount.target();
         let tree = match (mount, &target.source) {
             (Mount::Tmpfs { size, inodes, mode, exec, .. }, _) => {
-                let (mode, uid, gid) = (format!("{mode:o}"), uid.as_raw(), gid.as_raw());
+                let mode = format!("{mode:o}");
+                let uid = uid.as_raw();
+                let gid = gid.as_raw();
                 let flags = SAFE | when(NO_EXEC, !exec);
                 let options: [(&str, &dyn Display); 5] =
                     [("size", size), ("nr_inodes", inodes), ("mode", &mode), ("uid", &uid), ("gid", &gid)];

@@ -31,7 +31,8 @@ pub(crate) fn linux(text: &str) -> Option<Platform> {
     let word = |word: &str| !word.is_empty() && word.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
     let (architecture, variant) = text.split_once('/').map_or((text, None), |(name, variant)| (name, Some(variant)));
     let good = text.len() <= 32 && word(architecture) && variant.is_none_or(word);
-    let (architecture, variant) = (architecture.to_owned(), variant.map(str::to_owned));
+    let architecture = architecture.to_owned();
+    let variant = variant.map(str::to_owned);
     good.then(|| Platform { architecture, os: "linux".to_owned(), variant })
 }
 

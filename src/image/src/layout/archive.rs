@@ -50,7 +50,8 @@ fn check(members: Vec<Member>, archive: &File, path: &Path) -> Result<Vec<Member
 
 fn describe(failure: &Failure) -> String {
     let Failure { step, object, errno, .. } = failure;
-    let (step, object) = (step.escape_debug(), object.escape_debug());
+    let step = step.escape_debug();
+    let object = object.escape_debug();
     match errno {
         Some(errno) => format!("{step}: {object}: {}", std::io::Error::from_raw_os_error(*errno)),
         None => format!("{step}: {object}"),

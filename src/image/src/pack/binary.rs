@@ -34,7 +34,8 @@ fn needs(bytes: &[u8]) -> Option<&'static str> {
     };
     let headers = || {
         let start = usize::try_from(number(32, 8)?).ok()?;
-        let (size, count) = (usize::try_from(number(54, 2)?).ok()?, usize::try_from(number(56, 2)?).ok()?);
+        let size = usize::try_from(number(54, 2)?).ok()?;
+        let count = usize::try_from(number(56, 2)?).ok()?;
         Some((0..count).map_while(move |n| start.checked_add(n.checked_mul(size)?)))
     };
     let dynamic = headers().is_some_and(|mut all| all.any(|at| number(at, 4) == Some(PT_INTERP)));

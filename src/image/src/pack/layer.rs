@@ -71,7 +71,8 @@ pub(super) fn write(source: &Source<'_>, stamp: Stamp) -> Result<PackedLayer, Er
     let archive = builder.into_inner().map_err(failed)?;
     let diff_id = archive.digest();
     let blob = archive.inner.finish().map_err(failed)?;
-    let (digest, size) = (blob.digest(), blob.count);
+    let digest = blob.digest();
+    let size = blob.count;
     Ok(PackedLayer { file: blob.inner, digest, size, diff_id })
 }
 

@@ -58,7 +58,8 @@ impl RegistryAccess {
                 if known.is_none() {
                     config.registries.push(registry);
                 }
-                let (registry, repository) = (pin.registry.clone(), pin.repository.clone());
+                let registry = pin.registry.clone();
+                let repository = pin.repository.clone();
                 repositories.push(Repository { registry, repository, index });
             }
             images.extend(request(&config, &repositories, pin));
@@ -180,7 +181,8 @@ fn repository(pin: &ImagePin) -> String {
 }
 
 fn registry(tables: &[Table], pin: &ImagePin, credentials: Option<&Path>) -> Result<Registry, Error> {
-    let (name, repository) = (&pin.registry, repository(pin));
+    let name = &pin.registry;
+    let repository = repository(pin);
     let table = |name: &str| tables.iter().find(|table| table.name == name);
     let own = table(name);
     let mut endpoints = Vec::new();

@@ -71,7 +71,8 @@ impl Expected {
 impl Blobs {
     /// `directory` holds both: complete blobs in `sha256`, incomplete ones in `partial`.
     pub(super) fn new(dir: OwnedFd, partial: OwnedFd, directory: &Path) -> Self {
-        let (path, partial_path) = (directory.join("sha256"), directory.join("partial"));
+        let path = directory.join("sha256");
+        let partial_path = directory.join("partial");
         Self { dir, path, partial, partial_path, space: Space::new() }
     }
 
@@ -189,7 +190,9 @@ impl Blobs {
 
     /// Hashes a blob. Returns its damage; `None` where it has none.
     pub(super) fn verify(&self, digest: &Digest, progress: &mut dyn FnMut(u64)) -> Result<Option<String>, Error> {
-        let (mut blob, mut hash, mut buffer) = (self.open(digest)?, Sha256::new(), vec![0; CHUNK]);
+        let mut blob = self.open(digest)?;
+        let mut hash = Sha256::new();
+        let mut buffer = vec![0; CHUNK];
         let mut length = 0;
         loop {
             let count = match blob.read(&mut buffer) {

@@ -14,7 +14,8 @@ const FIELDS: [&str; 6] = ["type", "mode", "owner", "size", "time", "content"];
 /// The first differences between the stored inventory (`before`) and a new one (`now`).
 pub fn differences(mut before: impl BufRead, mut now: impl BufRead) -> io::Result<Vec<String>> {
     let mut found = Vec::new();
-    let (mut old, mut new) = (line(&mut before)?, line(&mut now)?);
+    let mut old = line(&mut before)?;
+    let mut new = line(&mut now)?;
     while found.len() < MAX_DIFFERENCES {
         let order = match (&old, &new) {
             (None, None) => break,
@@ -55,7 +56,8 @@ fn order(a: &str, b: &str) -> Ordering {
 }
 
 fn changed(old: &str, new: &str) -> String {
-    let (before, after): (Vec<&str>, Vec<&str>) = (old.split(' ').skip(1).collect(), new.split(' ').skip(1).collect());
+    let before: Vec<&str> = old.split(' ').skip(1).collect();
+    let after: Vec<&str> = new.split(' ').skip(1).collect();
     let mut changes: Vec<String> = Vec::new();
     for (at, name) in FIELDS.iter().enumerate() {
         match (before.get(at), after.get(at)) {

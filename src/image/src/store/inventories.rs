@@ -145,7 +145,8 @@ impl InventoryRecord {
 
 /// Copies the rest of a file. Returns the digest of the copied bytes.
 fn copy(from: &mut File, to: &mut impl Write) -> io::Result<Digest> {
-    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 1 << 17]);
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 17];
     loop {
         let count = match from.read(&mut buffer) {
             Ok(0) => return Ok(Digest::from_bytes(hash.finalize().into())),

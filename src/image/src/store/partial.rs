@@ -91,7 +91,8 @@ impl PartialBlob<'_> {
     pub(crate) fn finish(self) -> Result<(), Error> {
         let expected = self.expected();
         let found = Digest::from_bytes(self.hash.finalize().into());
-        let (blobs, name) = (self.blobs, self.digest.hex());
+        let blobs = self.blobs;
+        let name = self.digest.hex();
         if let Err(error) = expected.verify(&self.digest.to_string(), found, self.at) {
             // The mismatch is reported; a file that cannot be removed now fails the next verification too.
             let _ = rustix::fs::unlinkat(&blobs.partial, &name, AtFlags::empty());
@@ -148,7 +149,8 @@ mod tests {
         let store = Store::open(state.path()).unwrap();
         let writer = store.lock(|| ()).unwrap();
         let blobs = writer.blobs();
-        let (whole, size) = (b"one two three", 13);
+        let whole = b"one two three";
+        let size = 13;
         let name = digest(whole);
         let mut partial = blobs.resume(name, size).unwrap();
         partial.write(b"one ").unwrap();

@@ -358,7 +358,8 @@ impl<'a> Writer<'a> {
 
     /// Removes the blobs of removed images that no other image has. Returns the bytes freed.
     pub(super) fn sweep_blobs_of(&self, removed: &[Record]) -> Result<u64, Error> {
-        let (named, removed) = (blobs_of(&self.store.records()?), blobs_of(removed));
+        let named = blobs_of(&self.store.records()?);
+        let removed = blobs_of(removed);
         self.store.own.blobs.keep_only(|digest| named.contains(digest) || !removed.contains(digest))
     }
 }
@@ -374,7 +375,8 @@ mod tests {
 
     #[test]
     fn nothing_is_created_in_a_read_only_store() {
-        let (own, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let own = tempfile::tempdir().unwrap();
+        let other = tempfile::tempdir().unwrap();
         let read_only = [other.path().to_owned()];
         assert!(Store::open_with(own.path(), &read_only).is_err());
         assert_eq!(fs::read_dir(other.path()).unwrap().count(), 0);

@@ -52,7 +52,8 @@ pub fn save(store: &Store, contents: &Contents<'_>, out: impl Write, progress: &
             HashedBlob { blob: store.open_blob(&digest)?.take(size), hash: Sha256::new(), done: 0, progress };
         let name = format!("blobs/sha256/{}", digest.hex());
         let written = archive.append_data(&mut header(size), &name, &mut source);
-        let (found, done) = (Digest::from_bytes(source.hash.finalize().into()), source.done);
+        let found = Digest::from_bytes(source.hash.finalize().into());
+        let done = source.done;
         written.map_err(Error::io("write", &name))?;
         if found != digest || done != size {
             return Err(Error::Damaged { blob: digest, reason: CHANGED.to_owned() });

@@ -89,7 +89,8 @@ fn document(what: &Descriptor, bytes: &[u8], tag: Option<String>, target: &mut T
 }
 
 fn put(object: PushObject, blob: &Descriptor, reader: &mut dyn Read, target: &mut Target<'_>) -> Result<(), Error> {
-    let (registry, repository) = (target.to.registry, target.to.repository.clone());
+    let registry = target.to.registry;
+    let repository = target.to.repository.clone();
     (target.progress)(&blob.digest, blob.size);
     let failed = |error: connection::Error| Error::Fetch {
         repository: target.to.repository_name(),

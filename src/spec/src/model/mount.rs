@@ -127,7 +127,8 @@ impl Mount {
         let kind = table.get(&keys::MOUNT_TYPE)?;
         options_fit(kind, table, out);
         let source = table.own(&keys::MOUNT_SOURCE).and_then(|item| MountSource::read(kind, &item, out));
-        let (target, exec) = (table.get(&keys::MOUNT_TARGET)?, table.get(&keys::MOUNT_EXEC)?);
+        let target = table.get(&keys::MOUNT_TARGET)?;
+        let exec = table.get(&keys::MOUNT_EXEC)?;
         let read_only = table.get(&keys::MOUNT_READ_ONLY)?;
         match (kind, source) {
             (MountType::Tmpfs, _) => {
@@ -145,8 +146,10 @@ impl Mount {
 fn options_fit(kind: MountType, table: &View<'_>, out: &mut Findings<'_>) {
     let word = keys::MOUNT_TYPE.of.show(&kind);
     let word = word.trim_matches('"');
-    let (source, size) = (table.own(&keys::MOUNT_SOURCE), table.own(&keys::MOUNT_SIZE));
-    let (has_source, has_size) = (source.is_some(), size.is_some());
+    let source = table.own(&keys::MOUNT_SOURCE);
+    let size = table.own(&keys::MOUNT_SIZE);
+    let has_source = source.is_some();
+    let has_size = size.is_some();
     let stray = match kind {
         MountType::Tmpfs => [source, table.own(&keys::MOUNT_READ_ONLY)],
         MountType::Volume | MountType::Bind => [size, None],

@@ -104,7 +104,8 @@ pub struct Ulimit {
 impl Ulimit {
     /// Soft and hard limit of a table of `ulimits`.
     pub(crate) fn range(table: &View<'_>, out: &mut Findings<'_>) -> Option<(u64, u64)> {
-        let (soft, hard) = (table.get(&keys::ULIMIT_SOFT)?, table.get(&keys::ULIMIT_HARD)?);
+        let soft = table.get(&keys::ULIMIT_SOFT)?;
+        let hard = table.get(&keys::ULIMIT_HARD)?;
         if soft > hard {
             let message = format!("the soft limit {soft} is above the hard limit {hard}");
             out.add(&rules::ULIMIT, &table.span, message).help("lower the soft limit, or raise the hard one");

@@ -74,7 +74,8 @@ impl ValueType for UserIds {
         }
         let text = item.string(out)?;
         let (uid, gid) = text.split_once(':').unwrap_or((text, text));
-        let (uid, gid) = (values::digits(uid), values::digits(gid));
+        let uid = values::digits(uid);
+        let gid = values::digits(gid);
         if uid == Some(0) || gid == Some(0) || text.split(':').any(|part| part == "root") {
             out.add(&rules::USER_ROOT, &item.span, "no container runs as root or in root's group")
                 .help("give a uid and a gid from 1 to 65534, different for each container");
@@ -219,7 +220,8 @@ impl ValueType for Ulimits {
     fn show(&self, value: &Vec<Ulimit>) -> String {
         let pair = |limit: &Ulimit| {
             let name = names::ulimits().find(|name| names::ulimit(name) == Some(limit.resource)).unwrap_or_default();
-            let (soft, hard) = (limit.soft, limit.hard);
+            let soft = limit.soft;
+            let hard = limit.hard;
             if soft == hard {
                 format!("{name} = {soft}")
             } else {

@@ -253,7 +253,8 @@ mod schema {
         let schema = spec::schema();
         let file = read(&spec::example()).unwrap();
         assert!(rules(&written(&file)).is_empty(), "{:?}", rules(&written(&file)));
-        let (mut accepted, mut refused) = (0, 0);
+        let mut accepted = 0;
+        let mut refused = 0;
         each_change(&file, "", &|whole| whole, &mut |change, changed| {
             // The schema does not know which keys a `type` asks for.
             if change.contains(".volumes[") && change.ends_with("source removed") {

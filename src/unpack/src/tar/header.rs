@@ -72,7 +72,8 @@ impl<'a> Header<'a> {
     fn check_sum(&self) -> Result<()> {
         let stated = number(self.bytes(148, 8)).map_err(|_| "not a tar header")?;
         let blanked = self.block.iter().enumerate().map(|(i, b)| if (148..156).contains(&i) { b' ' } else { *b });
-        let (mut plain, mut signed) = (0_i64, 0_i64);
+        let mut plain = 0_i64;
+        let mut signed = 0_i64;
         for byte in blanked {
             plain += i64::from(byte);
             signed += i64::from(byte.cast_signed());

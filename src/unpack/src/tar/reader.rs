@@ -230,7 +230,8 @@ impl<S: Source> Reader<S> {
         if !self.source.skip(end - self.offset)? {
             return Err(self.bad("archive ends within an entry"));
         }
-        (self.offset, self.left) = (end, 0);
+        self.offset = end;
+        self.left = 0;
         Ok(())
     }
 

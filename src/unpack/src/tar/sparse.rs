@@ -44,7 +44,8 @@ impl Sparse {
 
     /// Ends the list: `stored` is how many bytes follow in the archive.
     pub fn check(self, stored: u64) -> Result<Self> {
-        let (mut end, mut sum) = (0_u64, 0_u64);
+        let mut end = 0_u64;
+        let mut sum = 0_u64;
         for (offset, length) in &self.extents {
             let next = offset.checked_add(*length).ok_or(BAD)?;
             if *offset < end || next > self.size {
@@ -72,8 +73,12 @@ impl PaxSparse {
         if records.is_empty() {
             return Ok(None);
         }
-        let (mut version, mut size, mut count, mut map) = ((None, None), None, None, None);
-        let (mut sparse, mut open) = (Sparse::default(), None);
+        let mut version = (None, None);
+        let mut size = None;
+        let mut count = None;
+        let mut map = None;
+        let mut sparse = Sparse::default();
+        let mut open = None;
         for (key, value) in records {
             match key.as_slice() {
                 b"major" => once(&mut version.0, decimal(&value)?)?,

@@ -215,7 +215,8 @@ fn copy<S: Source>(fd: &OwnedFd, reader: &mut Reader<S>, path: &[u8]) -> Result<
 /// Writes each extent where it belongs; what lies between stays a hole.
 fn copy_sparse<S: Source>(fd: &OwnedFd, reader: &mut Reader<S>, sparse: &Sparse, path: &[u8]) -> Result<(), Failure> {
     for (offset, length) in &sparse.extents {
-        let (mut at, end) = (*offset, offset + length);
+        let mut at = *offset;
+        let end = offset + length;
         while at < end {
             let bytes = reader.content()?;
             let room = usize::try_from(end - at).unwrap_or(usize::MAX).min(bytes.len());

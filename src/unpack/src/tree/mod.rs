@@ -192,7 +192,8 @@ fn stamps(time: Time) -> Timestamps {
 /// Owner and time of what cannot be opened: a link or a pipe.
 fn finish_by_name(directory: &Directory, name: &[u8], owner: Option<(u32, u32)>, time: Time) -> Result<(), Errno> {
     if let Some((uid, gid)) = owner {
-        let (uid, gid) = (rustix::fs::Uid::from_raw(uid), rustix::fs::Gid::from_raw(gid));
+        let uid = rustix::fs::Uid::from_raw(uid);
+        let gid = rustix::fs::Gid::from_raw(gid);
         rustix::fs::chownat(&directory.fd, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
     }
     rustix::fs::utimensat(&directory.fd, name, &stamps(time), AtFlags::SYMLINK_NOFOLLOW)

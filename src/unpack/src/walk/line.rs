@@ -47,7 +47,8 @@ impl Line {
 
     /// Any other's: a whiteout is a character device of number 0:0, and the overlay may make several names of one.
     pub fn of_node(path: &str, stat: &Stat) -> Self {
-        let (kind, device) = (FileType::from_raw_mode(stat.st_mode), (major(stat.st_rdev), minor(stat.st_rdev)));
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let device = (major(stat.st_rdev), minor(stat.st_rdev));
         let text = match (kind, device) {
             (FileType::CharacterDevice, (0, 0)) => format!("{path} whiteout"),
             (FileType::Fifo, _) => format!("{} -", begin(path, "fifo", stat)),
@@ -60,7 +61,8 @@ impl Line {
     pub fn take_digest(&mut self, buffer: &mut [u8]) -> Result<(), Failure> {
         let Some(file) = self.file.take() else { return Ok(()) };
         let path = self.text.split(|&c| c == b' ').next().unwrap_or_default().to_vec();
-        let (mut file, mut hash) = (File::from(file), Sha256::new());
+        let mut file = File::from(file);
+        let mut hash = Sha256::new();
         loop {
             match file.read(buffer) {
                 Ok(0) => break,
@@ -80,7 +82,10 @@ impl Line {
 fn begin(path: &str, kind: &str, stat: &Stat) -> String {
     let mode = stat.st_mode & 0o7777;
     let size = if kind == "dir" { 0 } else { stat.st_size };
-    let (uid, gid, time, nanos) = (stat.st_uid, stat.st_gid, stat.st_mtime, stat.st_mtime_nsec);
+    let uid = stat.st_uid;
+    let gid = stat.st_gid;
+    let time = stat.st_mtime;
+    let nanos = stat.st_mtime_nsec;
     format!("{path} {kind} {mode:04o} {uid}:{gid} {size} {time}.{nanos:09}")
 }
 

@@ -132,7 +132,8 @@ impl<W: Write> Walker<W> {
     /// Takes the digests that are missing, and writes the lines.
     fn settle(&mut self) -> Result<(), Failure> {
         hash(&mut self.batch)?;
-        (self.files, self.text) = (0, 0);
+        self.files = 0;
+        self.text = 0;
         for line in self.batch.drain(..) {
             self.out
                 .write_all(&line.text)
@@ -227,7 +228,8 @@ mod tests {
                 }
             });
             let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-            let (mut walks, mut hits) = (0, 0);
+            let mut walks = 0;
+            let mut hits = 0;
             // On a busy machine the other thread may come late.
             let outcome = loop {
                 match walk(&root, Purpose::Measure, std::io::sink()) {

@@ -109,7 +109,8 @@ fn merged_view_equals_the_result_of_umoci() {
     let view = place.path().join("view");
     fs::create_dir(&view).unwrap();
     tar::Archive::new(store.merged().as_slice()).unpack(&view).unwrap();
-    let (mut ours, mut theirs) = (BTreeMap::new(), BTreeMap::new());
+    let mut ours = BTreeMap::new();
+    let mut theirs = BTreeMap::new();
     tree(&view, &view, &mut ours);
     let rootfs = place.path().join("bundle/rootfs");
     tree(&rootfs, &rootfs, &mut theirs);

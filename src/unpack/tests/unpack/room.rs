@@ -147,7 +147,8 @@ impl Store {
         let place = if lower.is_empty() { base.join("fs") } else { base.join("root") };
         let program: OwnedFd = File::open(program).unwrap().into();
         let vectors = Vectors(Strings::new(argv).unwrap(), Strings::new::<&str>(&[]).unwrap());
-        let (mut mapped, mut ready) = (io::pipe().unwrap(), io::pipe().unwrap());
+        let mut mapped = io::pipe().unwrap();
+        let mut ready = io::pipe().unwrap();
         let wait_mapped = mapped.0.try_clone().unwrap();
         let tell_ready = ready.1.try_clone().unwrap();
         let mut command = Command::new("/never");

@@ -15,8 +15,8 @@ fn code_lines(text: &str) -> usize {
 /// What an auditor reads, and how many lines of code it may have: without blanks, comments and tests, as rustfmt formats them.
 /// The confinement path has START and ENTER; what ENTER takes was given up by the server, so that both together have 3,800.
 const BUDGETS: [(&str, &[&str], usize); 3] = [
-    ("confinement path", &["container", "confine", "sys"], 2180),
-    ("server and wire", &["helper", "wire"], 1620),
+    ("confinement path", &["container", "confine", "sys"], 2185),
+    ("server and wire", &["helper", "wire"], 1615),
     ("casemate-unpack", &["unpack"], 2500),
 ];
 
@@ -32,6 +32,19 @@ fn trusted_base_keeps_its_budget() {
         let lines: usize = files.map(|file| code_lines(&product(&file))).sum();
         println!("{what} ({}): {lines} of {budget} lines of code", crates.join(", "));
         assert!(lines <= budget, "{what}: {lines} lines of code, the budget is {budget}");
+    }
+}
+
+/// Two statements in one line would make a file look shorter than it is.
+#[test]
+fn statements_are_not_joined() {
+    for file in rust_files("src").into_iter().chain(rust_files("tests")) {
+        let text = fs::read_to_string(&file).unwrap();
+        for (number, line) in (1..).zip(text.lines().map(str::trim)) {
+            let is_assignment = line.starts_with("let (") || line.starts_with("(self.");
+            let joined = is_assignment && line.contains(") = (") && line.ends_with(");");
+            assert!(!joined, "{}:{number}: {line}", short(&file));
+        }
     }
 }
 

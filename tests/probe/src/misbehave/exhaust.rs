@@ -52,7 +52,8 @@ pub fn spin(seconds: u64) {
         let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
         time.tv_sec * 1000 + time.tv_nsec / 1_000_000
     };
-    let (start, before) = (Instant::now(), cpu());
+    let start = Instant::now();
+    let before = cpu();
     while start.elapsed() < Duration::from_secs(seconds) {
         std::hint::spin_loop();
     }

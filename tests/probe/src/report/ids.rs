@@ -115,14 +115,18 @@ fn namespaces() -> BTreeMap<String, String> {
 }
 
 fn resuid() -> [u32; 3] {
-    let (mut real, mut effective, mut saved) = (u32::MAX, u32::MAX, u32::MAX);
+    let mut real = u32::MAX;
+    let mut effective = u32::MAX;
+    let mut saved = u32::MAX;
     // SAFETY: the three pointers are to live uid_t that the kernel writes during the call.
     unsafe { libc::getresuid(&raw mut real, &raw mut effective, &raw mut saved) };
     [real, effective, saved]
 }
 
 fn resgid() -> [u32; 3] {
-    let (mut real, mut effective, mut saved) = (u32::MAX, u32::MAX, u32::MAX);
+    let mut real = u32::MAX;
+    let mut effective = u32::MAX;
+    let mut saved = u32::MAX;
     // SAFETY: the three pointers are to live gid_t that the kernel writes during the call.
     unsafe { libc::getresgid(&raw mut real, &raw mut effective, &raw mut saved) };
     [real, effective, saved]

@@ -54,7 +54,8 @@ pub fn is_no_worse_than_a_restart() {
 /// A later package brings a new manager; the helper and the containers run on as they are.
 pub fn is_no_worse_than_an_upgrade() {
     through("upgraded", 1, || {
-        let (manager, helper) = (manager_pid(), property(HELPER, "MainPID"));
+        let manager = manager_pid();
+        let helper = property(HELPER, "MainPID");
         sh(&format!("dpkg --install {PAYLOAD}/casemate-next.deb")).expect(0);
         assert_ne!(manager_pid(), manager, "the old manager is still there");
         assert_eq!(property(HELPER, "MainPID"), helper);

@@ -131,9 +131,11 @@ fn shares<const N: usize>(names: [&str; N]) -> [u64; N] {
     let used = || files.each_ref().map(|file| number(&fs::read_to_string(file).unwrap(), "usage_usec "));
     // All of them are past their start.
     until("all to compute", || used().iter().all(|used| *used > 200_000).then_some(()));
-    let (begin, before) = (Instant::now(), used());
+    let begin = Instant::now();
+    let before = used();
     std::thread::sleep(Duration::from_secs(5));
-    let (after, time) = (used(), u64::try_from(begin.elapsed().as_millis()).unwrap());
+    let after = used();
+    let time = u64::try_from(begin.elapsed().as_millis()).unwrap();
     std::array::from_fn(|n| (after[n] - before[n]) / time)
 }
 

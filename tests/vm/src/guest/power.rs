@@ -115,7 +115,8 @@ pub fn was_cut_and_every_disk_is_whole() {
 
 fn one(number: usize) {
     let offset = STATE_SIZE * number as u64;
-    let (state_dir, run_dir) = (format!("/mnt/cut-{number}"), format!("/run/cut-{number}"));
+    let state_dir = format!("/mnt/cut-{number}");
+    let run_dir = format!("/run/cut-{number}");
     let options = format!("noatime,loop,offset={offset},sizelimit={STATE_SIZE}");
     sh(&format!("mkdir -p {state_dir} && mount -t ext4 -o {options} /dev/disk/by-id/virtio-cuts {state_dir}"))
         .expect(0);
@@ -128,7 +129,8 @@ fn one(number: usize) {
     };
     // What was half there is completed, what was there is kept.
     import(&state_dir, &run_dir).expect(0);
-    let (image, words) = (large(), ["misbehave", "find", "/files-1/dir-2/file-39"]);
+    let image = large();
+    let words = ["misbehave", "find", "/files-1/dir-2/file-39"];
     // All that have logs there, so that each file is opened again.
     let logs = fs::read_dir(state.join("logs")).unwrap().flatten();
     let names: Vec<String> = logs.map(|entry| entry.file_name().into_string().unwrap()).collect();

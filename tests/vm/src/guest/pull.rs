@@ -18,7 +18,8 @@ const DYNAMIC: std::ops::RangeInclusive<u32> = 61_184..=65_519;
 /// The registry is a server of this program's own on the loopback: the host has no other network.
 pub fn goes_through_the_units() {
     let work = Path::new("/run/casemate-vm-registry");
-    let (root, layout) = (work.join("root"), work.join("layout"));
+    let root = work.join("root");
+    let layout = work.join("layout");
     fs::create_dir_all(&root).unwrap();
     fs::copy(format!("{PAYLOAD}/bin/casemate-probe"), root.join("probe")).unwrap();
     let digest = oci::layout(&layout, &[oci::layer_of(&root)], &json!({ "Entrypoint": ["/probe"] }));

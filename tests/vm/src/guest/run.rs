@@ -63,7 +63,8 @@ pub fn send(line: &Line) {
 fn outcome(test: &Test) -> Line {
     println!("test {} ...", test.name);
     PANIC.lock().unwrap().clear();
-    let (begin, since) = (Instant::now(), SystemTime::now());
+    let begin = Instant::now();
+    let since = SystemTime::now();
     let ok = std::panic::catch_unwind(test.run).is_ok();
     let milliseconds = u64::try_from(begin.elapsed().as_millis()).unwrap();
     let message = if ok { String::new() } else { shortened(&format!("{}\n{}", PANIC.lock().unwrap(), journal(since))) };

@@ -56,7 +56,8 @@ pub fn brings_many_up() {
 pub fn reloads_its_file() {
     let image = probe();
     run(&image, []);
-    let (manager, anchored) = (manager_pid(), until_state("anchor", "running").pid);
+    let manager = manager_pid();
+    let anchored = until_state("anchor", "running").pid;
     let new = container("new", &image, 10_001, &["misbehave", "sleep"]);
     write_file(&Spec::new([anchor(&image), new.clone()]));
     sh("systemctl reload casemate").expect(0);

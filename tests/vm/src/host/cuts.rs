@@ -27,7 +27,8 @@ pub fn make(disks: &Disks, phases: &Phases, dice: &mut Dice) -> Vec<String> {
     for (n, (name, begin)) in phases.iter().enumerate() {
         let end = phases.get(n + 1).map_or(u64::MAX, |(_, end)| *end);
         let position = |length: u64| log.entries.partition_point(|entry| entry.end <= length);
-        let (first, last) = (position(*begin), position(end));
+        let first = position(*begin);
+        let last = position(end);
         assert!(last > first, "the disk was reported nothing during `{name}`");
         let mut at: Vec<u64> = Vec::new();
         for _ in 0..CUTS_A_PHASE {

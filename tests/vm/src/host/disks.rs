@@ -52,7 +52,8 @@ impl Disks {
         let file = |name: &str| format!("driver=file,filename={}", self.file(name).display());
         // `cache.no-flush`: what was written stays in this host's page cache when qemu is killed, flushed or not.
         let raw = |name: &str| format!("driver=raw,cache.no-flush=on,file.{}", file(name).replace(",", ",file."));
-        let (root, state) = (format!("root-{}.img", boot.machine.host), format!("state-{}.img", boot.machine.host));
+        let root = format!("root-{}.img", boot.machine.host);
+        let state = format!("state-{}.img", boot.machine.host);
         disk("root", raw(&root));
         disk("payload", format!("{},read-only=on", raw("payload.img")));
         match boot.machine.state {
@@ -60,8 +61,10 @@ impl Disks {
             StateDisk::Recorded => {
                 copy(&self.file(&state), &self.file("state-before.img"));
                 fs::File::create(self.file("state.log")).unwrap();
-                let (image, log) = (file(&state), file("state.log"));
-                let (image, log) = (image.replace(',', ",file."), log.replace(',', ",log."));
+                let image = file(&state);
+                let log = file("state.log");
+                let image = image.replace(',', ",file.");
+                let log = log.replace(',', ",log.");
                 disk("state", format!("driver=blklogwrites,log-sector-size=512,file.{image},log.{log}"));
             }
             StateDisk::Cut => {

@@ -23,7 +23,8 @@ impl Qemu {
     /// Powers it on.
     pub fn boot(boot: &Boot, disks: &Disks) -> Self {
         let file = |kind: &str| disks.directory.join(format!("{}.{kind}", boot.name));
-        let (console, results) = (file("console"), file("results"));
+        let console = file("console");
+        let results = file("results");
         for old in [&console, &results] {
             let _ = fs::remove_file(old);
         }

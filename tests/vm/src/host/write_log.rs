@@ -49,7 +49,8 @@ impl WriteLog {
             [0, 8, 16, 24].map(|at| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()))
         };
         assert_eq!(numbers(0)[..2], [MAGIC, 1], "{}: no log of this format", path.display());
-        let (mut entries, mut offset) = (Vec::new(), SECTOR);
+        let mut entries = Vec::new();
+        let mut offset = SECTOR;
         while offset + SECTOR <= length {
             let [sector, sectors, flags, _] = numbers(offset);
             let data = offset + SECTOR;

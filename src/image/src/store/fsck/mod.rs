@@ -155,11 +155,14 @@ impl Check<'_> {
     /// Hashes the blobs of read-only stores and resolves their images. Damage there is reported only. Returns the layers of these
     /// images, and the images of which every blob is good.
     fn read_only(&mut self, progress: &mut dyn Progress) -> Result<(BTreeSet<Digest>, Vec<Image>), Error> {
-        let (mut needed, mut complete) = (BTreeSet::new(), Vec::new());
+        let mut needed = BTreeSet::new();
+        let mut complete = Vec::new();
         let store = self.store;
         for other in store.read_only() {
             let path = || other.path().to_owned();
-            let (blobs, mut images, mut good) = (other.blobs().list()?, 0, BTreeSet::new());
+            let blobs = other.blobs().list()?;
+            let mut images = 0;
+            let mut good = BTreeSet::new();
             for (blob, size) in &blobs {
                 progress.blob(&blob.to_string(), *size);
                 if let Some(reason) = other.blobs().verify(blob, &mut |done| progress.at(done))? {
@@ -202,7 +205,8 @@ impl Check<'_> {
         needed: &BTreeSet<Digest>,
         read_only: &BTreeSet<Digest>,
     ) -> Result<BTreeSet<Digest>, Error> {
-        let (present, mut removed) = (layers::list(client)?, BTreeSet::new());
+        let present = layers::list(client)?;
+        let mut removed = BTreeSet::new();
         for layer in needed.iter().copied() {
             if !present.contains(&layer) && read_only.contains(&layer) {
                 continue;

@@ -149,7 +149,8 @@ pub(super) fn fetch(
         };
         first = done.endpoint.saturating_add(1);
         if first >= request.servers {
-            let (expected, found) = (digest.to_string(), found.to_string());
+            let expected = digest.to_string();
+            let found = found.to_string();
             let object = format!("{}: {object}", request.repository_name());
             return Err(Error::Mismatch { object, expected, found });
         }
