@@ -74,12 +74,18 @@ impl Global {
         };
         Ok(Directories::new(absolute(state, "--state-dir")?, absolute(run, "--run-dir")?))
     }
-}
 
-impl Global {
     /// As [`Self::directories`], with the read-only stores of a file (`store.preload`).
     pub fn directories_with_stores(&self, policy: &StorePolicy) -> Result<Directories, Error> {
         Ok(Directories { read_only_stores: Some(read_only_stores(policy)), ..self.directories()? })
+    }
+
+    /// These options as arguments for a child process of this program.
+    pub fn arguments(&self) -> Vec<OsString> {
+        let option = |name: &str, value: &Option<PathBuf>| -> Vec<OsString> {
+            value.iter().flat_map(|value| [OsString::from(name), value.clone().into_os_string()]).collect()
+        };
+        [option("--state-dir", &self.state_dir), option("--run-dir", &self.run_dir)].concat()
     }
 }
 
@@ -88,16 +94,6 @@ impl Global {
 fn add_read_only_stores(session: &mut Session, policy: &StorePolicy) {
     for error in session.add_read_only_stores(read_only_stores(policy)) {
         let _ = writeln!(std::io::stderr(), "casemate: read-only store left out: {error}");
-    }
-}
-
-impl Global {
-    /// These options as arguments for a child process of this program.
-    pub fn arguments(&self) -> Vec<OsString> {
-        let option = |name: &str, value: &Option<PathBuf>| -> Vec<OsString> {
-            value.iter().flat_map(|value| [OsString::from(name), value.clone().into_os_string()]).collect()
-        };
-        [option("--state-dir", &self.state_dir), option("--run-dir", &self.run_dir)].concat()
     }
 }
 

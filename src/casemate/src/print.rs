@@ -4,6 +4,7 @@
 use crate::{Code, Error, escaped};
 pub(crate) use casemate_error::bytes as size;
 use serde::Serialize;
+use std::fmt::Display;
 use std::io::{ErrorKind, Write};
 
 /// Prints to standard output. A reader that closed the pipe, as `head` does, is not an error.
@@ -27,6 +28,11 @@ pub(crate) fn json(value: &impl Serialize) -> Result<(), Error> {
 /// Prints a note to standard error, which may be closed.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(std::io::stderr(), "casemate: {}", escaped(text));
+}
+
+/// The algorithm of a digest and its first 12 digits, as other tools shorten it.
+pub(crate) fn short_digest(digest: impl Display) -> String {
+    digest.to_string().chars().filter(|c| !c.is_control()).take("sha256:".len() + 12).collect()
 }
 
 /// Pads a text to a column of this width. A longer text keeps its end, where image names differ.

@@ -39,9 +39,7 @@ impl Bar {
 
 impl Progress for Bar {
     fn blob(&mut self, name: &str, size: u64) {
-        // `sha256:` and 12 hex digits, as other tools shorten a digest.
-        let name: String = name.chars().filter(|c| !c.is_control()).take(19).collect();
-        self.begin("{msg:.dim} {bar:24} {bytes}/{total_bytes}", name, 0, size);
+        self.begin("{msg:.dim} {bar:24} {bytes}/{total_bytes}", print::short_digest(name), 0, size);
     }
 
     fn at(&mut self, done: u64) {

@@ -120,11 +120,6 @@ fn progress() -> Box<dyn Progress> {
     if std::io::stderr().is_terminal() { Box::new(Bars::default()) } else { Box::new(Lines::default()) }
 }
 
-/// `sha256:` and the first 12 digits of a digest.
-fn short(digest: &Digest) -> String {
-    digest.to_string().chars().take(19).collect()
-}
-
 #[derive(Default)]
 struct Lines(Mutex<BTreeMap<Digest, u64>>);
 
@@ -132,7 +127,12 @@ impl Progress for Lines {
     fn begin(&self, blob: &Digest, at: u64, size: u64) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(*blob, size);
         if at > 0 {
-            print::note(&format!("{}: continuing at {} of {}", short(blob), print::size(at), print::size(size)));
+            print::note(&format!(
+                "{}: continuing at {} of {}",
+                print::short_digest(blob),
+                print::size(at),
+                print::size(size)
+            ));
         }
     }
 
@@ -141,7 +141,7 @@ impl Progress for Lines {
     fn end(&self, blob: &Digest, verified: bool) {
         let size = self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(blob);
         if let Some(size) = size.filter(|_| verified) {
-            print::note(&format!("{}: {}, verified", short(blob), print::size(size)));
+            print::note(&format!("{}: {}, verified", print::short_digest(blob), print::size(size)));
         }
     }
 
@@ -167,7 +167,7 @@ impl Bars {
 impl Progress for Bars {
     fn begin(&self, blob: &Digest, at: u64, size: u64) {
         let bar = self.add("{msg:.dim} {bar:24} {bytes}/{total_bytes} {bytes_per_sec}", size);
-        bar.set_message(short(blob));
+        bar.set_message(print::short_digest(blob));
         bar.set_position(at);
         bar.reset_eta();
         self.bars.lock().unwrap_or_else(PoisonError::into_inner).insert(*blob, bar);

@@ -1,10 +1,22 @@
 //! The host's view: processes, mounts, files, asked from /proc.
 
 use rustix::process::{Pid, Signal};
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::JoinHandle;
+
+/// Reads a pipe to its end in a thread of its own.
+pub fn read_to_end(pipe: OwnedFd) -> JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut text = String::new();
+        File::from(pipe).read_to_string(&mut text).unwrap();
+        text
+    })
+}
 
 /// One process of the host.
 #[derive(Debug, Clone)]

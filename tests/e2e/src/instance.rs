@@ -230,7 +230,7 @@ impl Instance {
         self.run(&["logs", container]).expect(0).stdout
     }
 
-    /// Boots one container of the probe, changed as reported, and gives its report.
+    /// Starts one container with the probe and these changes, and returns its report.
     pub fn report(&self, change: impl FnOnce(Container) -> Container) -> Report {
         let image = self.probe();
         self.report_of(change(Container::new("a", &image, 10_001)), "")

@@ -1,7 +1,8 @@
 //! The harness: real kernel, real programs, no double of anything.
 //!
 //! A test gets an [`Instance`] with directories of its own, writes a file with [`Spec`], packs payloads with
-//! [`Instance::pack_binary`], runs the built programs, and compares what the probe reports from inside ([`Instance::report`]) or the state of the host.
+//! [`Instance::pack_binary`], runs the built programs, and compares the probe's report from inside ([`Instance::report`]) or the state
+//! of the host.
 //! Dropping the instance proves that nothing of it is left. Every wait polls with a deadline ([`poll`]).
 #![forbid(unsafe_code)]
 #![allow(

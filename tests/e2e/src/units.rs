@@ -16,7 +16,7 @@ const MANAGER: u32 = 1_879_048_192;
 const HELPER: u32 = 1_879_048_193;
 
 /// Standard input is the socket, `$0` the passwd to see, `$1` a cgroup to enter or nothing, `$2` the host's logs or nothing. The
-/// OOM killer is reported to spare it, as by a unit's `OOMScoreAdjust=`, where this machine lets root do that.
+/// OOM killer spares it, as with a unit's `OOMScoreAdjust=`, where this machine lets root do that.
 const PREPARE: &str = "mount --bind \"$0\" /etc/passwd || exit 125
 if [ -n \"$1\" ]; then echo $$ >\"$1/cgroup.procs\" || exit 125; exec 3<&0; fi
 if [ -n \"$2\" ]; then

@@ -9,10 +9,8 @@
 
 use casemate_client::{Client, Error};
 use casemate_e2e::versions::connect_as_manager;
-use casemate_e2e::{Container, Instance, Report, Spec, both_modes, poll};
+use casemate_e2e::{Container, Instance, Report, Spec, both_modes, host, poll};
 use casemate_wire::{Enter, EnteredDescriptors, Event, FailureKind, Name, ProcessExit, Reply, Request};
-use std::fs::File;
-use std::io::Read;
 
 fn connect(casemate: &Instance) -> Client {
     Client::connect(connect_as_manager(casemate), false).unwrap()
@@ -32,15 +30,8 @@ fn enter(client: &mut Client, command: &[&str]) -> Result<(String, String, Proce
     let (reply, descriptors) = client.call(&request(command), &[])?;
     let Reply::Entered(entered) = reply else { panic!("{reply:?}") };
     let EnteredDescriptors { stdout, stderr, .. } = descriptors.try_into().unwrap();
-    let read = |pipe| {
-        std::thread::spawn(move || {
-            let mut text = String::new();
-            File::from(pipe).read_to_string(&mut text).unwrap();
-            text
-        })
-    };
-    let stdout = read(stdout);
-    let stderr = read(stderr);
+    let stdout = host::read_to_end(stdout);
+    let stderr = host::read_to_end(stderr);
     let exit = match client.wait_event().unwrap() {
         Event::ProcessExited(exited) if exited.process == entered.process => exited.exit,
         other => panic!("{other:?}"),

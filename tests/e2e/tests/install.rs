@@ -105,7 +105,7 @@ fn installed_files_have_no_set_id_bits_or_capabilities() {
 
 #[test]
 fn units_name_installed_programs_and_pass_systemd_analyze() {
-    if !needs("the_units_name_programs_below_the_prefix", &[Feature::Program(ANALYZE)]) {
+    if !needs("units_name_installed_programs_and_pass_systemd_analyze", &[Feature::Program(ANALYZE)]) {
         return;
     }
     let root = Scratch::new("units");

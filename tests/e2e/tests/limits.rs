@@ -75,7 +75,7 @@ both_modes! {
         let count = || casemate.processes().iter().filter(|p| p.arguments.iter().any(|word| word == "forkbomb")).count();
         let most = (0..50).map(|_| count()).max().unwrap();
         assert!((2..=20).contains(&most), "{most} processes, of 20");
-        // It never asked to be reported, so only SIGKILL ends it; all of it goes.
+        // It handles no stop signal, so only SIGKILL ends it, with all its processes.
         let begin = Instant::now();
         stop(up);
         poll::until("the end of the bomb", || (count() == 0).then_some(()));

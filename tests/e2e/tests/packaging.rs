@@ -11,7 +11,7 @@
 use casemate_e2e::{Feature, Output, finish, needs, place, poll};
 use std::process::Command;
 
-/// What a host has: the directories that are changed, and words in the place of systemd's, which are written down in /run/reported.
+/// What a host has: the directories that are changed, and stand-ins for systemd's commands, whose calls are recorded in /run/reported.
 const HOST: &str = r#"
 for directory in /etc /var/lib /run; do mount -t tmpfs none "$directory"; done
 mkdir -p /run/systemd/system /run/bin

@@ -1,4 +1,4 @@
-//! Preloaded stores: used in place, without unpack, copy or network, and never written, whatever is done with the store beside them.
+//! Read-only image stores (`store.preload`): used in place, without unpack, copy or network, and never written.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -26,7 +26,7 @@ fn layers(casemate: &Instance, text: &str) -> [Vec<u8>; 2] {
 }
 
 /// A copy of another instance's state directory, as a builder of an operating system's image makes it, and the image in it.
-fn preloaded(casemate: &Instance) -> (PathBuf, String) {
+fn copied_store(casemate: &Instance) -> (PathBuf, String) {
     let maker = Instance::new(casemate.mode());
     let config = json!({ "Entrypoint": ["/probe"] });
     let image = maker.import_layers("a", &layers(&maker, "a"), &config);
@@ -86,11 +86,11 @@ fn more(preloaded: &Path) -> PathBuf {
 
 both_modes! {
     fn threat_19_read_only_store_is_used_in_place_and_never_written(mode) {
-        if !needs("a_preloaded_store_is_used_in_place_and_never_written", &[Feature::Root]) {
+        if !needs("threat_19_read_only_store_is_used_in_place_and_never_written", &[Feature::Root]) {
             return;
         }
         let casemate = Instance::new(mode);
-        let (preloaded, image) = preloaded(&casemate);
+        let (preloaded, image) = copied_store(&casemate);
         let before = everything(&preloaded);
         let output = up_read_only(&casemate, &preloaded, &spec(&preloaded, &image)).expect(0);
         assert!(!output.stderr.contains("unpack"), "{output:?}");
@@ -142,7 +142,7 @@ both_modes! {
 
     fn threat_19_changed_layer_of_a_read_only_store_is_not_started(mode) {
         let casemate = Instance::new(mode);
-        let (preloaded, image) = preloaded(&casemate);
+        let (preloaded, image) = copied_store(&casemate);
         casemate.up_to_the_end(&spec(&preloaded, &image)).expect(0);
         let more = more(&preloaded);
         let time = fs::metadata(&more).unwrap().modified().unwrap();
@@ -158,7 +158,7 @@ both_modes! {
         assert_eq!(links(&casemate).iter().filter(|link| **link).count(), 1);
         casemate.up_to_the_end(&spec(&preloaded, &image)).expect(0);
         casemate.run(&["store", "fsck"]).expect(0);
-        // A blob is reported, and stays as it is.
+        // A damaged blob is reported, and not repaired.
         let blob = image.split_once("@sha256:").unwrap().1;
         let blob = preloaded.join("blobs/sha256").join(blob);
         assert_eq!(everything(&preloaded), changed);
@@ -175,7 +175,7 @@ both_modes! {
 
     fn threat_19_read_only_store_that_others_can_write_is_refused(mode) {
         let casemate = Instance::new(mode);
-        let (preloaded, image) = preloaded(&casemate);
+        let (preloaded, image) = copied_store(&casemate);
         let refused = |words: &str| {
             let output = casemate.up_to_the_end(&spec(&preloaded, &image)).expect(1);
             assert!(output.stderr.contains(words) && output.stderr.contains(preloaded.to_str().unwrap()), "{output:?}");
@@ -209,7 +209,7 @@ both_modes! {
 
     fn layers_of_a_read_only_store_are_not_unpacked_again(mode) {
         let casemate = Instance::new(mode);
-        let (preloaded, image) = preloaded(&casemate);
+        let (preloaded, image) = copied_store(&casemate);
         // No registry of this name is asked.
         let file = casemate.write("pull.toml", &casemate.text_of(&spec(&preloaded, &image)));
         let pulled = casemate.run(&["pull", &file]).expect(0).stdout;
@@ -239,7 +239,7 @@ both_modes! {
 
     fn gc_keeps_read_only_layers_of_another_file(mode) {
         let casemate = Instance::new(mode);
-        let (preloaded, image) = preloaded(&casemate);
+        let (preloaded, image) = copied_store(&casemate);
         let own = casemate.import_layers("b", &layers(&casemate, "b"), &json!({ "Entrypoint": ["/probe"] }));
         let head = format!("[store]\npreload = [\"{}\"]", preloaded.display());
         let sleeper = Container::new("a", &image, 10_001).command(&["misbehave", "sleep"]);
@@ -254,7 +254,7 @@ both_modes! {
         casemate.run(&["start", "a"]).expect(0);
         up.signal(Signal::INT);
         up.wait(poll::PATIENCE);
-        // A helper that was preloaded nothing: the image is unpacked from where it lies, and no byte of it is asked for.
+        // A helper without the read-only store: the image is unpacked from the blobs of that store, and nothing is downloaded.
         let mut up = casemate.up(&other);
         up.until_line("sleeping");
         assert_eq!(links(&casemate), [false, false]);
@@ -271,7 +271,7 @@ both_modes! {
 
     fn damaged_document_of_a_read_only_store_affects_its_image_only(mode) {
         let casemate = Instance::new(mode);
-        let (preloaded, _) = preloaded(&casemate);
+        let (preloaded, _) = copied_store(&casemate);
         let own = casemate.import_layers("b", &layers(&casemate, "b"), &json!({ "Entrypoint": ["/probe"] }));
         let head = format!("[store]\npreload = [\"{}\"]\nverify = \"start\"", preloaded.display());
         let spec = Spec::new([Container::new("b", &own, 10_001).command(&["true"])]).head(&head);
@@ -299,7 +299,7 @@ both_modes! {
 
     fn inventory_of_a_read_only_store_is_not_used_for_own_layers(mode) {
         let casemate = Instance::new(mode);
-        let (preloaded, image) = preloaded(&casemate);
+        let (preloaded, image) = copied_store(&casemate);
         // The same layers here, of which nothing is known: as a power cut leaves them.
         let state = casemate.state();
         assert!(Command::new("cp").arg("-a").arg(&preloaded).arg(&state).status().unwrap().success());
@@ -318,7 +318,7 @@ both_modes! {
             return;
         }
         let casemate = Instance::without_cgroup(mode);
-        let (preloaded, image) = preloaded(&casemate);
+        let (preloaded, image) = copied_store(&casemate);
         let head = format!("[store]\npreload = [\"{}\"]", preloaded.display());
         let spec = Spec::new([Container::new("a", &image, 10_001).command(&["true"])]).head(&head);
         assert!(!casemate.state().exists());
@@ -339,7 +339,7 @@ fn helper_service_gets_the_read_only_stores_of_its_file() {
         return;
     }
     let casemate = Instance::new(Mode::Root);
-    let (preloaded, image) = preloaded(&casemate);
+    let (preloaded, image) = copied_store(&casemate);
     let units = Units::new(&casemate);
     let sleeper = Container::new("a", &image, 10_001).command(&["misbehave", "sleep"]);
     let head = format!("[store]\npreload = [\"{}\"]\nverify = \"start\"", preloaded.display());
@@ -369,7 +369,7 @@ fn helper_service_gets_the_read_only_stores_of_its_file() {
     casemate.run(&["reload"]).expect(0);
     units.manager(&["supervise", "--stop", &file]).finish().expect(0);
     manager.finish().expect(0);
-    // Of two stores, the one that is in order is preloaded.
+    // Of two stores, only the one that passes its check is used.
     let second = format!("\"{}\", \"{}\"", other.display(), preloaded.display());
     let both = text.replace(&format!("\"{}\"", preloaded.display()), &second);
     units.lend("/nonexistent").finish().expect(0);

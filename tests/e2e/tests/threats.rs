@@ -248,7 +248,7 @@ both_modes! {
             let mut started = 0;
             let mut refused = 0;
             for _ in 0..6 {
-                // It writes where it is reported: if that were the canary, a file more would be in it.
+                // It writes to its mount target: if that were the canary, a file more would be in it.
                 let containers = (0..20).map(|number| {
                     Container::new(&format!("c{number}"), &image, 10_001 + number)
                         .command(&["misbehave", "mark", "/data"])

@@ -12,8 +12,6 @@ use casemate_e2e::versions::{Fields, FirstClient, Played, play, recorded};
 use casemate_e2e::{Container, Instance, Spec, Up, both_modes, host, poll};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::time::Duration;
 
 const LINES: u32 = 4_000;
@@ -150,15 +148,8 @@ both_modes! {
         let [_pidfd, stdout, stderr, spool, _spool_write] = <[_; 5]>::try_from(attached.descriptors).unwrap();
         assert_eq!(rustix::io::ioctl_fionread(&spool).unwrap(), 0);
         assert!(host::signal(web[0], Signal::CONT));
-        let read = |pipe| {
-            std::thread::spawn(move || {
-                let mut text = String::new();
-                File::from(pipe).read_to_string(&mut text).unwrap();
-                text
-            })
-        };
-        let stdout = read(stdout);
-        let stderr = read(stderr);
+        let stdout = host::read_to_end(stdout);
+        let stderr = host::read_to_end(stderr);
         std::thread::sleep(Duration::from_millis(200));
         // Stop. Its pid 1 has no handler for SIGTERM, so that alone does not end it.
         assert_eq!(first.ask("signal: SIGTERM to web").packet, recorded("answers", "done"));

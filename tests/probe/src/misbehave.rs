@@ -7,7 +7,7 @@ mod processes;
 
 use std::process::ExitCode;
 
-/// Misbehaves as reported; none if the words are no known way.
+/// Misbehaves in the named way; `None` if the name is unknown.
 pub fn run(how: &[&str]) -> Option<ExitCode> {
     match how {
         ["forkbomb"] => processes::fork_bomb(),

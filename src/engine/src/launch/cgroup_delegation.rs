@@ -22,7 +22,7 @@ const PARENT: &str = "casemate";
 pub(super) const LEAF: &str = "helper";
 /// How long a cgroup may stay busy after its last process was killed: the kernel frees namespaces and memory before it lets go, and a
 /// loaded host needs seconds for that.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the creation of a subtree is tried while another instance removes the parent directory.
 const TRIES: u32 = 100;
 

@@ -2,7 +2,7 @@
 //!
 //! `launch.lock` is held while a helper is looked for, started or ended; `helper.lock`, shared, for as long as it is used.
 
-use super::cgroup_delegation::{self, Delegation};
+use super::cgroup_delegation::{self, BUSY_TIMEOUT, Delegation};
 use super::stages::helper::{self as stage, HelperArguments};
 use super::{Directories, Error, Identities, Lock, quit, secure_path};
 use casemate_client::Client;
@@ -250,8 +250,10 @@ fn remove_cgroups(run: &OwnedFd, directories: &Directories) -> Result<(), Error>
     let cgroups = text.lines().map(PathBuf::from).filter(|path| is_of_instance(path) && path.exists()).collect();
     match cgroup_delegation::remove(&Delegation(cgroups)).first() {
         None => secure_path::remove_file(run, &directories.run, CGROUPS),
-        Some(left) => Err(Error::at(left, "remove the cgroup", "it is still busy after 10 s")
-            .remedy("end the processes that its cgroup.procs lists")),
+        Some(left) => {
+            Err(Error::at(left, "remove the cgroup", format!("it is still busy after {} s", BUSY_TIMEOUT.as_secs()))
+                .remedy("end the processes that its cgroup.procs lists"))
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use super::{Key, Table, Widens, key, table};
 use crate::model::{IoLimit, Landlock, LogDriver, Seccomp, Security};
 use crate::types::{
-    Capability, Count, CpuSet, CpuTime, IoDevice, LandlockRules, LandlockScope, List, MaskedPath, Path, ProfilePath,
+    Capability, Count, CpuSet, CpuTime, IoDevice, KernelPath, LandlockRules, LandlockScope, List, Path, ProfilePath,
     SeccompProfile, Sha256, Size, SizeOrZero, UlimitNumber, Whole, Words, list, ports,
 };
 use crate::values::{ByteSize, Cpus};
@@ -83,12 +83,12 @@ table! { SECURITY "containers.NAME.security" "Confinement; nothing here can be t
         .built_in(Vec::new).effect("permitted, effective, inheritable, ambient and bounding set").widens(Widens::Entry)
         .second("[\"NET_BIND_SERVICE\"]");
 
-    MASKED_PATHS: List<MaskedPath> = key("masked_paths", list("a list of paths", "[\"/proc/a\", \"/sys/b\"]", MaskedPath),
+    MASKED_PATHS: List<KernelPath> = key("masked_paths", list("a list of paths", "[\"/proc/a\", \"/sys/b\"]", KernelPath),
         "paths to hide besides the built-in ones; those of [defaults] are added")
         .built_in(Vec::new).joined_with_defaults().effect("mount over the path").widens(Widens::FewerEntries)
         .example("[\"/proc/cpuinfo\"]");
 
-    READ_ONLY_PATHS: List<MaskedPath> = key("read_only_paths", list("a list of paths", "[\"/proc/a\", \"/sys/b\"]", MaskedPath),
+    READ_ONLY_PATHS: List<KernelPath> = key("read_only_paths", list("a list of paths", "[\"/proc/a\", \"/sys/b\"]", KernelPath),
         "paths to make read-only besides the built-in ones; those of [defaults] are added")
         .built_in(Vec::new).joined_with_defaults().effect("read-only bind mount over the path")
         .widens(Widens::FewerEntries).example("[\"/proc/tty\"]");

@@ -22,7 +22,7 @@ pub(crate) use mount::{TmpfsMount, default_inodes};
 pub(crate) use registry::{CredentialName, MirrorUrl, ProxyUrl};
 pub(crate) use scalar::{AnyText, Boolean, Count, Day, Path, Size, SizeOrZero, Time};
 pub(crate) use security::{
-    CapDrop, Capability, LandlockRules, LandlockScope, MaskedPath, ProfilePath, SeccompProfile, Sha256, ports,
+    CapDrop, Capability, KernelPath, LandlockRules, LandlockScope, ProfilePath, SeccompProfile, Sha256, ports,
 };
 pub(crate) use shape::Shape;
 pub(crate) use table::{Group, Named, Whole, name_of};

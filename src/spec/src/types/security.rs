@@ -241,10 +241,10 @@ impl ValueType for CapDrop {
     }
 }
 
-/// A path of procfs or sysfs to hide.
-pub(crate) struct MaskedPath;
+/// A path of procfs or sysfs, to hide or to make read-only.
+pub(crate) struct KernelPath;
 
-impl ValueType for MaskedPath {
+impl ValueType for KernelPath {
     type Value = AbsolutePath;
 
     fn shape(&self) -> Shape {

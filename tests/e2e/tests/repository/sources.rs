@@ -49,7 +49,7 @@ fn statements_are_not_joined() {
 }
 
 #[test]
-fn a_source_file_can_be_read_in_one_sitting() {
+fn source_files_have_at_most_400_lines() {
     for file in rust_files("src") {
         let lines = product(&file).lines().count();
         assert!(lines <= 400, "{}: {lines} lines without tests: look for the second thing that it does", short(&file));
@@ -82,7 +82,7 @@ fn unsafe_code_is_in_sys_alone() {
 }
 
 #[test]
-fn programs_are_three_lines_and_their_library_is_the_program() {
+fn programs_only_call_their_library() {
     for name in ["fetch", "helper", "init", "casemate", "unpack"] {
         let path = repository().join(format!("src/{name}/src/main.rs"));
         let lines = code_lines(&fs::read_to_string(&path).unwrap());
@@ -91,7 +91,7 @@ fn programs_are_three_lines_and_their_library_is_the_program() {
 }
 
 #[test]
-fn each_file_says_what_it_is() {
+fn source_files_begin_with_a_header_comment() {
     for file in rust_files("src").into_iter().chain(rust_files("tests")) {
         let text = fs::read_to_string(&file).unwrap();
         if code_lines(&text) > 8 {
@@ -133,4 +133,19 @@ fn sources_that_a_file_names_exist() {
         }
     }
     assert!(named > 1, "no file names a source");
+}
+
+/// A skipped test is reported by the name that it gives to `needs`.
+#[test]
+fn skips_name_existing_tests() {
+    let texts: Vec<String> = rust_files("tests").iter().map(|file| fs::read_to_string(file).unwrap()).collect();
+    let mut named = 0;
+    for text in &texts {
+        let arguments = text.split("needs(\"").skip(1).filter_map(|rest| rest.split_once('"'));
+        for (name, _) in arguments {
+            assert!(texts.iter().any(|text| text.contains(&format!("fn {name}("))), "no test is called {name}");
+            named += 1;
+        }
+    }
+    assert!(named > 10, "{named} tests with a need");
 }

@@ -5,7 +5,7 @@ use crate::answer::Answer;
 use std::fs;
 use std::path::Path;
 
-/// Leaves a file where it was reported to, if it can.
+/// Creates the file `mark` in this directory, if it can.
 pub fn mark(directory: &str) {
     let result = fs::write(Path::new(directory).join("mark"), "");
     say(&format!("mark: {}", Answer::of(&result)));

@@ -1,4 +1,4 @@
-//! What procfs shows: each entry of its first level, and the entries that have reported too much elsewhere.
+//! What procfs shows: each entry of its first level, and the sensitive entries, which other runtimes have disclosed.
 
 use crate::answer::Answer;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ pub struct Procfs {
     pub entries: BTreeMap<String, String>,
     /// Ids of the processes that are visible.
     pub processes: Vec<u32>,
-    /// What has reported too much elsewhere, by whole path.
+    /// Sensitive entries, by full path.
     pub sensitive: BTreeMap<String, String>,
     /// Network interfaces.
     pub interfaces: Vec<String>,

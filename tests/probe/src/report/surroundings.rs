@@ -1,4 +1,4 @@
-//! Facts around the process: where it stands, what it was reported, what lies in /dev and /etc.
+//! The surroundings of the process: its arguments, environment, working directory and ids, and what lies in /dev and /etc.
 
 use crate::answer::Answer;
 use crate::process::isolated;

@@ -41,7 +41,7 @@ pub fn leaves_no_privilege() {
         }
     }
     assert!(seen >= 2, "{seen} processes");
-    // Nor is the kernel reported to end the host's own services before a payload.
+    // Nor does oom_score_adj make the kernel end the host's own services before a payload.
     let score = |pid| std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
     let payloads: Vec<_> = payloads().iter().map(|process| score(process.pid)).collect();
     assert!(!payloads.is_empty() && payloads.iter().all(|score| score == "0\n"), "{payloads:?}");

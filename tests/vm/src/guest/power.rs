@@ -1,4 +1,4 @@
-//! Power cuts. One boot works on the state disk while the other side records what the disk is reported, and ends with a cut; the next
+//! Power cuts. One boot works on the state disk while the host records its writes and flushes, and ends with a cut; the next
 //! one finds its own disk so, and beside it disks as cuts at other moments would have left them.
 
 use super::appliance::{PAYLOAD, STATE, apply, casemate, container, payloads, probe, run, until_output, until_state};

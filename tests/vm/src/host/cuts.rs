@@ -29,7 +29,7 @@ pub fn make(disks: &Disks, phases: &Phases, dice: &mut Dice) -> Vec<String> {
         let position = |length: u64| log.entries.partition_point(|entry| entry.end <= length);
         let first = position(*begin);
         let last = position(end);
-        assert!(last > first, "the disk was reported nothing during `{name}`");
+        assert!(last > first, "the disk had no requests during `{name}`");
         let mut at: Vec<u64> = Vec::new();
         for _ in 0..CUTS_A_PHASE {
             let count = first + usize::try_from(dice.roll((last - first) as u64)).unwrap() + 1;

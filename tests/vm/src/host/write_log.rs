@@ -1,4 +1,4 @@
-//! What a disk was reported, in order: the log that qemu's `blklogwrites` filter writes, in the format of the kernel's
+//! The writes and flushes of a disk, in order: the log that qemu's `blklogwrites` filter writes, in the format of the kernel's
 //! dm-log-writes (Documentation/admin-guide/device-mapper/log-writes.rst), and disks as a power cut would have left them.
 //!
 //! A disk with a write cache owes nothing of what it was given since the last flush, and all of what it was given before. So a
