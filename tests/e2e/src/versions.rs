@@ -11,6 +11,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The frozen requests, listed a second time: the test must fail when the list in the code changes.
 const FROZEN: [&str; 6] = ["hello", "containers", "attach", "signal", "kill", "forget"];
@@ -22,6 +23,8 @@ pub enum Played {
     Earlier(&'static [&'static str]),
     /// One of a later protocol: it sends unknown events and descriptors, and answers these requests with unknown messages.
     Later(&'static [&'static str]),
+    /// One of this protocol that takes its time before it lists its containers.
+    SlowToList,
 }
 
 /// Puts a proxy between the helper that runs and the managers that connect from now on. It lives as long as the test's process.
@@ -91,6 +94,8 @@ impl Connection {
             }
             Played::Later(unknown) if unknown.contains(&request.name) => self.unknown.push(request.number),
             Played::Earlier(_) | Played::Later(_) => {}
+            Played::SlowToList if request.name == "containers" => std::thread::sleep(Duration::from_secs(1)),
+            Played::SlowToList => {}
         }
         let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
         let _ = socket::send(&self.helper, packet, &descriptors);
@@ -103,6 +108,7 @@ impl Connection {
         let protocol = match self.played {
             Played::Earlier(_) => 0_u16,
             Played::Later(_) => casemate_wire::PROTOCOL + 1,
+            Played::SlowToList => casemate_wire::PROTOCOL,
         };
         let protocol = casemate_wire::encode(&protocol).unwrap();
         if answer.name == "welcome" {

@@ -17,11 +17,13 @@ use std::time::Duration;
 const LINES: u32 = 4_000;
 
 /// `web` writes numbered lines, then sleeps; `sleeper` only sleeps.
-fn spec(casemate: &Instance) -> Spec {
-    let image = casemate.probe();
-    let web = Container::new("web", &image, 10_001).command(&["misbehave", "lines", &LINES.to_string(), "500"]);
-    let sleeper = Container::new("sleeper", &image, 10_002).command(&["misbehave", "sleep"]);
-    Spec::new([web, sleeper])
+fn containers(image: &str) -> Vec<Container> {
+    let web = Container::new("web", image, 10_001).command(&["misbehave", "lines", &LINES.to_string(), "500"]);
+    vec![web, sleeper("sleeper", image, 10_002)]
+}
+
+fn sleeper(name: &str, image: &str, user: u32) -> Container {
+    Container::new(name, image, user).command(&["misbehave", "sleep"])
 }
 
 fn payload(casemate: &Instance, word: &str) -> Vec<i32> {
@@ -57,7 +59,7 @@ fn assert_each_once(seen: &BTreeMap<u32, u32>) {
 
 /// Kills a manager while lines are written; the next one finds a helper of another version.
 fn follow(casemate: &Instance, played: Played, while_running: impl FnOnce(&Instance)) {
-    let spec = spec(casemate);
+    let spec = Spec::new(containers(&casemate.probe()));
     let mut up = casemate.up(&spec);
     up.until_line("sleeping");
     let sleeper = payload(casemate, "sleep");
@@ -104,9 +106,37 @@ both_modes! {
         });
     }
 
+    fn first_answer_of_a_manager_knows_all_containers(mode) {
+        let casemate = Instance::new(mode);
+        let image = casemate.probe();
+        let mut containers = containers(&image);
+        let mut up = casemate.up(&Spec::new(containers.clone()));
+        up.until_line("sleeping");
+        kill_manager(&casemate, &mut up);
+        play(&casemate, Played::SlowToList);
+        containers.push(sleeper("late", &image, 10_003));
+        let mut up = casemate.up(&Spec::new(containers));
+        let first_answer = |words: &[&str]| {
+            poll::until("an answer", || {
+                Some(casemate.run(words)).filter(|answer| !answer.stderr.contains("no manager runs"))
+            })
+        };
+        std::thread::scope(|scope| {
+            // A container that an earlier manager started, and one that only the file has.
+            let stop = scope.spawn(|| first_answer(&["stop", "sleeper"]));
+            let start = scope.spawn(|| first_answer(&["start", "late"]));
+            let ps = first_answer(&["ps"]).expect(0).stdout;
+            assert!(ps.contains("web") && ps.contains("sleeper"), "{ps}");
+            stop.join().unwrap().expect(0);
+            start.join().unwrap().expect(0);
+        });
+        casemate.run(&["down"]).expect(0);
+        up.wait(poll::PATIENCE);
+    }
+
     fn helper_obeys_a_manager_of_the_first_protocol(mode) {
         let casemate = Instance::new(mode);
-        let mut up = casemate.up(&spec(&casemate));
+        let mut up = casemate.up(&Spec::new(containers(&casemate.probe())));
         up.until_line("sleeping");
         let web = payload(&casemate, "lines");
         // The payload is stopped while its manager is replaced, so that the log ends with a whole line.

@@ -17,6 +17,8 @@ pub(super) struct Waiting {
     waits: BTreeMap<u64, Wait>,
     by_name: BTreeMap<Name, BTreeSet<u64>>,
     for_reload: BTreeSet<ConnectionId>,
+    /// Requests whose containers are not known yet.
+    early: Vec<(ConnectionId, Request)>,
 }
 
 #[derive(Debug)]
@@ -73,6 +75,9 @@ impl Waiting {
 impl EventLoop {
     /// Answers a request, or stores what its response waits for.
     pub(super) fn handle_request(&mut self, connection: ConnectionId, request: Request) {
+        if !self.knows_containers_of(&request) {
+            return self.waiting.early.push((connection, request));
+        }
         match request {
             Request::Ps {} => {
                 let containers = self.table.in_order();
@@ -102,6 +107,21 @@ impl EventLoop {
                 self.wait_for(connection, Condition::Ended, names);
             }
         }
+    }
+
+    /// Whether the containers of an earlier manager are known, and those of the file where the request names another one.
+    fn knows_containers_of(&self, request: &Request) -> bool {
+        let names = match request {
+            Request::Version {} => return true,
+            Request::Ps {} | Request::Down {} | Request::Reload {} => &[],
+            Request::Logs { name, .. } => std::slice::from_ref(name),
+            Request::Stop { names }
+            | Request::Start { names }
+            | Request::Restart { names }
+            | Request::Wait { names } => names.as_slice(),
+        };
+        let file_is_known = self.applied || self.table.is_stopping();
+        self.is_adopted() && (file_is_known || names.iter().all(|name| self.find(name).is_some()))
     }
 
     /// Changes each of these containers, the last one of the file first, and waits for the condition.
@@ -170,8 +190,13 @@ impl EventLoop {
         }
     }
 
-    /// Answers the requests whose containers have changed since the last iteration.
+    /// Answers the requests whose containers have become known, or have changed since the last iteration.
     pub(super) fn answer_waiting(&mut self) {
+        for (connection, request) in std::mem::take(&mut self.waiting.early) {
+            if self.server.is_open(connection) {
+                self.handle_request(connection, request);
+            }
+        }
         for name in self.table.take_changed() {
             let wait_ids: Vec<u64> = self.waiting.by_name.get(&name).into_iter().flatten().copied().collect();
             for wait_id in wait_ids {
