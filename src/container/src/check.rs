@@ -15,7 +15,7 @@ fn require(holds: bool, rule: impl Display) -> Checked {
 }
 
 /// Whether the helper may start this job with these ids of A. Pure: rules about files are checked by the steps.
-pub fn check(job: &Job, space: IdSpace) -> Checked {
+pub fn job(job: &Job, space: IdSpace) -> Checked {
     rootfs(&job.rootfs)?;
     confinement(&job.confinement, space)?;
     process(&job.process)?;

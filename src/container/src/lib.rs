@@ -2,28 +2,26 @@
 //! that end in execve.
 //!
 //! Enters: a decoded [`casemate_wire::Job`] or a program for a container that runs, in a process that is root of the outer user
-//! namespace (A) and has one thread. Leaves: a [`Container`] or an [`Entered`] process with its pidfd and pipes, or a failure
-//! that names the step. One start: [`check`] → [`Container::start`] → its list of steps.
+//! namespace (A) and has one thread. Leaves: the new process's pidfd and the pipe on which it reports, or a failure that names
+//! the step. One start: [`start`] → its list of steps.
 #![forbid(unsafe_code)]
 
 mod baseline;
 pub mod cgroup;
 mod check;
 pub mod child;
-mod container;
-mod entered;
 pub mod overlay;
 pub mod paths;
 mod shared;
+mod spawn;
 mod state;
 mod steps;
 pub mod tree;
 mod volumes;
 
-pub use check::check;
-pub use container::Container;
-pub use entered::Entered;
 pub use shared::Shared;
+pub use spawn::{Running, enter, start};
 pub use state::StateDirectory;
 pub use steps::dev::make as make_dev;
 pub use steps::print as print_steps;
+pub use steps::{executed, forked};

@@ -19,7 +19,7 @@ use crate::Shared;
 use casemate_confine::{At, Error, process};
 use casemate_sys::network;
 use casemate_wire::{Confinement, Failure, IdSpace, Job, Process, decode};
-pub use namespaces::FORKED;
+pub use namespaces::forked;
 use rustix::fs::{Gid, Uid};
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -138,15 +138,16 @@ pub struct StepState {
     targets: Vec<targets::Target>,
 }
 
+/// Takes these steps, up to the first that fails.
+fn take<Code>(steps: &[Step<Code>], mut call: impl FnMut(&Code) -> Result<(), Error>) -> Result<(), Failure> {
+    steps.iter().try_for_each(|(name, _, step)| call(step).map_err(|error| error.in_step(name)))
+}
+
 impl Setup<'_> {
     /// Takes the last steps. Returns only a failure.
     fn confine(&self) -> Failure {
-        for (name, _, step) in CONFINE {
-            if let Err(error) = step(self) {
-                return error.in_step(name);
-            }
-        }
-        Error::container("the program was not executed").in_step("exec")
+        let not_executed = || Error::container("the program was not executed").in_step("exec");
+        take(CONFINE, |step| step(self)).err().unwrap_or_else(not_executed)
     }
 
     /// The container's ids as A numbers them. In an A of a single id, every id is that one.
@@ -162,12 +163,7 @@ impl Setup<'_> {
 impl Start<'_> {
     /// Takes the steps. Returns only a failure.
     pub fn run(mut self) -> Failure {
-        for (name, _, step) in START {
-            if let Err(error) = step(&mut self) {
-                return error.in_step(name);
-            }
-        }
-        self.setup.confine()
+        take(START, |step| step(&mut self)).err().unwrap_or_else(|| self.setup.confine())
     }
 
     fn root(&self) -> Result<BorrowedFd<'_>, Error> {
@@ -186,12 +182,7 @@ impl Start<'_> {
 impl Enter<'_> {
     /// Takes the steps. Returns only a failure.
     pub fn run(mut self) -> Failure {
-        for (name, _, step) in ENTER {
-            if let Err(error) = step(&mut self) {
-                return error.in_step(name);
-            }
-        }
-        self.setup.confine()
+        take(ENTER, |step| step(&mut self)).err().unwrap_or_else(|| self.setup.confine())
     }
 }
 

@@ -6,7 +6,10 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod container;
 mod context;
+mod delegation;
+mod entered;
 mod filters;
 mod layers;
 mod listener;

@@ -2,10 +2,9 @@
 
 use crate::args::Settings;
 use crate::context::Context;
-use crate::{filters, layers, serve};
+use crate::{delegation, filters, layers, serve};
 use casemate_confine::capabilities::{self, CapabilitySet};
 use casemate_confine::{At, Error, landlock, process, seccomp};
-use casemate_container::cgroup::Delegated;
 use casemate_container::paths::open_directory;
 use casemate_container::{Shared, StateDirectory, make_dev};
 use casemate_sys::process::SingleThreaded;
@@ -30,7 +29,7 @@ pub fn run(settings: Settings, connections: &OwnedFd, [unpack, init]: [OwnedFd; 
     let state = StateDirectory::new(settings.state_dir);
     prepare()?;
     layers::prepare(&state)?;
-    let cgroups = Delegated::find()?;
+    let cgroups = delegation::find()?;
     let dev = make_dev(open_directory(&state.dev())?)?;
     let ids = settings.range.map_or(IdSpace::Single, |(_, count)| IdSpace::Range { count });
     confine(ids)?;

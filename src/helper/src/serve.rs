@@ -6,12 +6,13 @@
 mod requests;
 mod running;
 
+use crate::container::Container;
 use crate::context::Context;
+use crate::entered::Entered;
 use crate::layers;
 use crate::unpack::Unpacking;
 use casemate_confine::{At, Error};
 use casemate_container::child::{kill, reap};
-use casemate_container::{Container, Entered};
 use casemate_sys::socket;
 use casemate_wire::{
     self as wire, Descriptors, DiskUsage, Envelope, Event, Exited, Failure, LayerReport, MAX_MESSAGE, Name,
@@ -92,9 +93,11 @@ pub fn serve(context: &Context, listener: &OwnedFd) -> Result<(), Error> {
         quit: false,
     };
     socket::send(listener, b"!", &[]).at("connection to the listener")?;
+    // Kept: new pages for each packet would be the dearest part of a small request.
+    let mut buffer = vec![0; MAX_MESSAGE];
     while !server.quit {
         for source in server.ready(listener)? {
-            server.handle(source, listener)?;
+            server.handle(source, listener, &mut buffer)?;
         }
     }
     Ok(())
@@ -122,10 +125,10 @@ impl Server<'_> {
     }
 
     /// An earlier source of the same round may have removed this one: then there is nothing to do.
-    fn handle(&mut self, source: Source, listener: &OwnedFd) -> Result<(), Error> {
+    fn handle(&mut self, source: Source, listener: &OwnedFd, buffer: &mut [u8]) -> Result<(), Error> {
         match source {
             Source::Listener => self.take_connection(listener)?,
-            Source::Client(client) => self.receive(client),
+            Source::Client(client) => self.receive(client, buffer),
             Source::Start(name) => self.started(name),
             Source::Running => self.running.ended().iter().for_each(|(id, name)| self.ended(*id, name)),
             Source::Entered(id) => self.entered(id),
@@ -162,10 +165,9 @@ impl Server<'_> {
         Ok(())
     }
 
-    fn receive(&mut self, client: u64) {
+    fn receive(&mut self, client: u64, buffer: &mut [u8]) {
         let Some(from) = self.clients.get(&client) else { return };
-        let mut buffer = vec![0; MAX_MESSAGE];
-        let received = match socket::receive(&from.socket, &mut buffer) {
+        let received = match socket::receive(&from.socket, buffer) {
             Err(Errno::AGAIN) => return,
             received => received.ok().flatten(),
         };

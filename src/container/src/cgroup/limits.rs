@@ -3,10 +3,9 @@
 use casemate_confine::{At, Error};
 use casemate_wire::{IoLimit, Limits, Resources};
 use rustix::fs::{Mode, OFlags, open};
-use rustix::io::Errno;
+use rustix::io::{Errno, pread};
 use std::fmt::Display;
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 /// The period of CPU quotas, in microseconds.
@@ -93,16 +92,15 @@ pub fn write_v1(directory: &Path, controller: &str, limits: &Resources) -> Resul
 
 /// Writes one file that is there, and compares what it says then.
 fn put(directory: &Path, (file, value): Setting) -> Result<(), Error> {
-    let path = directory.join(file);
     let text = value.text();
+    let mut found = [0; 4096];
     // Never created: cgroupfs answers an attempt with EACCES, which would say nothing of a kernel without this file.
-    match open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()) {
+    let read_back = match open(directory.join(file), OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
         Err(Errno::NOENT) if matches!(value, Value::Swap(_)) => return no_swap(file),
-        opened => opened.map_err(Into::into).and_then(|fd| fs::File::from(fd).write_all(text.as_bytes())),
-    }
-    .at(format_args!("{file} = {text}"))
-    .map_err(Error::as_not_enforceable)?;
-    let found = fs::read_to_string(&path).at(file)?;
+        opened => opened.and_then(|fd| rustix::io::write(&fd, text.as_bytes()).and_then(|_| pread(&fd, &mut found, 0))),
+    };
+    let length = read_back.at(format_args!("{file} = {text}")).map_err(Error::as_not_enforceable)?;
+    let found = String::from_utf8_lossy(found.get(..length).unwrap_or_default());
     let found = found.trim();
     let same = match value {
         Value::Text(_) => found == text,

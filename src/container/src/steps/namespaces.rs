@@ -6,10 +6,17 @@ use casemate_confine::{At, Error, capabilities, process};
 use casemate_sys::namespace::{self, Kind};
 use casemate_sys::process::{exit_now, fork_sibling};
 use rustix::io::retry_on_intr;
+use rustix::process::Pid;
 use rustix::thread::{ThreadNameSpaceType as Namespace, move_into_thread_name_spaces};
 
 /// In a report, before the pid of the process that was forked as A numbers it, 4 bytes in native order.
-pub const FORKED: &[u8] = &[1];
+const FORKED: &[u8] = &[1];
+
+/// The process that a report says was forked, and the rest of the report.
+pub fn forked(report: &[u8]) -> Option<(Pid, &[u8])> {
+    let (pid, rest) = report.strip_prefix(FORKED)?.split_first_chunk()?;
+    Some((Pid::from_raw(i32::from_ne_bytes(*pid))?, rest))
+}
 
 pub fn new_cgroup() -> Result<(), Error> {
     // clone3 copied the cgroup namespace before it moved the child, so only now is the root the container's own cgroup.

@@ -1,11 +1,11 @@
 //! The closed table of requests: what each does, and when it is refused.
 
 use super::{Origin, Server, Start};
+use crate::container::Container;
 use crate::context::Context;
 use crate::unpack::Unpacking;
 use crate::{layers, unpack};
 use casemate_confine::Error;
-use casemate_container::Container;
 use casemate_container::child::{kill, signal};
 use casemate_wire::frozen::{Containers, Hello, ListContainers, Signal, Welcome};
 use casemate_wire::{
@@ -85,7 +85,7 @@ impl Server<'_> {
             }
             Request::RemoveLayer(layer) => self.remove_layer(origin, &layer),
             Request::Start(start) => self.start(origin, &start),
-            Request::Enter(enter) => self.enter(origin, &enter),
+            Request::Enter(enter) => self.enter(origin, enter),
             Request::Quit(()) => {
                 if !self.starts.is_empty() || self.containers.values().any(|c| c.exit.is_none()) {
                     return refused("quit", "a container runs");
@@ -143,7 +143,7 @@ impl Server<'_> {
         Ok(None)
     }
 
-    fn enter(&mut self, origin: Origin, enter: &wire::Enter) -> Answered {
+    fn enter(&mut self, origin: Origin, enter: wire::Enter) -> Answered {
         if self.entered.len() >= MOST_ENTERED {
             return refused("enter", "too many processes have entered containers");
         }

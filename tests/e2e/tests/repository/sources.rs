@@ -13,10 +13,9 @@ fn code_lines(text: &str) -> usize {
 }
 
 /// What an auditor reads, and how many lines of code it may have: without blanks, comments and tests, as rustfmt formats them.
-/// The confinement path has START and ENTER; what ENTER takes was given up by the server, so that both together have 3,800.
 const BUDGETS: [(&str, &[&str], usize); 3] = [
-    ("confinement path", &["container", "confine", "sys"], 2185),
-    ("server and wire", &["helper", "wire"], 1615),
+    ("confinement path", &["container", "confine", "sys"], 2000),
+    ("server and wire", &["helper", "wire"], 1800),
     ("casemate-unpack", &["unpack"], 2500),
 ];
 

@@ -1,17 +1,13 @@
 //! A process that was started in a running container, on the parent's side: two forks, one report, an exit status.
 
-use crate::Shared;
-use crate::cgroup::Cgroup;
-use crate::child::{self, Report, exit_code, kill, now, reap};
-use crate::steps::{Enter, FORKED, Setup, executed};
-use casemate_confine::{At, Error};
-use casemate_sys::process::Namespaces;
-use casemate_wire::{Confinement, EnteredDescriptors, Failure, Process, ProcessExit, encode};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
+use casemate_confine::At;
+use casemate_container::child::{self, Report, exit_code, kill, now, reap};
+use casemate_container::{Running, Shared, executed, forked};
+use casemate_wire::{EnteredDescriptors, Failure, Process, ProcessExit};
+use rustix::process::{PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A process in a container besides its pid 1, from clone3 until it is reaped.
-#[derive(Debug)]
 pub struct Entered {
     /// At first the child that joins the namespaces, then the process that it forked.
     process: OwnedFd,
@@ -21,25 +17,13 @@ pub struct Entered {
 }
 
 impl Entered {
-    pub(crate) fn spawn(
-        shared: &Shared,
-        container: &OwnedFd,
-        cgroup: &Cgroup,
-        confinement: &Confinement,
-        process: &Process,
-    ) -> Result<Self, Failure> {
-        let in_step = |error: Error| error.in_step("clone3");
-        let (stdout, stdout_write) = child::pipe().map_err(in_step)?;
-        let (stderr, stderr_write) = child::pipe().map_err(in_step)?;
-        let v2 = cgroup.open_v2().map_err(in_step)?;
-        let tasks = cgroup.open_tasks().map_err(in_step)?;
-        let cgroup = v2.as_ref().map(AsFd::as_fd);
-        let spawned = child::spawn(&shared.proof, Namespaces::NONE, cgroup, |report| {
-            let stdio = [stdout_write.as_fd(), stderr_write.as_fd()];
-            let setup = Setup { shared, confinement, process, cgroup_tasks: &tasks, stdio, report };
-            encode(&Enter { setup, container: container.as_fd() }.run())
-        });
-        let (process, report) = spawned.map_err(in_step)?;
+    /// Starts it. Whether its program was executed is reported later: see [`Self::started`].
+    pub fn start(shared: &Shared, container: Running<'_>, process: &Process) -> Result<Self, Failure> {
+        let pipe = || child::pipe().map_err(|error| error.in_step("enter"));
+        let (stdout, stdout_write) = pipe()?;
+        let (stderr, stderr_write) = pipe()?;
+        let stdio = [stdout_write.as_fd(), stderr_write.as_fd()];
+        let (process, report) = casemate_container::enter(shared, container, process, stdio)?;
         Ok(Self { process, report: Some(report), stdout, stderr })
     }
 
@@ -50,10 +34,7 @@ impl Entered {
         self.report = None;
         // Both processes have closed the report: the first one has ended or is about to.
         self.end();
-        let Some((pid, report)) = report.strip_prefix(FORKED).and_then(|rest| rest.split_first_chunk()) else {
-            return Some(executed(&report));
-        };
-        let Some(pid) = Pid::from_raw(i32::from_ne_bytes(*pid)) else { return Some(executed(report)) };
+        let Some((pid, report)) = forked(&report) else { return Some(executed(&report)) };
         // A child of this process that was not reaped, so the number is still its own.
         match pidfd_open(pid, PidfdFlags::empty()).at("pidfd_open") {
             Ok(process) => self.process = process,
