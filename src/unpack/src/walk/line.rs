@@ -64,6 +64,8 @@ impl Line {
         let mut file = File::from(file);
         let mut hash = Sha256::new();
         loop {
+            // Threads that hash can keep every processor: who wakes up meanwhile would wait for the kernel's next tick.
+            std::thread::yield_now();
             match file.read(buffer) {
                 Ok(0) => break,
                 Ok(count) => hash.update(buffer.get(..count).unwrap_or_default()),
