@@ -19,6 +19,7 @@ mod steps;
 pub mod tree;
 mod volumes;
 
+pub use check::job as check;
 pub use shared::Shared;
 pub use spawn::{Running, enter, start};
 pub use state::StateDirectory;
