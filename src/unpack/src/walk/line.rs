@@ -64,7 +64,7 @@ impl Line {
         let mut file = File::from(file);
         let mut hash = Sha256::new();
         loop {
-            // Threads that hash can keep every processor: who wakes up meanwhile would wait for the kernel's next tick.
+            // Threads that hash can keep every processor: a container that wakes up would wait for the next tick of the kernel.
             std::thread::yield_now();
             match file.read(buffer) {
                 Ok(0) => break,
