@@ -234,6 +234,8 @@ impl EventLoop {
         self.retry_outputs(now);
         self.apply_prepared();
         self.finish_ended(now)?;
+        // Before the table's actions, which these requests can add to.
+        self.handle_early_requests();
         self.table.wake(now);
         while let Some((name, action)) = self.table.step(now) {
             self.perform(&name, action)?;

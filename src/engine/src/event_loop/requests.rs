@@ -190,13 +190,17 @@ impl EventLoop {
         }
     }
 
-    /// Answers the requests whose containers have become known, or have changed since the last iteration.
-    pub(super) fn answer_waiting(&mut self) {
+    /// Handles the requests whose containers have become known.
+    pub(super) fn handle_early_requests(&mut self) {
         for (connection, request) in std::mem::take(&mut self.waiting.early) {
             if self.server.is_open(connection) {
                 self.handle_request(connection, request);
             }
         }
+    }
+
+    /// Answers the requests whose containers have changed since the last iteration.
+    pub(super) fn answer_waiting(&mut self) {
         for name in self.table.take_changed() {
             let wait_ids: Vec<u64> = self.waiting.by_name.get(&name).into_iter().flatten().copied().collect();
             for wait_id in wait_ids {
