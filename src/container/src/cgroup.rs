@@ -10,6 +10,9 @@ use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+/// What the name of a container's directory begins with; the container's name follows.
+pub const PREFIX: &str = "c-";
+
 /// Controller (name of v2) and its directory on cgroup v1.
 pub type V1Directory = (String, PathBuf);
 
@@ -40,7 +43,7 @@ impl Delegated {
 
     /// Makes a container's cgroups and writes its limits, each read back.
     pub fn make(&self, name: &Name, limits: &Limits) -> Result<Cgroup, Error> {
-        let leaf = format!("c-{name}");
+        let leaf = format!("{PREFIX}{name}");
         let wanted = limits::wanted(limits);
         let v1 = self.v1.iter().filter(|(controller, _)| wanted.contains(&controller.as_str()));
         let v1 = v1.map(|(controller, directory)| (controller.clone(), directory.join(&leaf))).collect();

@@ -21,7 +21,7 @@ mod volumes;
 
 pub use check::job as check;
 pub use shared::Shared;
-pub use spawn::{Running, enter, start};
+pub use spawn::{RunningContainer, enter, start};
 pub use state::StateDirectory;
 pub use steps::dev::make as make_dev;
 pub use steps::print as print_steps;

@@ -18,47 +18,54 @@ pub fn start(shared: &Shared, job: &Job, stdio: [BorrowedFd<'_>; 2]) -> Result<(
         return Err(Error::container(text).in_step("check"));
     }
     let cgroup = shared.cgroups.make(&job.name, &job.limits).map_err(|error| error.in_step("limits"))?;
-    let spawned = spawn_start(shared, job, &cgroup, stdio).inspect_err(|_| cgroup.remove());
+    let spawned = spawn_first(shared, job, &cgroup, stdio).inspect_err(|_| cgroup.remove());
     let (pidfd, report) = spawned.map_err(|error| error.in_step("clone3"))?;
     Ok((pidfd, report, cgroup))
 }
 
-fn spawn_start(
+fn spawn_first(
     shared: &Shared,
     job: &Job,
     cgroup: &Cgroup,
     stdio: [BorrowedFd<'_>; 2],
 ) -> Result<(OwnedFd, Report), Error> {
-    let v2 = cgroup.open_v2()?;
-    let tasks = cgroup.open_tasks()?;
     // A device needs a name in the tmpfs, which no other container may see or find taken: such a job gets a `/dev` of its own.
     let dev = job.rootfs.devices.is_empty().then(|| tree::copy_all(&shared.dev, "/dev")).transpose()?;
-    child::spawn(&shared.proof, Namespaces::ALL_BUT_USER, v2.as_ref().map(AsFd::as_fd), |report| {
+    spawn(shared, Namespaces::ALL_BUT_USER, cgroup, |cgroup_tasks, report| {
         let confinement = &job.confinement;
-        let setup = Setup { shared, confinement, process: &job.process, cgroup_tasks: &tasks, stdio, report };
-        encode(&Start { setup, job, dev, state: StepState::default() }.run())
+        let setup = Setup { shared, confinement, process: &job.process, cgroup_tasks, stdio, report };
+        Start { setup, job, dev, state: StepState::default() }.run()
     })
 }
 
 /// A container that runs: its pid 1, its cgroup and the confinement that it was started with.
-pub type Running<'a> = (BorrowedFd<'a>, &'a Cgroup, &'a Confinement);
+pub type RunningContainer<'a> = (BorrowedFd<'a>, &'a Cgroup, &'a Confinement);
 
 /// Starts a process in a container that runs, with that container's confinement. Leaves the pidfd of the child that joins the
 /// namespaces, and the pipe that says which process it forked and whether the program was executed.
 pub fn enter(
     shared: &Shared,
-    (container, cgroup, confinement): Running<'_>,
+    (container, cgroup, confinement): RunningContainer<'_>,
     process: &Process,
     stdio: [BorrowedFd<'_>; 2],
 ) -> Result<(OwnedFd, Report), Failure> {
     check::process(process).map_err(|error| error.in_step("check"))?;
-    let spawn = || {
-        let v2 = cgroup.open_v2()?;
-        let tasks = cgroup.open_tasks()?;
-        child::spawn(&shared.proof, Namespaces::NONE, v2.as_ref().map(AsFd::as_fd), |report| {
-            let setup = Setup { shared, confinement, process, cgroup_tasks: &tasks, stdio, report };
-            encode(&Enter { setup, container }.run())
-        })
-    };
-    spawn().map_err(|error| error.in_step("clone3"))
+    let spawned = spawn(shared, Namespaces::NONE, cgroup, |cgroup_tasks, report| {
+        let setup = Setup { shared, confinement, process, cgroup_tasks, stdio, report };
+        Enter { setup, container }.run()
+    });
+    spawned.map_err(|error| error.in_step("clone3"))
+}
+
+/// Starts a child in this cgroup that takes steps. They get the open `tasks` of cgroup v1 and the pipe for the report, and return only
+/// with a failure.
+fn spawn(
+    shared: &Shared,
+    namespaces: Namespaces,
+    cgroup: &Cgroup,
+    take_steps: impl FnOnce(&[OwnedFd], BorrowedFd<'_>) -> Failure,
+) -> Result<(OwnedFd, Report), Error> {
+    let v2 = cgroup.open_v2()?;
+    let tasks = cgroup.open_tasks()?;
+    child::spawn(&shared.proof, namespaces, v2.as_ref().map(AsFd::as_fd), |report| encode(&take_steps(&tasks, report)))
 }

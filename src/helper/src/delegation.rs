@@ -1,10 +1,10 @@
 //! The cgroups that were delegated to the helper: where they are, which controllers they have.
 //!
 //! Enters: `/proc/self/cgroup` and `/proc/self/mountinfo`. The helper lives in a leaf named `helper`; on each hierarchy the
-//! directory above it was delegated. A container gets `c-NAME` beside that leaf.
+//! directory above it was delegated. The cgroups of containers lie beside that leaf.
 
 use casemate_confine::{At, Error};
-use casemate_container::cgroup::Delegated;
+use casemate_container::cgroup::{Delegated, PREFIX};
 use rustix::fs::{Access, access};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -51,7 +51,7 @@ fn enable(delegated: &mut Delegated) {
 fn sweep(delegated: &Delegated) {
     for directory in delegated.v2.iter().chain(delegated.v1.iter().map(|(_, directory)| directory)) {
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-            if entry.file_name().as_encoded_bytes().starts_with(b"c-") {
+            if entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
                 let _ = fs::remove_dir(entry.path());
             }
         }

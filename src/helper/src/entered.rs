@@ -2,7 +2,7 @@
 
 use casemate_confine::At;
 use casemate_container::child::{self, Report, exit_code, kill, now, reap};
-use casemate_container::{Running, Shared, executed, forked};
+use casemate_container::{RunningContainer, Shared, executed, forked};
 use casemate_wire::{EnteredDescriptors, Failure, Process, ProcessExit};
 use rustix::process::{PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, waitpid};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,7 +18,7 @@ pub struct Entered {
 
 impl Entered {
     /// Starts it. Whether its program was executed is reported later: see [`Self::started`].
-    pub fn start(shared: &Shared, container: Running<'_>, process: &Process) -> Result<Self, Failure> {
+    pub fn start(shared: &Shared, container: RunningContainer<'_>, process: &Process) -> Result<Self, Failure> {
         let pipe = || child::pipe().map_err(|error| error.in_step("enter"));
         let (stdout, stdout_write) = pipe()?;
         let (stderr, stderr_write) = pipe()?;
