@@ -5,7 +5,6 @@ mod limits;
 use crate::paths::open_directory;
 use casemate_confine::{At, Error};
 use casemate_wire::{CgroupFacts, Limits, Name};
-use rustix::fs::{Mode, OFlags, open};
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -41,25 +40,21 @@ impl Delegated {
         CgroupFacts { v2: self.v2_controllers.clone(), v1: v1.collect() }
     }
 
-    /// Makes a container's cgroups and writes its limits, each read back.
+    /// The cgroups of a new container. That of v2 is made; it has no limits yet.
     pub fn make(&self, name: &Name, limits: &Limits) -> Result<Cgroup, Error> {
         let leaf = format!("{PREFIX}{name}");
         let wanted = limits::wanted(limits);
         let v1 = self.v1.iter().filter(|(controller, _)| wanted.contains(&controller.as_str()));
         let v1 = v1.map(|(controller, directory)| (controller.clone(), directory.join(&leaf))).collect();
-        let cgroup = Cgroup { v2: self.v2.as_ref().map(|v2| v2.join(&leaf)), v1 };
-        self.fill(&cgroup, limits, &wanted).inspect_err(|_| cgroup.remove())?;
-        Ok(cgroup)
+        let v2 = self.v2.as_ref().map(|v2| v2.join(&leaf));
+        v2.iter().try_for_each(make_directory)?;
+        Ok(Cgroup { v2, v1 })
     }
 
-    fn fill(&self, cgroup: &Cgroup, limits: &Limits, wanted: &[&str]) -> Result<(), Error> {
-        for directory in cgroup.directories() {
-            // A cgroup that was busy when its container ended still has its limits and counts.
-            let _ = fs::remove_dir(directory);
-            fs::create_dir(directory).at(directory.display())?;
-        }
+    /// Writes the limits, each read back.
+    pub fn limit(&self, cgroup: &Cgroup, limits: &Limits) -> Result<(), Error> {
         let Limits::Enforced(resources) = limits else { return Ok(()) };
-        for &controller in wanted {
+        for controller in limits::wanted(limits) {
             if let Some((_, directory)) = cgroup.v1.iter().find(|(name, _)| name == controller) {
                 limits::write_v1(directory, controller, resources)?;
             } else if let (Some(directory), true) = (&cgroup.v2, self.v2_controllers.iter().any(|on| on == controller))
@@ -75,7 +70,24 @@ impl Delegated {
     }
 }
 
+fn make_directory(directory: &PathBuf) -> Result<(), Error> {
+    // A cgroup that was busy when its container ended still has its limits and counts.
+    let _ = fs::remove_dir(directory);
+    fs::create_dir(directory).at(directory.display())
+}
+
 impl Cgroup {
+    /// Makes those of v1, of which one takes no process while it has no processors.
+    pub fn make_v1(&self, limits: &Limits) -> Result<(), Error> {
+        for (controller, directory) in &self.v1 {
+            make_directory(directory)?;
+            if let ("cpuset", Limits::Enforced(resources)) = (controller.as_str(), limits) {
+                limits::write_v1(directory, controller, resources)?;
+            }
+        }
+        Ok(())
+    }
+
     fn directories(&self) -> impl Iterator<Item = &PathBuf> {
         self.v2.iter().chain(self.v1.iter().map(|(_, directory)| directory))
     }
@@ -85,13 +97,14 @@ impl Cgroup {
         self.v2.as_ref().map(|path| open_directory(path)).transpose()
     }
 
-    /// `tasks` of each v1 directory, for the child to join by itself.
-    pub fn open_tasks(&self) -> Result<Vec<OwnedFd>, Error> {
-        let open_one = |(_, directory): &V1Directory| {
-            let path = directory.join("tasks");
-            open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).at(path.display())
-        };
-        self.v1.iter().map(open_one).collect()
+    /// Puts the calling thread, the only one of its process, into those of v1.
+    pub fn join_v1(&self) -> Result<(), Error> {
+        for (_, directory) in &self.v1 {
+            // 0 is the writing thread. `cgroup.procs`, and any other number, would wait for an RCU grace period.
+            let tasks = directory.join("tasks");
+            fs::write(&tasks, "0").at(tasks.display())?;
+        }
+        Ok(())
     }
 
     /// How many processes the memory limit has killed.

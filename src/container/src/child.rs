@@ -82,8 +82,9 @@ pub fn reap(child: &OwnedFd) -> Option<WaitIdStatus> {
     waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG).ok()?
 }
 
-/// Waits for a child that has been killed, or is past its last instruction.
-pub fn wait(child: &OwnedFd) {
+/// Ends a child and waits for it. It waits for nothing but the kernel, so this is short.
+pub fn end(child: &OwnedFd) {
+    let _ = kill(child);
     let _ = rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(child.as_fd()), WaitIdOptions::EXITED));
 }
 

@@ -4,9 +4,10 @@ use crate::cgroup::Cgroup;
 use crate::child::{self, Report};
 use crate::steps::{Enter, Setup, Start, StepState};
 use crate::{Shared, check, tree};
-use casemate_confine::Error;
+use casemate_confine::{At, Error};
 use casemate_sys::process::Namespaces;
 use casemate_wire::{Confinement, Failure, Job, Process, encode};
+use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Checks a job, makes its cgroup and starts its first process with these write ends as output. Leaves the pidfd, the pipe that says
@@ -18,24 +19,31 @@ pub fn start(shared: &Shared, job: &Job, stdio: [BorrowedFd<'_>; 2]) -> Result<(
         return Err(Error::container(text).in_step("check"));
     }
     let cgroup = shared.cgroups.make(&job.name, &job.limits).map_err(|error| error.in_step("limits"))?;
-    let spawned = spawn_first(shared, job, &cgroup, stdio).inspect_err(|_| cgroup.remove());
-    let (pidfd, report) = spawned.map_err(|error| error.in_step("clone3"))?;
+    let (pidfd, report) = start_in(shared, &cgroup, job, stdio).inspect_err(|_| cgroup.remove())?;
     Ok((pidfd, report, cgroup))
 }
 
-fn spawn_first(
+fn start_in(
     shared: &Shared,
-    job: &Job,
     cgroup: &Cgroup,
+    job: &Job,
     stdio: [BorrowedFd<'_>; 2],
-) -> Result<(OwnedFd, Report), Error> {
+) -> Result<(OwnedFd, Report), Failure> {
+    let in_limits = |error: Error| error.in_step("limits");
+    let events = eventfd(0, EventfdFlags::SEMAPHORE | EventfdFlags::CLOEXEC).at("eventfd").map_err(in_limits)?;
     // A device needs a name in the tmpfs, which no other container may see or find taken: such a job gets a `/dev` of its own.
-    let dev = job.rootfs.devices.is_empty().then(|| tree::copy_all(&shared.dev, "/dev")).transpose()?;
-    spawn(shared, Namespaces::ALL_BUT_USER, cgroup, |cgroup_tasks, report| {
-        let confinement = &job.confinement;
-        let setup = Setup { shared, confinement, process: &job.process, cgroup_tasks, stdio, report };
-        Start { setup, job, dev, state: StepState::default() }.run()
-    })
+    let dev = job.rootfs.devices.is_empty().then(|| tree::copy_all(&shared.dev, "/dev"));
+    let dev = dev.transpose().map_err(|error| error.in_step("dev"))?;
+    let (pidfd, report) = spawn(shared, Namespaces::ALL_BUT_USER, cgroup, |report| {
+        let setup = Setup { shared, confinement: &job.confinement, process: &job.process, cgroup, stdio, report };
+        Start { setup, job, events: events.as_fd(), dev, state: StepState::default() }.run()
+    })?;
+    // The child takes its steps in the meantime. Two of them wait for these events.
+    let event = || rustix::io::write(&events, &1_u64.to_ne_bytes()).at("eventfd").map(drop);
+    let made = cgroup.make_v1(&job.limits).and_then(|()| event());
+    let limited = made.and_then(|()| shared.cgroups.limit(cgroup, &job.limits)).and_then(|()| event());
+    limited.map_err(in_limits).inspect_err(|_| child::end(&pidfd))?;
+    Ok((pidfd, report))
 }
 
 /// A container that runs: its pid 1, its cgroup and the confinement that it was started with.
@@ -50,22 +58,22 @@ pub fn enter(
     stdio: [BorrowedFd<'_>; 2],
 ) -> Result<(OwnedFd, Report), Failure> {
     check::process(process).map_err(|error| error.in_step("check"))?;
-    let spawned = spawn(shared, Namespaces::NONE, cgroup, |cgroup_tasks, report| {
-        let setup = Setup { shared, confinement, process, cgroup_tasks, stdio, report };
+    spawn(shared, Namespaces::NONE, cgroup, |report| {
+        let setup = Setup { shared, confinement, process, cgroup, stdio, report };
         Enter { setup, container }.run()
-    });
-    spawned.map_err(|error| error.in_step("clone3"))
+    })
 }
 
-/// Starts a child in this cgroup that takes steps. They get the open `tasks` of cgroup v1 and the pipe for the report, and return only
-/// with a failure.
+/// Starts a child in this cgroup of v2 that takes steps. They get the pipe for the report, and return only with a failure.
 fn spawn(
     shared: &Shared,
     namespaces: Namespaces,
     cgroup: &Cgroup,
-    take_steps: impl FnOnce(&[OwnedFd], BorrowedFd<'_>) -> Failure,
-) -> Result<(OwnedFd, Report), Error> {
-    let v2 = cgroup.open_v2()?;
-    let tasks = cgroup.open_tasks()?;
-    child::spawn(&shared.proof, namespaces, v2.as_ref().map(AsFd::as_fd), |report| encode(&take_steps(&tasks, report)))
+    take_steps: impl FnOnce(BorrowedFd<'_>) -> Failure,
+) -> Result<(OwnedFd, Report), Failure> {
+    let become_program = |report: BorrowedFd<'_>| encode(&take_steps(report));
+    let v2 = cgroup.open_v2();
+    let spawned =
+        v2.and_then(|v2| child::spawn(&shared.proof, namespaces, v2.as_ref().map(AsFd::as_fd), become_program));
+    spawned.map_err(|error| error.in_step("clone3"))
 }

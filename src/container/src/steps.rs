@@ -16,6 +16,7 @@ mod root;
 mod targets;
 
 use crate::Shared;
+use crate::cgroup::Cgroup;
 use casemate_confine::{At, Error, process};
 use casemate_sys::network;
 use casemate_wire::{Confinement, Failure, IdSpace, Job, Process, decode};
@@ -32,12 +33,10 @@ type ConfineCode = fn(&Setup<'_>) -> Result<(), Error>;
 
 /// Every start takes these steps in this order, then those of [`CONFINE`].
 const START: &[Step<StartCode>] = &[
-    ("cgroup", "join the cgroup v1 hierarchies that hold limits (v2: joined by clone3)", |start| {
-        boundary::join_cgroups(&start.setup)
-    }),
     ("session", "new session, umask 022, default signal actions", |_| boundary::session()),
     ("network", "bring up loopback in the empty network namespace", |_| network::loopback_up().at("lo")),
     ("hostname", "set the host name in the uts namespace", boundary::hostname),
+    ("cgroup", "join the cgroup v1 hierarchies that hold limits (v2: joined by clone3)", boundary::new_cgroup_v1),
     ("stage", "tmpfs to build on; it goes with the old root", root::prepare),
     ("procfs", "mount a private procfs, prove it is one; all writes to procfs go through it", procfs::private),
     ("root", "overlay of the proven layers, userxattr, nosuid, nodev", root::container),
@@ -56,12 +55,13 @@ const START: &[Step<StartCode>] = &[
     ("ids", "setgroups, setresgid, setresuid, and read them back", |start| identity::drop_ids(&start.setup)),
     ("user-namespace", "nested user namespace P that maps these ids and no other", identity::new_user_namespace),
     ("no-nesting", "user.max_user_namespaces = 0 in P", identity::forbid_nesting),
+    ("limits", "wait until the helper has written the limits and read them back", boundary::next_event),
 ];
 
 /// A process that is added to a running container takes these steps in this order, then those of [`CONFINE`].
 const ENTER: &[Step<EnterCode>] = &[
     ("cgroup", "join the container's cgroup v1 hierarchies (v2: joined by clone3)", |enter| {
-        boundary::join_cgroups(&enter.setup)
+        enter.setup.cgroup.join_v1()
     }),
     ("session", "new session, umask 022, default signal actions", |_| boundary::session()),
     ("ids", "drop the ids as a start does, keep the capabilities in A until P is joined", |enter| {
@@ -97,8 +97,8 @@ pub struct Setup<'a> {
     pub confinement: &'a Confinement,
     /// What is executed.
     pub process: &'a Process,
-    /// Open `tasks` of each v1 cgroup to join.
-    pub cgroup_tasks: &'a [OwnedFd],
+    /// The container's cgroups.
+    pub cgroup: &'a Cgroup,
     /// Write ends for stdout and stderr.
     pub stdio: [BorrowedFd<'a>; 2],
     /// Where [`EXECUTING`] is written.
@@ -111,6 +111,8 @@ pub struct Start<'a> {
     pub setup: Setup<'a>,
     /// The checked job.
     pub job: &'a Job,
+    /// The helper's events for this process: one when the cgroups of v1 are made, one when the limits stand.
+    pub events: BorrowedFd<'a>,
     /// A detached copy of the helper's `/dev`, where the container can have that.
     pub dev: Option<OwnedFd>,
     /// What steps have made for later ones.

@@ -33,7 +33,7 @@ impl Entered {
         let report = self.report.as_mut()?.collect()?.to_vec();
         self.report = None;
         // Both processes have closed the report: the first one has ended or is about to.
-        self.end();
+        child::end(&self.process);
         let Some((pid, report)) = forked(&report) else { return Some(executed(&report)) };
         // A child of this process that was not reaped, so the number is still its own.
         match pidfd_open(pid, PidfdFlags::empty()).at("pidfd_open") {
@@ -44,7 +44,7 @@ impl Entered {
                 return Some(Err(error.in_step("fork")));
             }
         }
-        Some(executed(report).inspect_err(|_| self.end()))
+        Some(executed(report).inspect_err(|_| child::end(&self.process)))
     }
 
     /// What `entered` carries.
@@ -64,12 +64,6 @@ impl Entered {
     /// Ends the process; it is reaped when its pidfd is readable.
     pub fn kill(&self) {
         let _ = kill(&self.process);
-    }
-
-    /// Ends a process that has closed the report without execve: it is past its last instruction, so the wait is short.
-    fn end(&self) {
-        self.kill();
-        child::wait(&self.process);
     }
 }
 

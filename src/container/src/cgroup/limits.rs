@@ -11,19 +11,20 @@ use std::path::Path;
 /// The period of CPU quotas, in microseconds.
 const PERIOD: u32 = 100_000;
 
-/// What one file takes, and how it is to come back.
-enum Value {
+/// How what was written is to come back.
+enum ReadBack {
     /// As it was written.
-    Text(String),
+    Same,
     /// Rounded down to pages.
     Bytes(u64),
     /// So too; where the kernel does not count swap there is no file, which is fine only while the host has no swap.
     Swap(u64),
-    /// A line of a list that the kernel prints in its own way: it says at once what it does not take.
-    Line(String),
+    /// In a list that the kernel prints in its own way: it says at once what it does not take.
+    Listed,
 }
 
-type Setting = (&'static str, Value);
+/// What one file takes.
+type Setting = (&'static str, String, ReadBack);
 
 /// The controllers that these limits need.
 pub fn wanted(limits: &Limits) -> Vec<&'static str> {
@@ -35,7 +36,11 @@ pub fn wanted(limits: &Limits) -> Vec<&'static str> {
 }
 
 fn text(file: &'static str, value: impl Display) -> Setting {
-    (file, Value::Text(value.to_string()))
+    (file, value.to_string(), ReadBack::Same)
+}
+
+fn bytes(file: &'static str, bytes: u64, read_back: fn(u64) -> ReadBack) -> Setting {
+    (file, bytes.to_string(), read_back(bytes))
 }
 
 /// Writes the limits of one controller of v2.
@@ -43,9 +48,9 @@ pub fn write_v2(directory: &Path, controller: &str, limits: &Resources) -> Resul
     let memory = limits.memory;
     let settings: Vec<Option<Setting>> = match controller {
         "memory" => vec![
-            Some(("memory.max", Value::Bytes(memory.max))),
-            memory.high.map(|high| ("memory.high", Value::Bytes(high))),
-            Some(("memory.swap.max", Value::Swap(memory.swap))),
+            Some(bytes("memory.max", memory.max, ReadBack::Bytes)),
+            memory.high.map(|high| bytes("memory.high", high, ReadBack::Bytes)),
+            Some(bytes("memory.swap.max", memory.swap, ReadBack::Swap)),
             Some(text("memory.oom.group", 1)),
         ],
         "pids" => vec![Some(text("pids.max", limits.pids))],
@@ -54,7 +59,7 @@ pub fn write_v2(directory: &Path, controller: &str, limits: &Resources) -> Resul
             limits.cpu_weight.map(|weight| text("cpu.weight", weight)),
         ],
         "cpuset" => vec![limits.cpuset.as_ref().map(|cpus| text("cpuset.cpus", cpus))],
-        _ => limits.io.iter().map(|io| Some(("io.max", Value::Line(io_line(io))))).collect(),
+        _ => limits.io.iter().map(|io| Some(("io.max", io_line(io), ReadBack::Listed))).collect(),
     };
     settings.into_iter().flatten().try_for_each(|setting| put(directory, setting))
 }
@@ -69,8 +74,8 @@ pub fn write_v1(directory: &Path, controller: &str, limits: &Resources) -> Resul
             ));
         }
         "memory" => vec![
-            Some(("memory.limit_in_bytes", Value::Bytes(memory.max))),
-            Some(("memory.memsw.limit_in_bytes", Value::Swap(memory.max.saturating_add(memory.swap)))),
+            Some(bytes("memory.limit_in_bytes", memory.max, ReadBack::Bytes)),
+            Some(bytes("memory.memsw.limit_in_bytes", memory.max.saturating_add(memory.swap), ReadBack::Swap)),
         ],
         "cpu" => vec![
             limits.cpu_quota.map(|_| text("cpu.cfs_period_us", PERIOD)),
@@ -91,37 +96,27 @@ pub fn write_v1(directory: &Path, controller: &str, limits: &Resources) -> Resul
 }
 
 /// Writes one file that is there, and compares what it says then.
-fn put(directory: &Path, (file, value): Setting) -> Result<(), Error> {
-    let text = value.text();
+fn put(directory: &Path, (file, text, wanted): Setting) -> Result<(), Error> {
     let mut found = [0; 4096];
     // Never created: cgroupfs answers an attempt with EACCES, which would say nothing of a kernel without this file.
     let read_back = match open(directory.join(file), OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
-        Err(Errno::NOENT) if matches!(value, Value::Swap(_)) => return no_swap(file),
+        Err(Errno::NOENT) if matches!(wanted, ReadBack::Swap(_)) => return no_swap(file),
         opened => opened.and_then(|fd| rustix::io::write(&fd, text.as_bytes()).and_then(|_| pread(&fd, &mut found, 0))),
     };
     let length = read_back.at(format_args!("{file} = {text}")).map_err(Error::as_not_enforceable)?;
     let found = String::from_utf8_lossy(found.get(..length).unwrap_or_default());
     let found = found.trim();
-    let same = match value {
-        Value::Text(_) => found == text,
-        Value::Bytes(wanted) | Value::Swap(wanted) => {
+    let same = match wanted {
+        ReadBack::Same => found == text,
+        ReadBack::Bytes(wanted) | ReadBack::Swap(wanted) => {
             found.parse().is_ok_and(|got: u64| got <= wanted && wanted - got < 1 << 16)
         }
-        Value::Line(_) => true,
+        ReadBack::Listed => true,
     };
     if same {
         return Ok(());
     }
     Err(Error::not_enforceable(format_args!("{file}: wrote {text}, the kernel made it {found}")))
-}
-
-impl Value {
-    fn text(&self) -> String {
-        match self {
-            Self::Text(text) | Self::Line(text) => text.clone(),
-            Self::Bytes(bytes) | Self::Swap(bytes) => bytes.to_string(),
-        }
-    }
 }
 
 fn no_swap(file: &str) -> Result<(), Error> {
@@ -153,7 +148,7 @@ fn io_line(io: &IoLimit) -> String {
 
 fn io_v1(io: &IoLimit) -> impl Iterator<Item = Setting> {
     let (major, minor) = io.device;
-    io_limits(io).map(move |(_, file, value)| (file, Value::Line(format!("{major}:{minor} {value}"))))
+    io_limits(io).map(move |(_, file, value)| (file, format!("{major}:{minor} {value}"), ReadBack::Listed))
 }
 
 #[cfg(test)]
@@ -163,16 +158,16 @@ mod tests {
     #[test]
     fn limit_is_compared_with_the_value_of_the_file() {
         // /dev/null takes everything and says nothing of it.
-        let null = put(Path::new("/dev"), ("null", Value::Text("1".into()))).unwrap_err().to_string();
+        let null = put(Path::new("/dev"), text("null", 1)).unwrap_err().to_string();
         assert_eq!(null, "null: wrote 1, the kernel made it ");
         let directory = std::env::temp_dir().join(format!("casemate-limits-{}", std::process::id()));
         fs::create_dir(&directory).unwrap();
         fs::write(directory.join("pids.max"), "").unwrap();
-        put(&directory, ("pids.max", Value::Text("16".into()))).unwrap();
+        put(&directory, text("pids.max", 16)).unwrap();
         // What this kernel does not have is not made.
-        let missing = put(&directory, ("memory.max", Value::Bytes(4096))).unwrap_err();
+        let missing = put(&directory, bytes("memory.max", 4096, ReadBack::Bytes)).unwrap_err();
         assert_eq!(missing.in_step("limits").errno, Some(Errno::NOENT.raw_os_error()));
-        let swap = put(&directory, ("memory.swap.max", Value::Swap(0)));
+        let swap = put(&directory, bytes("memory.swap.max", 0, ReadBack::Swap));
         assert_eq!(swap, no_swap("memory.swap.max"));
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
         fs::remove_dir_all(directory).unwrap();
@@ -182,7 +177,7 @@ mod tests {
     fn limits_of_devices_are_one_line_on_v2_and_a_file_each_on_v1() {
         let io = IoLimit { device: (8, 16), read_bps: Some(1), write_bps: None, read_iops: None, write_iops: Some(2) };
         assert_eq!(io_line(&io), "8:16 rbps=1 wiops=2");
-        let files: Vec<_> = io_v1(&io).map(|(file, value)| format!("{file} {}", value.text())).collect();
+        let files: Vec<_> = io_v1(&io).map(|(file, text, _)| format!("{file} {text}")).collect();
         assert_eq!(files, ["blkio.throttle.read_bps_device 8:16 1", "blkio.throttle.write_iops_device 8:16 2"]);
     }
 }

@@ -8,12 +8,16 @@ use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 const RLIMIT_CORE: u8 = 4;
 
-pub fn join_cgroups(setup: &Setup<'_>) -> Result<(), Error> {
-    for tasks in setup.cgroup_tasks {
-        // 0 is the writing thread, the only one of this process. `cgroup.procs` has the same effect and waits for an RCU grace period.
-        rustix::io::write(tasks, b"0").at("tasks")?;
-    }
-    Ok(())
+/// The helper makes them beside the steps before this one.
+pub fn new_cgroup_v1(start: &mut Start<'_>) -> Result<(), Error> {
+    next_event(start)?;
+    start.setup.cgroup.join_v1()
+}
+
+/// Waits for the helper.
+pub fn next_event(start: &mut Start<'_>) -> Result<(), Error> {
+    // eventfd(2): a read returns the 8 bytes of one event.
+    rustix::io::retry_on_intr(|| rustix::io::read(start.events, &mut [0; 8])).at("eventfd").map(drop)
 }
 
 pub fn session() -> Result<(), Error> {

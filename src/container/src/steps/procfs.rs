@@ -69,16 +69,14 @@ pub fn mask(start: &mut Start<'_>) -> Result<(), Error> {
             tree::attach(&copy, &target, path)?;
         }
     }
+    let null = paths::beneath(root, "dev/null", OFlags::PATH).at("/dev/null")?;
     // Attached at the first masked directory and copied for every other.
     let mut empty: Option<OwnedFd> = None;
     for path in &start.job.rootfs.proc.masked {
         let Some(target) = existing(root, path)? else { continue };
         let directory = paths::is_directory(&target).at(path)?;
         match &empty {
-            _ if !directory => {
-                let null = paths::beneath(root, "dev/null", OFlags::PATH).at("/dev/null")?;
-                tree::attach(&tree::copy(&null, path)?, &target, path)?;
-            }
+            _ if !directory => tree::attach(&tree::copy(&null, path)?, &target, path)?,
             Some(empty) => tree::attach(&tree::copy(empty, path)?, &target, path)?,
             None => {
                 let cover = tree::tmpfs(4096, 1, "555", SAFE | NO_EXEC | READ_ONLY)?;
