@@ -43,20 +43,24 @@ pub fn apply(state: &Path, text: &str, keep: usize) -> io::Result<()> {
     }
     let current = directory.join("current");
     let before = fs::read_link(&current).unwrap_or_default();
-    if before == Path::new(&name) {
-        return Ok(());
-    }
     let kept = kept_names(&directory, &name, &before.to_string_lossy(), keep)?;
-    write(&directory, HISTORY, &(kept.join("\n") + "\n"))?;
-    let link = directory.join(".current");
-    match fs::remove_file(&link) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+    if before != Path::new(&name) {
+        write(&directory, HISTORY, &(kept.join("\n") + "\n"))?;
+        let link = directory.join(".current");
+        match fs::remove_file(&link) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        symlink(&name, &link)?;
+        fs::rename(&link, &current)?;
+        fs::File::open(&directory)?.sync_all()?;
     }
-    symlink(&name, &link)?;
-    fs::rename(&link, &current)?;
-    fs::File::open(&directory)?.sync_all()?;
-    for entry in fs::read_dir(&directory)? {
+    drop_others(&directory, &kept)
+}
+
+/// Drops the revisions that are not kept, those too that an apply has left which was killed here.
+fn drop_others(directory: &Path, kept: &[String]) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let path = entry.path();
         let name = entry.file_name();
@@ -158,6 +162,21 @@ mod tests {
         left.pop().unwrap().remove().unwrap();
         assert!(dropped(base.path()).unwrap().is_empty());
         assert_eq!(fs::read_dir(base.path().join("revisions")).unwrap().count(), 4);
+    }
+
+    #[test]
+    fn revision_that_a_killed_apply_left_is_dropped_by_the_same_file() {
+        let base = tempfile::tempdir().unwrap();
+        let directory = base.path().join("revisions");
+        fs::create_dir(&directory).unwrap();
+        apply(base.path(), "a = 1", 1).unwrap();
+        // The state between the new link `current` and the new name of the former revision.
+        let name = format!("{}.toml", revision("a = 2").hex());
+        write(&directory, &name, "a = 2").unwrap();
+        apply(base.path(), "a = 1", 1).unwrap();
+        assert_eq!(find(base.path(), &revision("a = 2")), None);
+        let dropped: Vec<String> = dropped(base.path()).unwrap().into_iter().map(|dropped| dropped.text).collect();
+        assert_eq!(dropped, ["a = 2"]);
     }
 
     #[test]
