@@ -9,7 +9,7 @@
 )]
 
 use casemate_e2e::versions::{Fields, FirstClient, Played, play, recorded};
-use casemate_e2e::{Container, Instance, Spec, Up, both_modes, host, poll};
+use casemate_e2e::{Container, Instance, Output, Spec, Up, both_modes, host, poll};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -92,6 +92,11 @@ fn follow(casemate: &Instance, played: Played, while_running: impl FnOnce(&Insta
     assert!(payload(casemate, "sleep").is_empty());
 }
 
+/// What the manager says that is just starting.
+fn first_answer(casemate: &Instance, words: &[&str]) -> Output {
+    poll::until("an answer", || Some(casemate.run(words)).filter(|answer| !answer.stderr.contains("no manager runs")))
+}
+
 both_modes! {
     fn manager_takes_over_from_a_helper_of_an_earlier_protocol(mode) {
         let casemate = Instance::new(mode);
@@ -115,11 +120,7 @@ both_modes! {
         up.until_line("sleeping");
         kill_manager(&casemate, &mut up);
         play(&casemate, Played::SlowToList);
-        let first_answer = |words: &[&str]| {
-            poll::until("an answer", || {
-                Some(casemate.run(words)).filter(|answer| !answer.stderr.contains("no manager runs"))
-            })
-        };
+        let first_answer = |words: &[&str]| first_answer(&casemate, words);
         // A container that an earlier manager started.
         let mut up = casemate.up(&Spec::new(containers.clone()));
         first_answer(&["stop", "second"]).expect(0);
@@ -134,6 +135,26 @@ both_modes! {
             start.join().unwrap().expect(0);
         });
         casemate.run(&["down"]).expect(0);
+        up.wait(poll::PATIENCE);
+    }
+
+    fn request_that_waits_for_a_refused_file_gets_the_reason(mode) {
+        let casemate = Instance::new(mode);
+        let image = casemate.probe();
+        let first = sleeper("first", &image, 10_001);
+        let mut up = casemate.up(&Spec::new(vec![first.clone()]));
+        up.until_line("sleeping");
+        kill_manager(&casemate, &mut up);
+        play(&casemate, Played::SlowToList);
+        let unknown = format!("localhost/none@sha256:{}", "0".repeat(64));
+        let up = casemate.up(&Spec::new(vec![first.clone(), sleeper("late", &unknown, 10_002)]));
+        let answer = first_answer(&casemate, &["start", "late"]);
+        let refused = up.finish();
+        assert_ne!((answer.code, refused.code), (0, 0));
+        let reason = "the file is not applied: ";
+        assert!(answer.stderr.contains(reason) && answer.stderr.contains(&"0".repeat(64)), "{answer:?} {refused:?}");
+        let mut up = casemate.up(&Spec::new(vec![first]));
+        first_answer(&casemate, &["down"]).expect(0);
         up.wait(poll::PATIENCE);
     }
 

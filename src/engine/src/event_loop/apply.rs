@@ -110,7 +110,11 @@ impl EventLoop {
             // A stop began in the meantime: start nothing.
             _ if self.table.is_stopping() => {}
             Ok(prepared) => self.apply(prepared),
-            Err(errors) if !self.applied => self.not_applied = Some(errors),
+            Err(errors) if !self.applied => {
+                let (reason, code) = summary(&errors);
+                self.refuse_waiting(&format!("the file is not applied: {reason}"), code);
+                self.not_applied = Some(errors);
+            }
             Err(errors) => self.not_reloaded(&errors),
         }
     }
@@ -152,11 +156,17 @@ impl EventLoop {
     fn not_reloaded(&mut self, errors: &[Error]) {
         errors.iter().for_each(|error| log::error!("{error}"));
         Event::NotApplied { file: self.file.display().to_string() }.log();
-        let first = errors.first().map(ToString::to_string).unwrap_or_default();
-        let reason = match errors.len() {
-            0 | 1 => first,
-            count => format!("{first}; and {} more, which the manager's log has", count - 1),
-        };
-        self.refuse_reload(&reason, errors.first().map_or(Code::Failed, Error::code));
+        let (reason, code) = summary(errors);
+        self.refuse_reload(&reason, code);
     }
+}
+
+/// The first error, and how many more there are.
+fn summary(errors: &[Error]) -> (String, Code) {
+    let first = errors.first().map(ToString::to_string).unwrap_or_default();
+    let reason = match errors.len() {
+        0 | 1 => first,
+        count => format!("{first}; and {} more, which the manager's log has", count - 1),
+    };
+    (reason, errors.first().map_or(Code::Failed, Error::code))
 }

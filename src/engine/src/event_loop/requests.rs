@@ -263,6 +263,15 @@ impl EventLoop {
         }
     }
 
+    /// Answers every request that waits for the file with this error.
+    pub(super) fn refuse_waiting(&mut self, reason: &str, code: Code) {
+        self.refuse_reload(reason, code);
+        let response = Response::Failed { reason: reason.to_owned(), code: code as u8 };
+        for (connection, _) in std::mem::take(&mut self.waiting.early) {
+            self.server.respond(connection, &response, true);
+        }
+    }
+
     fn find(&self, text: &str) -> Option<Name> {
         Name::new(text).ok().filter(|name| self.table.get(name).is_some())
     }
