@@ -11,6 +11,8 @@ use sha2::{Digest as _, Sha256};
 use std::io::{self, BufRead, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
+use zstd::zstd_safe::get_error_name;
+use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode;
 
 /// Bytes of one read and of one chunk: large against the cost of a system call, small against the second-level cache.
 const CHUNK: usize = 256 * 1024;
@@ -83,6 +85,9 @@ impl<R: Read> BufRead for Blob<R> {
         self.at = self.end.min(self.at + count);
     }
 }
+
+/// What zstd returns where a frame needs a larger window: the negative number of the error.
+const WINDOW_TOO_LARGE: usize = (ZSTD_ErrorCode::ZSTD_error_frameParameter_windowTooLarge as usize).wrapping_neg();
 
 /// The three encodings of a layer, distinguished by their first bytes: media types are claims.
 pub enum Stream<R: BufRead> {
@@ -210,7 +215,8 @@ fn decode<R: Read>(
 fn broken(error: &io::Error) -> Failure {
     match error.raw_os_error() {
         Some(_) => system("read blob", b"blob", errno(error)),
-        None if error.to_string().contains("too much memory") => {
+        // The crate leaves zstd's name for an error, and no number.
+        None if error.to_string() == get_error_name(WINDOW_TOO_LARGE) => {
             refused("decompress", format!("its zstd window is larger than {} MiB", (1 << ZSTD_WINDOW_LOG) >> 20))
         }
         None => refused("decompress", error.to_string()),
