@@ -37,11 +37,8 @@ const LAYER: &[&str] = &[
     "set_robust_list", "rseq", "prctl", "sched_getaffinity",
 ];
 
-/// Files below the root, for reading; a thread's first steps.
-const WALK: &[&str] = &[
-    "openat", "open", "getdents64", "readlinkat", "flistxattr", "fgetxattr", "set_robust_list", "rseq", "prctl",
-    "sched_getaffinity",
-];
+/// Files below the root, for reading.
+const WALK: &[&str] = &["openat", "open", "getdents64", "readlinkat", "flistxattr", "fgetxattr"];
 
 /// Before a layer.
 pub fn for_layer(limits: &LayerLimits) -> Result<(), Failure> {
@@ -63,7 +60,6 @@ pub fn for_walk() -> Result<(), Failure> {
     capabilities::keep_only(CapabilitySet::DAC_OVERRIDE).map_err(failed)?;
     let mut calls = allowed(COMMON);
     calls.extend(allowed(WALK));
-    calls.push(thread());
     install(&calls)
 }
 

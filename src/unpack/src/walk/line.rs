@@ -14,69 +14,51 @@ use std::os::fd::OwnedFd;
 
 /// What the host's own policy puts on files, and may put on them anew.
 const OF_THE_HOST: &[u8] = b"security.selinux";
-/// Bytes of the names of a file's extended attributes: each becomes some words of a line that waits in memory.
+/// Bytes of the names of a file's extended attributes: each becomes some words of a line.
 const MOST_NAMES: usize = 1024;
 /// Bytes of one read.
-pub const CHUNK: usize = 128 * 1024;
+pub const CHUNK: usize = 32 * 1024;
 
-/// A line, whole once no file is open for it any more.
-pub struct Line {
-    pub text: Vec<u8>,
-    pub file: Option<OwnedFd>,
+/// A directory's, which is open.
+pub fn of_directory(path: &str, stat: &Stat, fd: &OwnedFd) -> Result<String, Failure> {
+    let mut line = begin(path, "dir", stat);
+    line.push_str(" -");
+    attributes(&mut line, path, fd)?;
+    Ok(line)
 }
 
-impl Line {
-    /// A directory's, which is open.
-    pub fn of_directory(path: &str, stat: &Stat, fd: &OwnedFd) -> Result<Self, Failure> {
-        let mut text = begin(path, "dir", stat);
-        text.push_str(" -");
-        attributes(&mut text, path, fd)?;
-        Ok(Self { text: text.into_bytes(), file: None })
-    }
-
-    /// A regular file's, whose content is yet to be hashed.
-    pub fn of_file(path: &str, stat: &Stat, file: OwnedFd) -> Result<Self, Failure> {
-        Ok(Self { text: begin(path, "file", stat).into_bytes(), file: Some(file) })
-    }
-
-    /// A symbolic link's.
-    pub fn of_link(path: &str, stat: &Stat, target: &[u8]) -> Self {
-        let text = format!("{} {}", begin(path, "link", stat), printable(target));
-        Self { text: text.into_bytes(), file: None }
-    }
-
-    /// Any other's: a whiteout is a character device of number 0:0, and the overlay may make several names of one.
-    pub fn of_node(path: &str, stat: &Stat) -> Self {
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        let device = (major(stat.st_rdev), minor(stat.st_rdev));
-        let text = match (kind, device) {
-            (FileType::CharacterDevice, (0, 0)) => format!("{path} whiteout"),
-            (FileType::Fifo, _) => format!("{} -", begin(path, "fifo", stat)),
-            (kind, (major, minor)) => format!("{} {kind:?}:{major}:{minor}", begin(path, "node", stat)),
-        };
-        Self { text: text.into_bytes(), file: None }
-    }
-
-    /// Hashes the open file, through this buffer, and closes it.
-    pub fn take_digest(&mut self, buffer: &mut [u8]) -> Result<(), Failure> {
-        let Some(file) = self.file.take() else { return Ok(()) };
-        let path = self.text.split(|&c| c == b' ').next().unwrap_or_default().to_vec();
-        let mut file = File::from(file);
-        let mut hash = Sha256::new();
-        loop {
-            // Threads that hash can keep every processor: a container that wakes up would wait for the next tick of the kernel.
-            std::thread::yield_now();
-            match file.read(buffer) {
-                Ok(0) => break,
-                Ok(count) => hash.update(buffer.get(..count).unwrap_or_default()),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(system("read file", &path, crate::decode::errno(&error))),
-            }
+/// A regular file's, which is hashed through this buffer.
+pub fn of_file(path: &str, stat: &Stat, file: OwnedFd, buffer: &mut [u8]) -> Result<String, Failure> {
+    let mut file = File::from(file);
+    let mut hash = Sha256::new();
+    loop {
+        // A container that wakes up on this processor would wait for the next tick of the kernel.
+        std::thread::yield_now();
+        match file.read(buffer) {
+            Ok(0) => break,
+            Ok(count) => hash.update(buffer.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(system("read file", path.as_bytes(), crate::decode::errno(&error))),
         }
-        let mut text = format!(" {}", Digest::from_bytes(hash.finalize().into()));
-        attributes(&mut text, &String::from_utf8_lossy(&path), &OwnedFd::from(file))?;
-        self.text.extend_from_slice(text.as_bytes());
-        Ok(())
+    }
+    let mut line = format!("{} {}", begin(path, "file", stat), Digest::from_bytes(hash.finalize().into()));
+    attributes(&mut line, path, &OwnedFd::from(file))?;
+    Ok(line)
+}
+
+/// A symbolic link's.
+pub fn of_link(path: &str, stat: &Stat, target: &[u8]) -> String {
+    format!("{} {}", begin(path, "link", stat), printable(target))
+}
+
+/// Any other's: a whiteout is a character device of number 0:0, and the overlay may make several names of one.
+pub fn of_node(path: &str, stat: &Stat) -> String {
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    let device = (major(stat.st_rdev), minor(stat.st_rdev));
+    match (kind, device) {
+        (FileType::CharacterDevice, (0, 0)) => format!("{path} whiteout"),
+        (FileType::Fifo, _) => format!("{} -", begin(path, "fifo", stat)),
+        (kind, (major, minor)) => format!("{} {kind:?}:{major}:{minor}", begin(path, "node", stat)),
     }
 }
 

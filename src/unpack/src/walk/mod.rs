@@ -1,7 +1,7 @@
 //! `casemate-unpack list` and `measure`: what lies below `/`, which is a layer or a volume, mounted read-only.
 //!
 //! `list` writes a line for each entry to descriptor 0, in an order that depends on names alone: a layer is what it was when its
-//! two lists are equal. Content is hashed by two threads, a batch of files at a time, so that memory does not grow with the layer.
+//! two lists are equal. One thread hashes, so that a proof beside containers that run leaves them the other processors.
 //! `measure` writes nothing and opens directories only.
 
 mod line;
@@ -11,20 +11,15 @@ use crate::confine;
 use crate::fail::{refused, system};
 use crate::names::{Names, printable};
 use casemate_wire::{Failure, LayerReport, UnpackOutcome};
-use line::{CHUNK, Line};
+use line::CHUNK;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// One descriptor a level.
 const MAX_DEPTH: usize = 256;
-/// Files that are open at a time: with the directories, they stay below the limit of descriptors.
-const BATCH: usize = 256;
-/// Bytes of lines that wait.
-const TEXT: usize = 1 << 20;
 
 /// What is done with what is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,13 +45,11 @@ const FILE: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLO
 
 fn walk(root: &OwnedFd, purpose: Purpose, out: impl Write) -> UnpackOutcome {
     let out = BufWriter::with_capacity(1 << 18, out);
-    let budget = Budget::new();
     let mut walker =
-        Walker { purpose, out, budget, batch: Vec::new(), files: 0, text: 0, report: LayerReport::default() };
+        Walker { purpose, out, buffer: vec![0; CHUNK], budget: Budget::new(), report: LayerReport::default() };
     let stat = rustix::fs::fstat(root).map_err(|errno| system("stat", b"/", errno))?;
-    walker.add(Line::of_directory("/", &stat, root)?)?;
+    walker.write(|_| line::of_directory("/", &stat, root))?;
     walker.directory(root, "", 0)?;
-    walker.settle()?;
     walker.out.flush().map_err(|error| unwritten(&error))?;
     Ok(walker.report)
 }
@@ -64,10 +57,8 @@ fn walk(root: &OwnedFd, purpose: Purpose, out: impl Write) -> UnpackOutcome {
 struct Walker<W: Write> {
     purpose: Purpose,
     out: BufWriter<W>,
-    /// Lines in their order; some wait for the digest of an open file.
-    batch: Vec<Line>,
-    files: usize,
-    text: usize,
+    /// For the content of files.
+    buffer: Vec<u8>,
     budget: Budget,
     report: LayerReport,
 }
@@ -97,19 +88,18 @@ impl<W: Write> Walker<W> {
                     Err(errno) if self.passes_by(errno) => continue,
                     inner => inner.map_err(failed("open directory"))?,
                 };
-                self.add(Line::of_directory(&path, &stat, &inner)?)?;
+                self.write(|_| line::of_directory(&path, &stat, &inner))?;
                 self.directory(&inner, &path, depth + 1)?;
-            } else if self.purpose == Purpose::List {
-                let line = match kind {
-                    FileType::RegularFile => Line::of_file(&path, &stat, open(FILE).map_err(failed("open file"))?)?,
-                    FileType::Symlink => {
-                        let target = rustix::fs::readlinkat(fd, name, Vec::new());
-                        Line::of_link(&path, &stat, target.map_err(failed("read link"))?.to_bytes())
-                    }
-                    _ => Line::of_node(&path, &stat),
-                };
-                self.add(line)?;
+                continue;
             }
+            self.write(|buffer| match kind {
+                FileType::RegularFile => line::of_file(&path, &stat, open(FILE).map_err(failed("open file"))?, buffer),
+                FileType::Symlink => {
+                    let target = rustix::fs::readlinkat(fd, name, Vec::new());
+                    Ok(line::of_link(&path, &stat, target.map_err(failed("read link"))?.to_bytes()))
+                }
+                _ => Ok(line::of_node(&path, &stat)),
+            })?;
         }
         Ok(())
     }
@@ -119,52 +109,14 @@ impl<W: Write> Walker<W> {
         self.purpose == Purpose::Measure && matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
     }
 
-    fn add(&mut self, line: Line) -> Result<(), Failure> {
+    /// Writes a line of a list; `line` gets the buffer for a file's content.
+    fn write(&mut self, line: impl FnOnce(&mut [u8]) -> Result<String, Failure>) -> Result<(), Failure> {
         if self.purpose == Purpose::Measure {
             return Ok(());
         }
-        self.files += usize::from(line.file.is_some());
-        self.text += line.text.len();
-        self.batch.push(line);
-        if self.files >= BATCH || self.text >= TEXT { self.settle() } else { Ok(()) }
+        let line = line(&mut self.buffer)?;
+        self.out.write_all(line.as_bytes()).and_then(|()| self.out.write_all(b"\n")).map_err(|error| unwritten(&error))
     }
-
-    /// Takes the digests that are missing, and writes the lines.
-    fn settle(&mut self) -> Result<(), Failure> {
-        hash(&mut self.batch)?;
-        self.files = 0;
-        self.text = 0;
-        for line in self.batch.drain(..) {
-            self.out
-                .write_all(&line.text)
-                .and_then(|()| self.out.write_all(b"\n"))
-                .map_err(|error| unwritten(&error))?;
-        }
-        Ok(())
-    }
-}
-
-/// Two threads take one file after the other.
-fn hash(lines: &mut [Line]) -> Result<(), Failure> {
-    let (waiting, next) =
-        (lines.iter_mut().filter(|line| line.file.is_some()).collect::<Vec<_>>(), AtomicUsize::new(0));
-    let slots: Vec<std::sync::Mutex<&mut Line>> = waiting.into_iter().map(std::sync::Mutex::new).collect();
-    let work = || {
-        // One for all: cleared for each file it would cost more than most of them.
-        let mut buffer = vec![0; CHUNK];
-        loop {
-            let Some(slot) = slots.get(next.fetch_add(1, Ordering::Relaxed)) else { return Ok(()) };
-            // Each number comes once, so the lock is free.
-            let Ok(mut line) = slot.lock() else { return Ok(()) };
-            line.take_digest(&mut buffer)?;
-        }
-    };
-    std::thread::scope(|scope| {
-        let other = (slots.len() > 1).then(|| scope.spawn(work));
-        let own = work();
-        let gave_up = || Err(refused("hash", "a thread gave up"));
-        own.and(other.map_or(Ok(()), |other| other.join().unwrap_or_else(|_| gave_up())))
-    })
 }
 
 fn unwritten(error: &std::io::Error) -> Failure {
@@ -176,6 +128,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::path::Path;
+    use std::sync::atomic::Ordering;
 
     fn list(root: &Path) -> String {
         let root = rustix::fs::open(root, DIRECTORY, Mode::empty()).unwrap();
